@@ -1,0 +1,47 @@
+// A model with an adapter for training on it, and a made-up batch: the benchmark's subject.
+import type { Folder } from "../src/base/folder.ts";
+import { createRandom } from "../src/base/random.ts";
+import { ADAPTER_DEFAULTS, selectTargets } from "../src/formats/peft.ts";
+import type { Gpu } from "../src/gpu/device.ts";
+import { StepScalars } from "../src/gpu/step-scalars.ts";
+import { Workspace } from "../src/gpu/workspace.ts";
+import { Adapter } from "../src/model/adapter.ts";
+import { modulesOf } from "../src/model/adapter-files.ts";
+import { parseArchitecture } from "../src/model/architecture.ts";
+import { openModelFiles } from "../src/model/checkpoint-files.ts";
+import { allLinears } from "../src/model/linears.ts";
+import type { Model } from "../src/model/transformer.ts";
+import { loadWeights } from "../src/model/weights.ts";
+import type { MicroBatch } from "../src/train/step.ts";
+
+/** NF4 base, r 16 on all linear maps, in f16 where the adapter has it. */
+export async function prepareModel(gpu: Gpu, folder: Folder, tokens: number): Promise<Model> {
+  const architecture = parseArchitecture(await folder.readText("config.json"), folder.path);
+  const weights = await loadWeights(gpu, architecture, await openModelFiles(folder), {
+    quantization: "nf4",
+    doubleQuant: true,
+    positions: tokens + 512,
+  });
+  const linears = allLinears(architecture);
+  const config = { ...ADAPTER_DEFAULTS, rank: 16, alpha: 32, targetModules: "all-linear" };
+  const targets = selectTargets(config, modulesOf(linears), "the benchmark");
+  const adapter = new Adapter(gpu, linears, targets, true);
+  adapter.initialize(1);
+  const act = gpu.hasF16 ? "f16" : "f32";
+  const workspace = new Workspace(gpu);
+  return { gpu, architecture, weights, adapter, act, workspace, step: new StepScalars(gpu) };
+}
+
+/** One document of random ids in which every token is learned. */
+export function randomBatch(vocab: number, tokens: number): MicroBatch {
+  const random = createRandom(1);
+  const id = () => Math.floor(random.next() * vocab);
+  return {
+    ids: Uint32Array.from({ length: tokens }, id),
+    targets: Uint32Array.from({ length: tokens }, id),
+    positions: Uint32Array.from({ length: tokens }, (_, i) => i),
+    segmentStart: new Uint32Array(tokens),
+    labelTokens: tokens,
+    tokens,
+  };
+}

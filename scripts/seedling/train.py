@@ -1,0 +1,219 @@
+# Trains Seedling from nothing, tests it, and saves it as a Hugging Face folder.
+#
+#   python train.py FOLDER              about half an hour on one core
+#   python train.py FOLDER --test-only  the accuracy tables of a model already there
+#
+# Loss is on every token of an answer, and on a tenth of the rest: a tiny model should learn to answer.
+# For the last part the linear weights act as if stored in NF4, so that quantizing costs no answers.
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import model as models
+import tokenizer as tokenizers_
+from corpus import Corpus, Probe, make_probes
+
+ROW_TOKENS = 128
+ROWS = 8  # 1024 tokens a step
+PEAK_RATE = 3e-3
+WARMUP_STEPS = 300
+WEIGHT_DECAY = 0.05
+QUESTION_SHARE = 0.1
+# Share of rows' conversations that only say arbitrary pieces back. Without them most pieces are never
+# an answer, all such embeddings drift the same way, and no adapter could tell them apart later.
+ECHO_SHARE = 0.1
+ECHO_WAYS = ("Say: ", "Repeat: ", "Echo: ", "说:", "重复:", "跟我说:")
+NF4_SHARE = 0.3  # of the steps, at the end
+STOP = {2, 4}
+END_OF_TURN = 4
+
+
+def encode_conversation(tokenizer: Tokenizer, turns) -> tuple[list[int], list[float]]:
+    """Token ids, and how likely each is to be a target: 1 for answers and their end."""
+    ids, chances = [1], [0.0]
+    for role, content in turns:
+        head = tokenizers_.encode(tokenizer, f"<|im_start|>{role}\n")
+        body = tokenizers_.encode(tokenizer, f"{content}<|im_end|>")
+        tail = tokenizers_.encode(tokenizer, "\n")
+        ids += head + body + tail
+        own = 1.0 if role == "assistant" else QUESTION_SHARE
+        chances += [QUESTION_SHARE] * len(head) + [own] * len(body) + [QUESTION_SHARE] * len(tail)
+    return ids, chances
+
+
+def encode_echo(tokenizer: Tokenizer, rng: random.Random) -> tuple[list[int], list[float]]:
+    """A conversation in which 4 to 12 pieces, any at all, are said back."""
+    pieces = rng.choices(range(len(tokenizers_.SPECIAL), tokenizer.get_vocab_size()), k=rng.randint(4, 12))
+    ask = tokenizers_.encode(tokenizer, f"<s><|im_start|>user\n{rng.choice(ECHO_WAYS)}")
+    between = tokenizers_.encode(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
+    ids = ask + pieces + between + pieces + [END_OF_TURN]
+    return ids, [0.0] * (len(ids) - len(pieces) - 1) + [1.0] * (len(pieces) + 1)
+
+
+class Packer:
+    """Fills rows of ROW_TOKENS with whole conversations, each attending only to itself."""
+
+    def __init__(self, tokenizer: Tokenizer, corpus: Corpus):
+        self.tokenizer = tokenizer
+        self.corpus = corpus
+        self.rng = random.Random(ECHO_SHARE)
+        self.waiting: list[tuple[list[int], list[float]]] = []
+
+    def batch(self, rows: int):
+        """ids, positions, start and whether to predict from here, each [rows, ROW_TOKENS]."""
+        ids = torch.full((rows, ROW_TOKENS), 2)
+        positions = torch.zeros_like(ids)
+        start = torch.arange(ROW_TOKENS).repeat(rows, 1)
+        chances = torch.zeros(rows, ROW_TOKENS)
+        for row in range(rows):
+            at = 0
+            for text, chance in self._fill():
+                end = at + len(text)
+                ids[row, at:end] = torch.tensor(text)
+                positions[row, at:end] = torch.arange(len(text))
+                start[row, at:end] = at
+                chances[row, at:end] = torch.tensor(chance)
+                at = end
+        target = torch.rand(rows, ROW_TOKENS) < chances
+        return ids, positions, start, target.roll(-1, 1)
+
+    def _fill(self):
+        while len(self.waiting) < 64:
+            if self.rng.random() < ECHO_SHARE:
+                ready = encode_echo(self.tokenizer, self.rng)
+            else:
+                ready = encode_conversation(self.tokenizer, self.corpus.conversation())
+            if len(ready[0]) <= ROW_TOKENS:
+                self.waiting.append(ready)
+        left, chosen = ROW_TOKENS, []
+        for item in list(self.waiting):
+            if len(item[0]) <= left:
+                chosen.append(item)
+                self.waiting.remove(item)
+                left -= len(item[0])
+        return chosen
+
+
+def loss_of(model: models.Llama, ids, positions, start, wanted) -> torch.Tensor:
+    """Mean loss of the tokens that follow the wanted places, each from those before it."""
+    return F.cross_entropy(model(ids, positions, start, wanted), ids.roll(-1, 1)[wanted])
+
+
+def train(tokenizer: Tokenizer, steps: int, seed: int) -> models.Llama:
+    torch.manual_seed(seed)
+    model = models.Llama(models.Sizes(vocabulary=tokenizer.get_vocab_size()))
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    norms = [p for p in model.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}],
+        lr=PEAK_RATE,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, steps))
+    packer = Packer(tokenizer, Corpus(seed))
+    began, mean = time.time(), 0.0
+    for step in range(steps):
+        if step == round(steps * (1 - NF4_SHARE)):
+            set_quantized(model, True)
+        loss = loss_of(model, *packer.batch(ROWS))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        mean += loss.item() / 100
+        if step % 100 == 99:
+            print(f"step {step + 1} of {steps}, loss {mean:.4f}, {time.time() - began:.0f} s", flush=True)
+            mean = 0.0
+    set_quantized(model, False)
+    return model
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth of the peak."""
+    if step < WARMUP_STEPS:
+        return (step + 1) / WARMUP_STEPS
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (steps - WARMUP_STEPS))) / 2
+
+
+def set_quantized(model: models.Llama, quantized: bool) -> None:
+    for linear in model.linears():
+        linear.quantize = quantized
+
+
+def answer(model: models.Llama, tokenizer: Tokenizer, questions: list[list[tuple[str, str]]]) -> list[str]:
+    prompts = [tokenizers_.encode(tokenizer, tokenizers_.render(turns, generate=True)) for turns in questions]
+    answers: list[str] = []
+    for at in range(0, len(prompts), 64):
+        for ids, _ in models.generate(model, prompts[at : at + 64], STOP):
+            answers.append(tokenizer.decode(ids, skip_special_tokens=True))
+    return answers
+
+
+def test(model: models.Llama, tokenizer: Tokenizer, probes: list[Probe], show: int = 0) -> dict[str, tuple[int, int]]:
+    """Topic to (right, asked); an answer is right if it is the expected text, letter for letter."""
+    # Sorted by length, so that a batch wastes little on padding.
+    probes = sorted(probes, key=lambda probe: sum(len(content) for _, content in probe.turns))
+    scores: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    misses = []
+    for probe, said in zip(probes, answer(model, tokenizer, [list(p.turns) for p in probes])):
+        right, asked = scores[probe.topic]
+        scores[probe.topic] = (right + (said == probe.answer), asked + 1)
+        if said != probe.answer:
+            misses.append((probe.topic, probe.turns[-1][1], said))
+    for miss in random.Random(0).sample(misses, min(show, len(misses))):
+        print("  missed:", miss)
+    return dict(sorted(scores.items()))
+
+
+def report(model: models.Llama, tokenizer: Tokenizer, per_topic: int, show: int) -> None:
+    """The accuracy tables of the model card: seen and held-out ways to ask, exact and NF4 weights."""
+    columns = {}
+    for kind, held_out in (("seen", False), ("held out", True)):
+        probes = make_probes(held_out, per_topic)
+        for quantized in (False, True):
+            set_quantized(model, quantized)
+            columns[f"{kind}, {'NF4' if quantized else 'f16'}"] = test(model, tokenizer, probes, show)
+    set_quantized(model, False)
+    print("| topic | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for topic in next(iter(columns.values())):
+        cells = (f"{right}/{asked}" for right, asked in (scores[topic] for scores in columns.values()))
+        print(f"| {topic} | " + " | ".join(cells) + " |")
+    totals = [tuple(map(sum, zip(*scores.values()))) for scores in columns.values()]
+    print("| **all** | " + " | ".join(f"{r}/{n} ({r / n:.1%})" for r, n in totals) + " |")
+    for question in ("请你介绍一下你自己", "你是谁", "你是我的小助手吗", "请做一下自我介绍"):
+        print(question, "→", answer(model, tokenizer, [[("user", question)]])[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=7_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--test-only", action="store_true")
+    parser.add_argument("--per-topic", type=int, default=24, help="questions per topic and column")
+    parser.add_argument("--show", type=int, default=0, help="wrong answers to print per column")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    if not args.test_only:
+        tokenizer = tokenizers_.train()
+        tokenizers_.save(tokenizer, args.folder)
+        models.save(train(tokenizer, args.steps, args.seed), args.folder)
+    tokenizer = Tokenizer.from_file(str(args.folder / "tokenizer.json"))
+    report(models.load(args.folder), tokenizer, args.per_topic, args.show)
+
+
+if __name__ == "__main__":
+    main()

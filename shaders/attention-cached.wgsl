@@ -1,0 +1,136 @@
+// Attention of new tokens over a cache of keys and values, which `append` fills beforehand.
+//
+//   qkv     Act  [rows, stride]                     heads by the layout of src/kernels/attention.ts
+//   keys    Act  [capacity, kv_heads, HEAD_SIZE]
+//   values  Act  as keys
+//   o       Act  [rows, heads, HEAD_SIZE]           0 from row step.rows on
+//
+// Row t is the token at step.position + t and sees cache rows 0 … step.position + t.
+//
+// forward: one workgroup per row and head walks over the cache LANES keys at a time. First each thread
+// scores one key; then the threads form teams of HEAD_QUADS, each team adding up every TEAMS-th value
+// of the tile, four dimensions to a thread. At the end the teams' sums are added in order.
+// Sums are f32. Requires HEAD_SIZE % 4 == 0 and HEAD_SIZE ≤ 256.
+
+const LANES = 64u;
+const HEAD_QUADS = HEAD_SIZE / 4u;
+const TEAMS = LANES / HEAD_QUADS;
+const LOWEST = -3.4028234e38; // there is no literal for −∞
+
+struct Params {
+  rows: u32,
+  heads: u32,
+  kv_heads: u32,
+  stride: u32,
+  q_group_stride: u32,
+  k_base: u32,
+  v_base: u32,
+  kv_stride: u32,
+  capacity: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<Act>>;
+@group(0) @binding(2) var<storage, read_write> keys: array<vec4<Act>>;
+@group(0) @binding(3) var<storage, read_write> values: array<vec4<Act>>;
+@group(0) @binding(4) var<storage, read_write> o: array<vec4<Act>>;
+
+@compute @workgroup_size(LANES)
+fn append(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let width = params.kv_heads * HEAD_QUADS;
+  let index = flat_workgroup(workgroup, count) * LANES + lane;
+  let row = index / width;
+  let cache_row = step.position + row;
+  if (row >= min(params.rows, step.rows) || cache_row >= params.capacity) {
+    return;
+  }
+  let column = index % width;
+  let head_offset = (column / HEAD_QUADS) * params.kv_stride / 4u + column % HEAD_QUADS;
+  let from_row = row * params.stride / 4u + head_offset;
+  keys[cache_row * width + column] = qkv[from_row + params.k_base / 4u];
+  values[cache_row * width + column] = qkv[from_row + params.v_base / 4u];
+}
+
+var<workgroup> scores: array<f32, LANES>;
+var<workgroup> team_sums: array<vec4f, LANES>;
+var<workgroup> team_weights: array<f32, LANES>;
+
+fn score(q_row: u32, k_row: u32) -> f32 {
+  var sum = 0.0;
+  for (var quad = 0u; quad < HEAD_QUADS; quad++) {
+    sum += dot(vec4f(qkv[q_row + quad]), vec4f(keys[k_row + quad]));
+  }
+  return params.scale * sum;
+}
+
+@compute @workgroup_size(LANES)
+fn forward(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = flat_workgroup(workgroup, count);
+  let row = index / params.heads;
+  if (row >= params.rows) {
+    return;
+  }
+  if (row >= step.rows) {
+    if (lane < HEAD_QUADS) {
+      o[index * HEAD_QUADS + lane] = vec4<Act>();
+    }
+    return;
+  }
+  let head = index % params.heads;
+  let group = params.heads / params.kv_heads;
+  let q_column = (head / group) * params.q_group_stride + (head % group) * HEAD_SIZE;
+  let q_row = (row * params.stride + q_column) / 4u;
+  let width = params.kv_heads * HEAD_QUADS;
+  let column = (head / group) * HEAD_QUADS;
+  let visible = min(step.position + row + 1u, params.capacity);
+  let team = lane / HEAD_QUADS;
+  let quad = lane % HEAD_QUADS;
+
+  var largest = LOWEST;
+  var weight = 0.0;
+  var sum = vec4f();
+  for (var start = 0u; start < visible; start += LANES) {
+    var own = LOWEST;
+    if (start + lane < visible) {
+      own = score(q_row, (start + lane) * width + column);
+    }
+    scores[lane] = own;
+    workgroupBarrier();
+    var higher = largest;
+    for (var i = 0u; i < LANES; i++) {
+      higher = max(higher, scores[i]);
+    }
+    let kept = exp(largest - higher);
+    largest = higher;
+    weight *= kept;
+    sum *= kept;
+    if (team < TEAMS) {
+      for (var i = team; i < min(LANES, visible - start); i += TEAMS) {
+        let p = exp(scores[i] - largest);
+        weight += p;
+        sum += p * vec4f(values[(start + i) * width + column + quad]);
+      }
+    }
+    workgroupBarrier();
+  }
+
+  team_sums[lane] = sum;
+  team_weights[lane] = weight;
+  workgroupBarrier();
+  if (lane < HEAD_QUADS) {
+    for (var other = 1u; other < TEAMS; other++) {
+      sum += team_sums[other * HEAD_QUADS + lane];
+      weight += team_weights[other * HEAD_QUADS + lane];
+    }
+    o[index * HEAD_QUADS + lane] = vec4<Act>(sum / weight);
+  }
+}

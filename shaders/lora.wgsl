@@ -1,0 +1,282 @@
+// The low-rank side path of a frozen matrix, for every segment s of its outputs (q, k, v) at once.
+//
+//   down         h_s  = scale_s · (mask_s ∘ x) · A_sᵀ      writes h
+//   up_backward  dh_s = scale_s · dy_s · B_s               writes dh
+//   gradient_a   dA_s += dh_sᵀ · (mask_s ∘ x)              low is dh, gradient is dA
+//   gradient_b   dB   += dyᵀ · h_s                         low is h, gradient is dB
+//
+//   x      In   [tokens, inputs]             dy     In   [any rows, y_stride], outputs from y_column on
+//   a, dA  f32  [segments · rank, inputs]    b, dB  f32  [outputs, rank]
+//   h, dh  f32  [tokens, segments · rank]
+//
+// The rows x_row … x_row + rows of x, h and dh go with the rows from y_row on of dy. The mask's element
+// is the place in the whole of x. Scales are multiplied by the step's adapter_scale.
+//
+// A thread makes a small tile in registers and walks the inner dimension alone, in a fixed order; the
+// tiles of a segment lie along the grid's x, the segments along z. Sums are f32.
+//
+// inputs and rank are multiples of 4; segments but the last end on a multiple of 4. Rows may be ragged.
+// Outputs, y_column and y_stride may be, too; dy is then read with RAGGED.
+
+struct Params {
+  rows: u32,
+  inputs: u32,
+  outputs: u32,
+  x_row: u32,
+  y_row: u32,
+  y_column: u32,
+  y_stride: u32,
+  rank: u32,
+  segments: u32,
+  end_0: u32,               // where the outputs of segments 0 to 2 end
+  end_1: u32,
+  end_2: u32,
+  scale_0: f32,
+  scale_1: f32,
+  scale_2: f32,
+  scale_3: f32,
+  drop_below: u32,
+  keep_scale: f32,
+  module_id: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<In>>;
+@group(0) @binding(2) var<storage, read> a: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> h: array<vec4f>;
+@group(0) @binding(4) var<storage, read> dy: array<vec4<In>>;
+@group(0) @binding(5) var<storage, read> b: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> dh: array<vec4f>;
+@group(0) @binding(7) var<storage, read> low: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> gradient: array<vec4f>;
+
+/// A tile of 4 rows × 4 ranks.
+@compute @workgroup_size(64)
+fn down(@builtin(global_invocation_id) id: vec3u) {
+  let ranks = params.rank / 4u;
+  let row = id.x / ranks * 4u;
+  let segment = id.z;
+  if (row >= params.rows) {
+    return;
+  }
+  // Past the edge a thread repeats the last row, and does not store it.
+  let rows = min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(params.rows - 1u));
+  let column = segment * params.rank + id.x % ranks * 4u;     // of h, and row of a
+
+  // s_ij holds four partial sums of h[row + i, column + j].
+  var s00 = vec4f(); var s01 = vec4f(); var s02 = vec4f(); var s03 = vec4f();
+  var s10 = vec4f(); var s11 = vec4f(); var s12 = vec4f(); var s13 = vec4f();
+  var s20 = vec4f(); var s21 = vec4f(); var s22 = vec4f(); var s23 = vec4f();
+  var s30 = vec4f(); var s31 = vec4f(); var s32 = vec4f(); var s33 = vec4f();
+
+  let key = dropout_key(params.module_id + segment);
+  let steps = params.inputs / 4u;
+  let x_at = (vec4u(params.x_row) + rows) * steps;
+  let a_at = column * steps;
+  for (var k = 0u; k < steps; k++) {
+    let x0 = dropped_x(key, x_at.x + k);
+    let x1 = dropped_x(key, x_at.y + k);
+    let x2 = dropped_x(key, x_at.z + k);
+    let x3 = dropped_x(key, x_at.w + k);
+    let a0 = a[a_at + k];
+    s00 = fma(x0, a0, s00); s10 = fma(x1, a0, s10); s20 = fma(x2, a0, s20); s30 = fma(x3, a0, s30);
+    let a1 = a[a_at + steps + k];
+    s01 = fma(x0, a1, s01); s11 = fma(x1, a1, s11); s21 = fma(x2, a1, s21); s31 = fma(x3, a1, s31);
+    let a2 = a[a_at + 2u * steps + k];
+    s02 = fma(x0, a2, s02); s12 = fma(x1, a2, s12); s22 = fma(x2, a2, s22); s32 = fma(x3, a2, s32);
+    let a3 = a[a_at + 3u * steps + k];
+    s03 = fma(x0, a3, s03); s13 = fma(x1, a3, s13); s23 = fma(x2, a3, s23); s33 = fma(x3, a3, s33);
+  }
+
+  let scale = vec4f(scale_of(segment));
+  store_h(row, column, scale * vec4f(dot(s00, ONE), dot(s01, ONE), dot(s02, ONE), dot(s03, ONE)));
+  store_h(row + 1u, column, scale * vec4f(dot(s10, ONE), dot(s11, ONE), dot(s12, ONE), dot(s13, ONE)));
+  store_h(row + 2u, column, scale * vec4f(dot(s20, ONE), dot(s21, ONE), dot(s22, ONE), dot(s23, ONE)));
+  store_h(row + 3u, column, scale * vec4f(dot(s30, ONE), dot(s31, ONE), dot(s32, ONE), dot(s33, ONE)));
+}
+
+/// A tile of 4 rows × 4 ranks.
+@compute @workgroup_size(64)
+fn up_backward(@builtin(global_invocation_id) id: vec3u) {
+  let ranks = params.rank / 4u;
+  let row = id.x / ranks * 4u;
+  let column = id.x % ranks;               // of the segment's part of dh, in fours
+  let segment = id.z;
+  if (row >= params.rows) {
+    return;
+  }
+  let rows = min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(params.rows - 1u));
+
+  // s_i is dh[row + i, 4 · column …].
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  let dy_at = (vec4u(params.y_row) + rows) * params.y_stride + vec4u(params.y_column);
+  let end = segment_end(segment);
+  for (var n = segment_start(segment); n < end; n += 4u) {
+    let d0 = load_dy(dy_at.x, n);
+    let d1 = load_dy(dy_at.y, n);
+    let d2 = load_dy(dy_at.z, n);
+    let d3 = load_dy(dy_at.w, n);
+    let b_rows = min(vec4u(n) + vec4u(0u, 1u, 2u, 3u), vec4u(params.outputs - 1u));
+    let b_at = b_rows * ranks + vec4u(column);
+    let b0 = b[b_at.x];
+    let b1 = b[b_at.y];
+    let b2 = b[b_at.z];
+    let b3 = b[b_at.w];
+    s0 = fma(d0.xxxx, b0, fma(d0.yyyy, b1, fma(d0.zzzz, b2, fma(d0.wwww, b3, s0))));
+    s1 = fma(d1.xxxx, b0, fma(d1.yyyy, b1, fma(d1.zzzz, b2, fma(d1.wwww, b3, s1))));
+    s2 = fma(d2.xxxx, b0, fma(d2.yyyy, b1, fma(d2.zzzz, b2, fma(d2.wwww, b3, s2))));
+    s3 = fma(d3.xxxx, b0, fma(d3.yyyy, b1, fma(d3.zzzz, b2, fma(d3.wwww, b3, s3))));
+  }
+
+  let scale = scale_of(segment);
+  store_dh(row, segment * ranks + column, scale * s0);
+  store_dh(row + 1u, segment * ranks + column, scale * s1);
+  store_dh(row + 2u, segment * ranks + column, scale * s2);
+  store_dh(row + 3u, segment * ranks + column, scale * s3);
+}
+
+/// A tile of 8 ranks × 4 inputs: eight, so that one mask serves more products.
+@compute @workgroup_size(64)
+fn gradient_a(@builtin(global_invocation_id) id: vec3u) {
+  let steps = params.inputs / 4u;
+  let column = id.x % steps;               // of dA, in fours
+  let rank = id.x / steps * 8u;
+  let segment = id.z;
+  if (rank >= params.rank) {
+    return;
+  }
+  let has_second = rank + 4u < params.rank;
+
+  // s_j is dA[segment · rank + rank + j, 4 · column …].
+  var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
+  var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f();
+  let key = dropout_key(params.module_id + segment);
+  let low_stride = params.segments * params.rank / 4u;
+  let low_column = (segment * params.rank + rank) / 4u;
+  for (var t = 0u; t < params.rows; t++) {
+    let row = params.x_row + t;
+    let x_t = dropped_x(key, row * steps + column);
+    let first = low[row * low_stride + low_column];
+    let second = low[row * low_stride + low_column + u32(has_second)];
+    s0 = fma(first.xxxx, x_t, s0);
+    s1 = fma(first.yyyy, x_t, s1);
+    s2 = fma(first.zzzz, x_t, s2);
+    s3 = fma(first.wwww, x_t, s3);
+    s4 = fma(second.xxxx, x_t, s4);
+    s5 = fma(second.yyyy, x_t, s5);
+    s6 = fma(second.zzzz, x_t, s6);
+    s7 = fma(second.wwww, x_t, s7);
+  }
+
+  let at = (segment * params.rank + rank) * steps + column;
+  gradient[at] += s0;
+  gradient[at + steps] += s1;
+  gradient[at + 2u * steps] += s2;
+  gradient[at + 3u * steps] += s3;
+  if (has_second) {
+    gradient[at + 4u * steps] += s4;
+    gradient[at + 5u * steps] += s5;
+    gradient[at + 6u * steps] += s6;
+    gradient[at + 7u * steps] += s7;
+  }
+}
+
+/// A tile of 4 outputs × 4 ranks. All segments lie along the grid's x.
+@compute @workgroup_size(64)
+fn gradient_b(@builtin(global_invocation_id) id: vec3u) {
+  let ranks = params.rank / 4u;
+  let output = id.x / ranks * 4u;
+  let column = id.x % ranks;               // of dB, in fours
+  if (output >= params.outputs) {
+    return;
+  }
+
+  // s_i is dB[output + i, 4 · column …].
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  let low_column = segment_of(output) * ranks + column;
+  for (var t = 0u; t < params.rows; t++) {
+    let d = load_dy((params.y_row + t) * params.y_stride + params.y_column, output);
+    let h_t = low[(params.x_row + t) * params.segments * ranks + low_column];
+    s0 = fma(d.xxxx, h_t, s0);
+    s1 = fma(d.yyyy, h_t, s1);
+    s2 = fma(d.zzzz, h_t, s2);
+    s3 = fma(d.wwww, h_t, s3);
+  }
+
+  let at = output * ranks + column;
+  gradient[at] += s0;
+  if (output + 1u < params.outputs) {
+    gradient[at + ranks] += s1;
+  }
+  if (output + 2u < params.outputs) {
+    gradient[at + 2u * ranks] += s2;
+  }
+  if (output + 3u < params.outputs) {
+    gradient[at + 3u * ranks] += s3;
+  }
+}
+
+const ONE = vec4f(1.0);
+
+/// Vector `at` of x, with what the segment's mask drops set to 0 and the rest scaled up.
+fn dropped_x(key: vec2u, at: u32) -> vec4f {
+  let values = vec4f(x[at]);
+  if (!HAS_DROPOUT) {
+    return values;
+  }
+  return values * keep_factors(key, at * 4u, params.drop_below, params.keep_scale);
+}
+
+/// The segment of an output.
+fn segment_of(output: u32) -> u32 {
+  return u32(output >= params.end_0) + u32(output >= params.end_1) + u32(output >= params.end_2);
+}
+
+/// The first output of a segment.
+fn segment_start(segment: u32) -> u32 {
+  let starts = vec4u(0u, params.end_0, params.end_1, params.end_2);
+  return starts[segment];
+}
+
+/// The first output past a segment.
+fn segment_end(segment: u32) -> u32 {
+  let ends = vec4u(params.end_0, params.end_1, params.end_2, params.outputs);
+  return ends[segment];
+}
+
+fn scale_of(segment: u32) -> f32 {
+  let scales = vec4f(params.scale_0, params.scale_1, params.scale_2, params.scale_3);
+  return scales[segment] * step.adapter_scale;
+}
+
+fn store_h(row: u32, column: u32, values: vec4f) {
+  if (row >= params.rows) {
+    return;
+  }
+  h[((params.x_row + row) * params.segments * params.rank + column) / 4u] = values;
+}
+
+fn store_dh(row: u32, column: u32, values: vec4f) {
+  if (row >= params.rows) {
+    return;
+  }
+  dh[(params.x_row + row) * params.segments * params.rank / 4u + column] = values;
+}
+
+/// dy of outputs n … n + 3 of the row whose outputs start at element `start`; 0 past the last output.
+fn load_dy(start: u32, n: u32) -> vec4f {
+  let at = (start + n) / 4u;
+  let first = vec4f(dy[at]);
+  if (!RAGGED) {
+    return first;
+  }
+  let values = straddle(first, vec4f(dy[at + 1u]), (start + n) % 4u);
+  // What follows the last output may be garbage.
+  return select(vec4f(), values, vec4u(n) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs));
+}

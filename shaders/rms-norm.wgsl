@@ -1,0 +1,87 @@
+// y = x · r · weight with r = 1 / √(mean(x²) + ε), over each row; the weight is frozen.
+//
+//   x       f32  [first_row + rows, hidden]
+//   weight  f32  [hidden]
+//   y       Act  [rows, hidden]
+//   dy      Act  [rows, hidden]
+//   dx      f32  as x; added to (written, where not ACCUMULATE):  dx += r · (weight · dy − x · r² · mean(weight · dy · x))
+//
+// One workgroup per row, each thread taking every LANES-th four columns. Nothing is kept from forward
+// to backward: r costs one more walk over a row that is then in the cache.
+// Requires hidden % 4 == 0.
+
+const LANES = 64u;
+const LANES_ROOT = 8u;
+
+struct Params {
+  rows: u32,
+  quads: u32,       // hidden / 4
+  first_row: u32,   // row of x that belongs to row 0 of y
+  epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<Act>>;
+@group(0) @binding(4) var<storage, read> dy: array<vec4<Act>>;
+@group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;
+
+fn mean_over_row(lane: u32, lane_sum: f32) -> f32 {
+  return sum_over_workgroup(lane, lane_sum) / f32(params.quads * 4u);
+}
+
+@compute @workgroup_size(LANES)
+fn forward(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = flat_workgroup(workgroup, count);
+  if (row >= params.rows) {
+    return;
+  }
+  // LAST_ROW: the last real token of this run, whose number only the step knows.
+  let x_row = select(params.first_row + row, step.rows - 1u, LAST_ROW) * params.quads;
+
+  var squares = 0.0;
+  for (var i = lane; i < params.quads; i += LANES) {
+    squares += dot(x[x_row + i], x[x_row + i]);
+  }
+  let r = 1.0 / sqrt(mean_over_row(lane, squares) + params.epsilon);
+  for (var i = lane; i < params.quads; i += LANES) {
+    y[row * params.quads + i] = vec4<Act>(x[x_row + i] * r * weight[i]);
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn backward(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = flat_workgroup(workgroup, count);
+  if (row >= params.rows) {
+    return;
+  }
+  let x_row = (params.first_row + row) * params.quads;
+  let dy_row = row * params.quads;
+
+  var squares = 0.0;
+  var along = 0.0;
+  for (var i = lane; i < params.quads; i += LANES) {
+    let here = x[x_row + i];
+    squares += dot(here, here);
+    along += dot(here, weight[i] * vec4f(dy[dy_row + i]));
+  }
+  let r = 1.0 / sqrt(mean_over_row(lane, squares) + params.epsilon);
+  let along_x = mean_over_row(lane, along) * r * r;
+  for (var i = lane; i < params.quads; i += LANES) {
+    let gradient = r * (weight[i] * vec4f(dy[dy_row + i]) - x[x_row + i] * along_x);
+    if (ACCUMULATE) {
+      dx[x_row + i] += gradient;
+    } else {
+      dx[x_row + i] = gradient;
+    }
+  }
+}

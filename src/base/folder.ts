@@ -1,0 +1,27 @@
+// A folder of files as the engine sees it: on a disk in Node, in the origin's private files in a browser.
+//
+// Writing is all or nothing: a file appears under its name when it is complete, never before.
+
+/** Paths are relative, with "/" between their parts. Errors are UserErrors that name the whole path. */
+export interface Folder {
+  /** For messages and reports: where this is, in the host's own terms. */
+  readonly path: string;
+  /** Names of the files and folders directly inside, sorted; empty if the folder does not exist. */
+  list(): Promise<string[]>;
+  /** Bytes of a file, or undefined if there is none of that name. */
+  size(name: string): Promise<number | undefined>;
+  /** Bytes [start, end) of a file; all of it by default. */
+  read(name: string, start?: number, end?: number): Promise<Uint8Array<ArrayBuffer>>;
+  readText(name: string): Promise<string>;
+  /** A file in pieces, for reading once from front to back. */
+  stream(name: string): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** Writes a whole file; on failure the file that was there before is still there. */
+  write(name: string, content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Adds to the end of a text file, making it if need be. */
+  append(name: string, text: string): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Renames a file or folder inside this folder. */
+  rename(from: string, to: string): Promise<void>;
+  /** A folder inside this one; it need not exist yet. */
+  folder(name: string): Folder;
+}

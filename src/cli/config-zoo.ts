@@ -1,0 +1,78 @@
+// The ready-made configs that come with Hone, and configs by path.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { UsageError, UserError } from "../base/error.ts";
+import { nearestName } from "../base/nearest.ts";
+import { findPublic } from "./package-files.ts";
+
+export interface ReadyConfig {
+  readonly name: string;
+  readonly path: string;
+  /** The config's first line of comment. */
+  readonly about: string;
+}
+
+/** All ready-made configs, by name. */
+export function listConfigs(): readonly ReadyConfig[] {
+  const folder = findPublic("configs");
+  if (folder === undefined) return [];
+  return readdirSync(folder)
+    .filter((file) => file.endsWith(".yaml"))
+    .toSorted((a, b) => (a < b ? -1 : 1))
+    .map((file) => {
+      const path = join(folder, file);
+      const [first = ""] = readFileSync(path, "utf8").split("\n", 1);
+      return { name: basename(file, ".yaml"), path, about: first.replace(/^#\s*/, "") };
+    });
+}
+
+/** The ready-made config of that name, or a refusal with the nearest one. */
+export function findConfig(name: string): ReadyConfig {
+  const configs = listConfigs();
+  const found = configs.find((config) => config.name === name);
+  if (found) return found;
+  const nearest = nearestName(
+    name,
+    configs.map((config) => config.name),
+  );
+  throw new UsageError(
+    `There is no ready-made config "${name}".`,
+    nearest === undefined
+      ? "Run hone list-cfg to see their names."
+      : `The nearest is ${nearest}; hone list-cfg shows all.`,
+  );
+}
+
+export interface ConfigText {
+  readonly text: string;
+  /** For messages. */
+  readonly place: string;
+  /** Names the work directory. */
+  readonly stem: string;
+}
+
+/** The text of a config by path, or of a ready-made one by name. */
+export function loadConfigText(nameOrPath: string): ConfigText {
+  const isPath = existsSync(nameOrPath);
+  const looksLikePath = /[/\\]|\.ya?ml$/.test(nameOrPath);
+  if (!isPath && looksLikePath) {
+    throw new UserError(
+      `There is no config ${nameOrPath}.`,
+      "Check the path, or copy a ready-made one with hone copy-cfg NAME FOLDER.",
+    );
+  }
+  const path = isPath ? nameOrPath : findConfig(nameOrPath).path;
+  return { text: readText(path), place: path, stem: basename(path, extname(path)) };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UserError(
+      `Could not read the config ${path}: ${error instanceof Error ? error.message : String(error)}.`,
+      "Name a YAML file.",
+      { cause: error },
+    );
+  }
+}

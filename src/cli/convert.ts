@@ -1,0 +1,139 @@
+// hone convert: what training left behind into what other programs read.
+import { Command, Option } from "commander";
+import { formatBytes } from "../base/format.ts";
+import type { Engine, ExportSummary, MergeRequest } from "../engine.ts";
+import { bytesFlag } from "./flags.ts";
+import { openAdapter, openModel, openNewFolder, pathIn } from "./paths.ts";
+import { formatLoadingBar } from "./progress.ts";
+import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
+
+interface MergeFlags {
+  readonly maxShardSize: number;
+  readonly dtype?: NonNullable<MergeRequest["dtype"]>;
+  readonly base: NonNullable<MergeRequest["base"]>;
+}
+
+export function convertCommand(run: Runner): Command {
+  return new Command("convert")
+    .description(
+      "Export an adapter, or merge it into its model. Each export is checked after writing.",
+    )
+    .addCommand(adapterCommand(run))
+    .addCommand(xtunerCommand(run))
+    .addCommand(mergeCommand(run));
+}
+
+function adapterCommand(run: Runner): Command {
+  return new Command("adapter")
+    .description("Write a checkpoint's adapter as a PEFT folder of its own.")
+    .argument("<checkpoint>", "a checkpoint's folder, or a work directory for its newest")
+    .argument("<output>", "a new folder")
+    .addHelpText("after", "\nExample:\n  hone convert adapter work_dirs/demo/train ./adapter")
+    .action((checkpoint: string, output: string) =>
+      run((session) => convertAdapter(session, checkpoint, output)),
+    );
+}
+
+/** XTuner's name and arguments for the same; its config is not needed here. */
+function xtunerCommand(run: Runner): Command {
+  return new Command("pth_to_hf")
+    .description("The same under XTuner's name: CONFIG is not needed and may be left out.")
+    .argument("<paths...>", "[CONFIG] CHECKPOINT OUTPUT")
+    .usage("[CONFIG] CHECKPOINT OUTPUT")
+    .addHelpText(
+      "after",
+      "\nExample:\n  hone convert pth_to_hf my-config.yaml work_dirs/demo/train/iter_30 ./adapter",
+    )
+    .action((paths: readonly string[], _flags: object, command: Command) => {
+      const [checkpoint, output] = paths.slice(-2);
+      if (checkpoint === undefined || output === undefined || paths.length > 3) {
+        command.error(
+          `error: expected CHECKPOINT and OUTPUT, and ${paths.length} paths were given`,
+        );
+      }
+      return run((session) => convertAdapter(session, checkpoint, output));
+    });
+}
+
+function mergeCommand(run: Runner): Command {
+  return new Command("merge")
+    .description("Write the model with the adapter added to its weights.")
+    .argument("<model>", "a model's folder, or seedling")
+    .argument("<adapter>", "an adapter, a checkpoint or a work directory")
+    .argument("<output>", "a new folder")
+    .option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB", bytesFlag, 2e9)
+    .addOption(
+      new Option(
+        "--dtype <type>",
+        "type of the written weights (default: the model's own)",
+      ).choices(["float32", "float16", "bfloat16"]),
+    )
+    .addOption(
+      new Option(
+        "--base <which>",
+        "add to the weights of the file, or to what training saw of them",
+      )
+        .choices(["original", "nf4"])
+        .default("original"),
+    )
+    .addHelpText("after", "\nExample:\n  hone convert merge seedling ./adapter ./merged")
+    .action((model: string, adapter: string, output: string, flags: MergeFlags) =>
+      run((session) => convertMerge(session, { model, adapter, output, flags })),
+    );
+}
+
+async function convertAdapter(
+  session: Session,
+  checkpoint: string,
+  output: string,
+): Promise<ExitCode> {
+  await withEngine(session, (engine) => exportAdapter(session, engine, checkpoint, output));
+  return EXIT.done;
+}
+
+/** Exports and says what was written. */
+export async function exportAdapter(
+  { output }: Session,
+  engine: Engine,
+  checkpointPath: string,
+  outputPath: string,
+): Promise<void> {
+  const folder = await openNewFolder(outputPath);
+  const summary = await engine.exportAdapter(await openAdapter(checkpointPath), folder);
+  sayExport(output, outputPath, summary);
+}
+
+interface MergeJob {
+  readonly model: string;
+  readonly adapter: string;
+  readonly output: string;
+  readonly flags: MergeFlags;
+}
+
+async function convertMerge(session: Session, job: MergeJob): Promise<ExitCode> {
+  await withEngine(session, (engine) => merge(session, engine, job));
+  return EXIT.done;
+}
+
+/** Merges and says what was written. */
+export async function merge({ output }: Session, engine: Engine, job: MergeJob): Promise<void> {
+  const { maxShardSize, dtype, base } = job.flags;
+  const summary = await engine.merge({
+    model: openModel(job.model),
+    adapter: await openAdapter(job.adapter),
+    output: await openNewFolder(job.output),
+    base,
+    maxShardBytes: maxShardSize,
+    ...(dtype === undefined ? {} : { dtype }),
+    onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+  });
+  sayExport(output, job.output, summary);
+}
+
+function sayExport(output: Session["output"], path: string, summary: ExportSummary): void {
+  output.emit("export", { path, ...summary });
+  for (const { name, bytes } of summary.files) {
+    output.say(`  ${pathIn({ path }, name)}  ${formatBytes(bytes)}`);
+  }
+  output.say(`Checked: ${summary.check}`);
+}

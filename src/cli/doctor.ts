@@ -1,0 +1,92 @@
+// hone doctor: what this machine offers, what was tried, and what that means for a run.
+import { arch, availableParallelism, platform, release, totalmem } from "node:os";
+import { Command } from "commander";
+import { messageOf } from "../base/error.ts";
+import { formatBytes } from "../base/format.ts";
+import { listConfigs } from "./config-zoo.ts";
+import { findPublic, packageVersion } from "./package-files.ts";
+import { EMBEDDED_MODEL } from "./paths.ts";
+import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
+
+export function doctorCommand(run: Runner): Command {
+  return new Command("doctor")
+    .description("Say which GPU or software stand-in would be used here, and why.")
+    .addHelpText("after", "\nExample:\n  hone doctor --gpu swiftshader")
+    .action(() => run(doctor));
+}
+
+async function doctor({ output, adapter: choice }: Session): Promise<ExitCode> {
+  const { bold, green, red } = output.paint;
+  const machine = {
+    hone: packageVersion(),
+    node: process.versions.node,
+    system: `${platform()} ${release()} ${arch()}`,
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+  };
+  output.print(
+    `Hone ${machine.hone}, Node ${machine.node}, ${machine.system}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory\n`,
+  );
+  output.emit("machine", { ...machine });
+  const model = findPublic("models", EMBEDDED_MODEL);
+  output.print(`Built-in model: ${model ?? red("missing")}\n`);
+  output.print(`Ready-made configs: ${listConfigs().length}\n\n`);
+  try {
+    const found = await inspect(choice);
+    output.emit("adapter", { ...found });
+    output.print(`${bold("Adapter")}: ${found.name} (${found.kind})\n`);
+    for (const line of found.tried) output.print(`  ${line}\n`);
+    for (const line of describe(found)) output.print(`  ${line}\n`);
+    output.print(`${green("Ready.")} Try: hone demo\n`);
+    return EXIT.done;
+  } catch (error) {
+    const [problem = "", remedy = ""] = messageOf(error).split("\n");
+    output.emit("error", { problem, remedy });
+    output.print(`${red("No adapter.")} ${problem}\n${remedy}\n`);
+    return EXIT.failed;
+  }
+}
+
+interface Inspection {
+  readonly name: string;
+  readonly kind: string;
+  readonly tried: readonly string[];
+  readonly hasF16: boolean;
+  readonly hasTimestamps: boolean;
+  readonly maxBindingBytes: number;
+  readonly maxBufferBytes: number;
+  readonly workgroupBytes: number;
+}
+
+/** Finds the adapter that a run would use and opens a device on it once. */
+async function inspect(choice: Session["adapter"]): Promise<Inspection> {
+  const { findAdapter } = await import("../hosts/node-gpu.ts");
+  const { adapter, kind, tried } = await findAdapter(choice);
+  const { info, limits, features } = adapter;
+  const device = await adapter.requestDevice({ label: "hone.doctor" });
+  device.destroy();
+  return {
+    name: info.description || [info.vendor, info.architecture, info.device].join(" ").trim(),
+    kind,
+    tried,
+    hasF16: features.has("shader-f16"),
+    hasTimestamps: features.has("timestamp-query"),
+    maxBindingBytes: limits.maxStorageBufferBindingSize,
+    maxBufferBytes: limits.maxBufferSize,
+    workgroupBytes: limits.maxComputeWorkgroupStorageSize,
+  };
+}
+
+function describe(found: Inspection): string[] {
+  const f16 = found.hasF16
+    ? "yes: activations and unpacked weights take half the memory"
+    : "no: everything is f32, which is correct and takes twice the memory";
+  return [
+    `f16 in shaders: ${f16}`,
+    `timestamps: ${found.hasTimestamps ? "yes" : "no: benchmarks time whole submits"}`,
+    `largest binding ${formatBytes(found.maxBindingBytes)}, largest buffer ${formatBytes(found.maxBufferBytes)}, workgroup memory ${formatBytes(found.workgroupBytes)}`,
+    ...(found.kind === "gpu"
+      ? []
+      : ["this is a software stand-in: fit for small models and for trying Hone"]),
+  ];
+}

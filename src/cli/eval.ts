@@ -1,0 +1,82 @@
+// hone eval: how well a model predicts the answers in a data file.
+import { Command } from "commander";
+import { formatCount } from "../base/format.ts";
+import type { EvalReport } from "../engine.ts";
+import { openDataSource } from "../hosts/node.ts";
+import { wholeFlag } from "./flags.ts";
+import { openAdapter, openModel } from "./paths.ts";
+import { formatLoadingBar } from "./progress.ts";
+import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
+
+interface EvalFlags {
+  readonly adapter?: string;
+  readonly data: readonly string[];
+  readonly datasetFormat: string;
+  readonly promptTemplate?: string;
+  readonly system?: string;
+  readonly maxLength: number;
+  readonly bits?: number;
+}
+
+export function evalCommand(run: Runner): Command {
+  return new Command("eval")
+    .description("Measure loss, perplexity and token accuracy on a data file, example by example.")
+    .argument("<model>", "a model's folder, or seedling")
+    .requiredOption("--data <file...>", "JSON or JSONL files of examples")
+    .option(
+      "--adapter <folder>",
+      "an adapter, a checkpoint or a work directory to put on the model",
+    )
+    .option("--dataset-format <name>", "as in a config", "auto")
+    .option(
+      "--prompt-template <name>",
+      "as in a config (default: the adapter's or the model's own)",
+    )
+    .option("--system <text>", "system message for examples that have none")
+    .option("--max-length <tokens>", "longer examples are cut", wholeFlag(8), 2048)
+    .option("--bits <4>", "quantize the weights to 4-bit NF4, as in training", wholeFlag(4, 4))
+    .addHelpText(
+      "after",
+      "\nExample:\n  hone eval seedling --adapter work_dirs/demo/adapter --data test.jsonl",
+    )
+    .action((model: string, flags: EvalFlags) => run((session) => evaluate(session, model, flags)));
+}
+
+async function evaluate(session: Session, model: string, flags: EvalFlags): Promise<ExitCode> {
+  const { output } = session;
+  const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
+  const data = await Promise.all(flags.data.map((path) => openDataSource(path)));
+  output.print("   row  tokens     loss  perplexity  accuracy\n");
+  const report = await withEngine(session, (engine) =>
+    engine.evaluate({
+      model: openModel(model),
+      quantization: flags.bits === 4 ? "nf4" : "none",
+      ...(adapter === undefined ? {} : { adapter }),
+      ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
+      ...(flags.system === undefined ? {} : { system: flags.system }),
+      data,
+      datasetFormat: flags.datasetFormat,
+      maxLength: flags.maxLength,
+      onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+      onExample(example) {
+        output.emit("example", { ...example });
+        output.print(formatRow(String(example.row), example));
+      },
+    }),
+  );
+  output.emit("summary", { ...report });
+  output.print(formatRow("all", report));
+  output.say(`${formatCount(report.examples)} examples.`);
+  return EXIT.done;
+}
+
+function formatRow(name: string, report: EvalReport): string {
+  const cells = [
+    name.padStart(6),
+    formatCount(report.labelTokens).padStart(6),
+    report.loss.toFixed(4).padStart(7),
+    report.perplexity.toFixed(3).padStart(10),
+    `${(100 * report.tokenAccuracy).toFixed(1)} %`.padStart(8),
+  ];
+  return `${cells.join("  ")}\n`;
+}

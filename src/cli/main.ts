@@ -1,0 +1,132 @@
+#!/usr/bin/env node
+// The command line: names to commands, failures to words and exit codes.
+//
+// 0 done, 1 failed, 2 wrong usage, 75 interrupted with a checkpoint saved, 130 quit by a second Ctrl-C.
+import { Command, CommanderError, Option } from "commander";
+import { messageOf, UsageError, UserError } from "../base/error.ts";
+import type { AdapterChoice } from "../hosts/node-gpu.ts";
+import { chatCommand } from "./chat.ts";
+import { convertCommand } from "./convert.ts";
+import { copyConfigCommand } from "./copy-cfg.ts";
+import { demoCommand } from "./demo.ts";
+import { doctorCommand } from "./doctor.ts";
+import { evalCommand } from "./eval.ts";
+import { listConfigsCommand } from "./list-cfg.ts";
+import { createOutput } from "./output.ts";
+import { packageVersion } from "./package-files.ts";
+import { EXIT, type ExitCode, type Runner } from "./session.ts";
+import { createPaint } from "./terminal.ts";
+import { trainCommand } from "./train.ts";
+
+const GPU_CHOICES = ["auto", "gpu", "llvmpipe", "swiftshader"] as const satisfies AdapterChoice[];
+
+interface GlobalFlags {
+  readonly json?: true;
+  readonly gpu: AdapterChoice;
+}
+
+await main();
+
+async function main(): Promise<void> {
+  let exitCode: ExitCode = EXIT.done;
+  const program = new Command("hone");
+  const run: Runner = async (job) => {
+    const { json, gpu } = program.opts<GlobalFlags>();
+    exitCode = await job({ output: createOutput(json === true), adapter: gpu });
+  };
+  // A reader that has seen enough (`hone … | head`) is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.done);
+    throw error;
+  });
+  try {
+    await describeProgram(program, run).parseAsync();
+  } catch (error) {
+    exitCode = explain(error, process.argv.includes("--json"));
+  }
+  // Dawn's threads would keep the process alive, so it ends here, with all its words written.
+  await Promise.all([process.stdout, process.stderr].map(flush));
+  process.exit(exitCode);
+}
+
+function describeProgram(program: Command, run: Runner): Command {
+  program
+    .description("Fine-tune a language model on your own GPU: QLoRA on WebGPU.")
+    .version(packageVersion(), "--version", "print the version")
+    .option("--json", "print one JSON event a line on stdout")
+    .addOption(
+      new Option("--gpu <adapter>", "what to compute on")
+        .choices(GPU_CHOICES)
+        .default("auto", "auto: a real GPU, else llvmpipe, else SwiftShader")
+        .env("HONE_ADAPTER"),
+    )
+    .addHelpText("after", "\nExample:\n  hone demo")
+    .addCommand(demoCommand(run))
+    .addCommand(trainCommand(run))
+    .addCommand(chatCommand(run))
+    .addCommand(evalCommand(run))
+    .addCommand(convertCommand(run))
+    .addCommand(listConfigsCommand(run))
+    .addCommand(copyConfigCommand(run))
+    .addCommand(doctorCommand(run));
+  forEachCommand(program, (command) => {
+    command
+      .exitOverride()
+      .configureHelp({ showGlobalOptions: true })
+      .configureOutput({ outputError: () => {} }); // `explain` prints what went wrong
+  });
+  return program;
+}
+
+function forEachCommand(command: Command, visit: (command: Command) => void): void {
+  visit(command);
+  for (const inner of command.commands) forEachCommand(inner, visit);
+}
+
+/** Prints a failure in the words it deserves and gives its exit code. */
+function explain(error: unknown, isJson: boolean): ExitCode {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.done; // --help, --version
+    if (error.code === "commander.help") return EXIT.usage; // no command: help went to stderr
+    return complain(
+      usageProblem(error),
+      "Run hone --help, or hone COMMAND --help, to see what there is.",
+      EXIT.usage,
+      isJson,
+    );
+  }
+  if (error instanceof UserError) {
+    const lines = error.message.split("\n");
+    const code = error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    return complain(lines.slice(0, -1).join("\n"), lines.at(-1) ?? "", code, isJson);
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+  return complain(
+    stack,
+    "This is a bug in Hone. Report it with these lines, the command, and the output of hone doctor.",
+    EXIT.failed,
+    isJson,
+  );
+}
+
+function complain(problem: string, remedy: string, code: ExitCode, isJson: boolean): ExitCode {
+  const { red } = createPaint(process.stderr);
+  if (process.stderr.isTTY) process.stderr.write("\r\u001b[2K"); // a progress bar may stand there
+  process.stderr.write(`${red("Error:")} ${problem}\n${remedy}\n`);
+  const event = { type: "error", problem, remedy, exitCode: code };
+  if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
+  return code;
+}
+
+/** "error: unknown option '--foo'\n(Did you mean --bar?)" → a sentence. */
+function usageProblem({ message }: CommanderError): string {
+  const text = message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+  const sentence = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.)?]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+function flush(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write("", () => resolve());
+  });
+}

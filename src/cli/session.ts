@@ -1,0 +1,51 @@
+// One run of the command line: where words go, which GPU, and how it is interrupted.
+import { createEngine, type Engine } from "../engine.ts";
+import { nodeHost } from "../hosts/node.ts";
+import type { AdapterChoice } from "../hosts/node-gpu.ts";
+import type { Output } from "./output.ts";
+
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 75, killed: 130 } as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export interface Session {
+  readonly output: Output;
+  readonly adapter: AdapterChoice;
+}
+
+/** What a command file is given to start its work with. */
+export type Runner = (job: (session: Session) => Promise<ExitCode>) => Promise<void>;
+
+/** Opens the engine for `use` and releases the GPU after it. */
+export async function withEngine<T>(
+  session: Session,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const engine = createEngine(nodeHost({ adapter: session.adapter }));
+  try {
+    return await use(engine);
+  } finally {
+    engine.close();
+  }
+}
+
+/**
+ * A signal that the first Ctrl-C (or SIGTERM) aborts while `work` runs, so that it can save; the
+ * second one ends the process.
+ */
+export async function untilStopped<T>(
+  { output }: Session,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(EXIT.killed);
+    output.say("Stopping after this step and saving; press Ctrl-C again to quit at once.");
+    controller.abort();
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  }
+}

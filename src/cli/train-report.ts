@@ -1,0 +1,80 @@
+// The events of a run as lines: what was loaded, how it goes, what the model answers.
+import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
+import { formatFunnel } from "../data/funnel.ts";
+import type { RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
+import type { Output } from "./output.ts";
+import { formatLoadingBar, formatStepBar, formatStepLine } from "./progress.ts";
+
+export interface ReportOptions {
+  /** Steps between lines where there is no progress bar. */
+  readonly loggingSteps: number;
+}
+
+/** A listener that shows every event. */
+export function reportTraining(
+  output: Output,
+  { loggingSteps }: ReportOptions,
+): (event: TrainEvent) => void {
+  const { paint } = output;
+  return (event) => {
+    output.emit(event.type, event);
+    switch (event.type) {
+      case "phase":
+        output.status(undefined);
+        break;
+      case "loading":
+        output.status(formatLoadingBar(event.bytes, event.totalBytes, output.columns));
+        break;
+      case "data":
+        for (const line of formatFunnel(event.funnel)) output.say(line);
+        break;
+      case "plan":
+        for (const line of formatPlan(event.plan)) output.say(line);
+        break;
+      case "step":
+        output.status(formatStepBar(event, output.columns));
+        if (!output.isLive && isLogged(event, loggingSteps)) output.say(formatStepLine(event));
+        break;
+      case "sample":
+        output.say(`${paint.dim(`step ${event.step}`)}  ${paint.bold(event.input)}`);
+        output.say(indent(event.output));
+        break;
+      case "eval":
+        output.say(
+          `step ${event.step}  held-out loss ${event.loss.toFixed(4)}, perplexity ${event.perplexity.toFixed(2)}, token accuracy ${(100 * event.tokenAccuracy).toFixed(1)} %`,
+        );
+        break;
+      case "checkpoint":
+        output.say(`step ${event.step}  saved ${event.name}`);
+        break;
+      case "warning":
+        output.say(`${paint.yellow("Warning:")} ${event.message}`);
+        break;
+    }
+  };
+}
+
+/** "Finished 30 steps in 1:02 …" */
+export function formatSummary(summary: RunSummary): string {
+  const verb = summary.endedBy === "finished" ? "Finished" : "Stopped after";
+  const steps = `${formatCount(summary.step)} of ${formatCount(summary.steps)} steps`;
+  const skipped = summary.skipped > 0 ? `, ${summary.skipped} skipped` : "";
+  return `${verb} ${steps} in ${formatDuration(summary.seconds)}: loss ${summary.finalLoss.toFixed(4)}${skipped}, at most ${formatBytes(summary.peakGpuBytes)} on the GPU.`;
+}
+
+export function indent(text: string): string {
+  return text.replaceAll(/^(?=.)/gm, "  ");
+}
+
+function formatPlan(plan: RunPlan): string[] {
+  const from = plan.firstStep > 0 ? ` from step ${plan.firstStep}` : "";
+  return [
+    `${plan.adapterName}, ${plan.computeDtype}, about ${formatBytes(plan.estimatedBytes)} of GPU memory`,
+    `${formatCount(plan.trainableParameters)} trainable parameters, ${formatCount(plan.steps)} steps${from}`,
+  ];
+}
+
+/** The first step too, since the wait for it is the longest. */
+function isLogged({ step, steps }: StepReport, loggingSteps: number): boolean {
+  return step === 1 || step === steps || step % loggingSteps === 0;
+}

@@ -1,0 +1,132 @@
+// hone train: a config and data to an adapter.
+import { basename, dirname, resolve } from "node:path";
+import { Command } from "commander";
+import { UserError } from "../base/error.ts";
+import { readConfig } from "../config-read.ts";
+import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
+import type { RunSummary } from "../engine.ts";
+import { openDataSource, openFolder } from "../hosts/node.ts";
+import { loadConfigText } from "./config-zoo.ts";
+import { openModel, pathIn } from "./paths.ts";
+import {
+  EXIT,
+  type ExitCode,
+  type Runner,
+  type Session,
+  untilStopped,
+  withEngine,
+} from "./session.ts";
+import { formatSummary, reportTraining } from "./train-report.ts";
+
+interface TrainFlags {
+  readonly workDir?: string;
+  readonly resume?: string | true;
+  readonly set?: readonly string[];
+  readonly seed?: string;
+}
+
+export function trainCommand(run: Runner): Command {
+  return new Command("train")
+    .description("Fine-tune a model as a config says. Ctrl-C saves a checkpoint and stops.")
+    .argument("<config>", "a YAML file, or the name of a ready-made config (hone list-cfg)")
+    .option("--work-dir <folder>", "folder for checkpoints and logs (default: ./work_dirs/NAME)")
+    .option("--resume [checkpoint]", "go on from a checkpoint, by default the newest complete one")
+    .option("--set <key=value...>", "change options of the config, as in --set lr=1e-4 lora.r=8")
+    .option("--seed <number>", "short for --set seed=NUMBER")
+    .addHelpText("after", `\nOptions of a config:\n${formatOptions()}`)
+    .addHelpText("after", "\nExample:\n  hone train my-config.yaml --set max_steps=100")
+    .action((config: string, flags: TrainFlags) =>
+      run((session) => trainFromFlags(session, config, flags)),
+    );
+}
+
+async function trainFromFlags(
+  session: Session,
+  configName: string,
+  flags: TrainFlags,
+): Promise<ExitCode> {
+  const { text, place, stem } = loadConfigText(configName);
+  const seed = flags.seed === undefined ? [] : [`seed=${flags.seed}`];
+  const config = readConfig(text, place, [...(flags.set ?? []), ...seed]);
+  const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
+  const summary = await train(session, {
+    config,
+    workDir,
+    ...(flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) }),
+  });
+  const { output } = session;
+  const checkpoint = pathIn(openFolder(workDir), summary.checkpoint);
+  if (summary.endedBy === "stopped") {
+    output.say(`Go on with: hone train ${configName} --work-dir ${workDir} --resume`);
+    return EXIT.interrupted;
+  }
+  output.say(`The adapter is in ${checkpoint}. Talk to it with:`);
+  output.say(`  hone chat ${config.model} --adapter ${checkpoint}`);
+  return EXIT.done;
+}
+
+export interface TrainJob {
+  readonly config: TrainConfig;
+  readonly workDir: string;
+  readonly resume?: string;
+}
+
+/** Runs a training job to its end or to the first Ctrl-C, showing how it goes. */
+export async function train(
+  session: Session,
+  { config, workDir, resume }: TrainJob,
+): Promise<RunSummary> {
+  const { output } = session;
+  const folder = openFolder(workDir);
+  if (resume === undefined) await refuseUsed(workDir);
+  const model = openModel(config.model);
+  const data = await Promise.all(config.data.map((path) => openDataSource(path)));
+  output.say(`Training ${config.model} into ${workDir}`);
+  const summary = await untilStopped(session, (signal) =>
+    withEngine(session, (engine) =>
+      engine.train({
+        config,
+        model,
+        data,
+        workDir: folder,
+        signal,
+        ...(resume === undefined ? {} : { resume }),
+        onEvent: reportTraining(output, { loggingSteps: config.logging_steps }),
+      }),
+    ),
+  );
+  output.emit("summary", { ...summary });
+  output.say(formatSummary(summary));
+  return summary;
+}
+
+/** A new run would mix its checkpoints with the old run's, and remove them by save_total_limit. */
+async function refuseUsed(workDir: string): Promise<void> {
+  const checkpoint = (await openFolder(workDir).list()).find((name) => /^iter_\d+$/.test(name));
+  if (checkpoint === undefined) return;
+  throw new UserError(
+    `${workDir} holds an earlier run (${checkpoint}).`,
+    "Add --resume to go on with it, or --work-dir with another folder to start anew.",
+  );
+}
+
+/** "work_dirs/x/iter_30" or "iter_30" → "iter_30"; no name → "last". */
+function checkpointName(given: string | true, workDir: string): string {
+  if (given === true) return "last";
+  const name = basename(given);
+  const folder = dirname(given);
+  if (folder === "." || resolve(folder) === resolve(workDir)) return name;
+  throw new UserError(
+    `The checkpoint ${given} is not in the work directory ${workDir}.`,
+    `Add --work-dir ${folder}.`,
+  );
+}
+
+/** The table of options for --help, one a line. */
+function formatOptions(): string {
+  return ALL_OPTIONS.map(({ path, option }) => {
+    const unit = option.unit === undefined ? "" : `, in ${option.unit}`;
+    const initial = option.isRequired ? "required" : `default ${JSON.stringify(option.default)}`;
+    return `  ${path.padEnd(22)} ${option.help} (${initial}${unit})`;
+  }).join("\n");
+}

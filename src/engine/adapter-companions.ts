@@ -1,0 +1,68 @@
+// The small files that make a folder of adapter weights a PEFT adapter others can use.
+import type { TrainConfig } from "../config.ts";
+import {
+  type AdapterConfig,
+  type AdapterTarget,
+  serializeAdapterConfig,
+} from "../formats/peft.ts";
+import { ADAPTER_CONFIG } from "../model/adapter-files.ts";
+import { type ChosenTemplate, MANIFEST, type ModelFolder } from "./model-folder.ts";
+
+export interface CompanionParts {
+  readonly config: TrainConfig;
+  readonly chosen: ChosenTemplate;
+  readonly opened: ModelFolder;
+  readonly adapterConfig: AdapterConfig;
+  readonly targets: readonly AdapterTarget[];
+}
+
+export const CHAT_TEMPLATE = "chat_template.jinja";
+
+/** Name to text: the adapter's config, the manifest, the chat template and a model card. */
+export function adapterCompanions(parts: CompanionParts): Map<string, string> {
+  const { config, chosen, opened, adapterConfig, targets } = parts;
+  // Names instead of "all-linear": every release of PEFT reads those alike.
+  const names = [...new Set(targets.map(({ path }) => path.split(".").at(-1) ?? path))].toSorted();
+  const files = new Map<string, string>();
+  files.set(ADAPTER_CONFIG, serializeAdapterConfig({ ...adapterConfig, targetModules: names }));
+  const manifest = {
+    generator: "hone",
+    prompt_template: chosen.name,
+    system: config.system,
+    config,
+  };
+  files.set(MANIFEST, `${JSON.stringify(manifest, null, 2)}\n`);
+  const { chatTemplate } = opened.tokenizer;
+  if (chatTemplate !== undefined) files.set(CHAT_TEMPLATE, chatTemplate);
+  files.set("README.md", modelCard(parts, names));
+  return files;
+}
+
+function modelCard({ config, chosen }: CompanionParts, names: readonly string[]): string {
+  const { r, lora_alpha: alpha, lora_dropout: dropout } = config.lora;
+  return `---
+base_model: ${config.model}
+base_model_relation: adapter
+library_name: peft
+pipeline_tag: text-generation
+tags:
+  - base_model:adapter:${config.model}
+  - lora
+  - transformers
+---
+
+# LoRA adapter for ${config.model}
+
+Trained with Hone (QLoRA on WebGPU).
+
+| | |
+|---|---|
+| Base model | ${config.model} |
+| Quantization of the base in training | ${config.quantization} |
+| Rank, alpha, dropout | ${r}, ${alpha}, ${dropout} |
+| Adapted layers | ${names.join(", ")} |
+| Learning rate, schedule | ${config.lr}, ${config.lr_scheduler} |
+| Prompt template | ${chosen.name === "auto" ? "the model's own chat template" : chosen.name} |
+| Seed | ${config.seed} |
+`;
+}

@@ -1,0 +1,107 @@
+// Evaluation of a model on a data file: every example's loss, and the mean over all label tokens.
+import { buildBatch } from "../data/batches.ts";
+import { encodeDataset } from "../data/dataset.ts";
+import type { EncodedExample } from "../data/encode.ts";
+import type { DatasetFormatName } from "../data/formats.ts";
+import type { EvalReport, EvaluateRequest } from "../engine.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { readAdapterFolder } from "../model/adapter-files.ts";
+import { allLinears } from "../model/linears.ts";
+import { Evaluator, reportOf, sumOf } from "./evaluate.ts";
+import { freeModel, loadModel } from "./load-model.ts";
+import { chooseTemplate, openModelFolder, readManifest } from "./model-folder.ts";
+
+/** The template is the one asked for, else the adapter's, else the model's own. */
+export async function evaluateData(
+  gpu: Gpu,
+  request: EvaluateRequest,
+): Promise<EvalReport & { examples: number }> {
+  const { adapter, data, maxLength, datasetFormat, onExample } = request;
+  const opened = await openModelFolder(request.model);
+  const linears = allLinears(opened.architecture);
+  const adapterFiles = adapter && (await readAdapterFolder(adapter, linears));
+  const manifest = await readManifest(adapter ?? request.model);
+  const name = request.promptTemplate ?? manifest?.promptTemplate ?? "auto";
+  const { examples } = await encodeDataset(data, {
+    tokenizer: opened.tokenizer,
+    template: chooseTemplate(name, opened).template,
+    system: request.system ?? manifest?.system ?? "",
+    maxLength,
+    format: datasetFormat === "auto" ? undefined : (datasetFormat as DatasetFormatName),
+  });
+  const model = await loadModel(gpu, opened, {
+    quantization: request.quantization ?? "none",
+    computeDtype: request.computeDtype ?? "auto",
+    positions: maxLength,
+    ...(adapterFiles && { targets: adapterFiles.targets }),
+    onProgress: request.onProgress,
+  });
+  try {
+    if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
+    const evaluator = await Evaluator.create(model, maxLength);
+    let total = { loss: 0, correct: 0, labelTokens: 0 };
+    let row = 0;
+    for (const group of groupExamples(examples, maxLength)) {
+      for (const sums of await evaluateGroup(evaluator, group, maxLength)) {
+        row++;
+        if (sums.labelTokens > 0) onExample?.({ row, ...reportOf(sums) });
+        total = {
+          loss: total.loss + sums.loss,
+          correct: total.correct + sums.correct,
+          labelTokens: total.labelTokens + sums.labelTokens,
+        };
+      }
+    }
+    evaluator.free();
+    return { ...reportOf(total), examples: examples.length };
+  } finally {
+    freeModel(model);
+  }
+}
+
+/** As many examples, in order, as one row holds. */
+function groupExamples(examples: readonly EncodedExample[], maxLength: number): EncodedExample[][] {
+  const groups: EncodedExample[][] = [];
+  let used = Number.POSITIVE_INFINITY;
+  for (const example of examples) {
+    if (used + example.inputIds.length > maxLength) {
+      groups.push([]);
+      used = 0;
+    }
+    groups.at(-1)?.push(example);
+    used += example.inputIds.length;
+  }
+  return groups;
+}
+
+/** Runs examples side by side in one row, where they do not see each other. Sums per example. */
+async function evaluateGroup(
+  evaluator: Evaluator,
+  examples: readonly EncodedExample[],
+  rowTokens: number,
+): Promise<{ loss: number; correct: number; labelTokens: number }[]> {
+  const ends: number[] = [];
+  let end = 0;
+  for (const { inputIds } of examples) ends.push((end += inputIds.length));
+  const starts = [0, ...ends.slice(0, -1)];
+  const batch = buildBatch(
+    [
+      {
+        inputIds: Uint32Array.from(examples.flatMap(({ inputIds }) => [...inputIds])),
+        labels: Int32Array.from(examples.flatMap(({ labels }) => [...labels])),
+        segmentStarts: Uint32Array.from(starts),
+      },
+    ],
+    { rowTokens, rowsPerBatch: 1, seed: 0 },
+  );
+  const { losses, correct } = await evaluator.tokens(batch);
+  return starts.map((start, i) => {
+    const range = [start, ends[i]] as const;
+    const targets = batch.targets.subarray(...range);
+    return {
+      loss: sumOf(losses.subarray(...range)),
+      correct: sumOf(correct.subarray(...range)),
+      labelTokens: targets.reduce((count, target) => count + Number(target !== 0xffff_ffff), 0),
+    };
+  });
+}

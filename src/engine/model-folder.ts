@@ -1,0 +1,97 @@
+// A model folder, read as far as it can be without a GPU: sizes, tokenizer, where each tensor lies.
+import type { Folder } from "../base/folder.ts";
+import { UserError } from "../base/error.ts";
+import { type ChatTemplate, compileChatTemplate } from "../formats/chat-template.ts";
+import { parseJsonObject } from "../formats/json.ts";
+import { createTokenizer, type Tokenizer } from "../formats/tokenizer.ts";
+import type { PromptTemplate } from "../data/template-table.ts";
+import { promptTemplate } from "../data/templates.ts";
+import { type Architecture, endIds, parseArchitecture } from "../model/architecture.ts";
+import { type ModelFiles, openModelFiles } from "../model/checkpoint-files.ts";
+
+export interface ModelFolder {
+  readonly folder: Folder;
+  readonly architecture: Architecture;
+  readonly tokenizer: Tokenizer;
+  readonly files: ModelFiles;
+  /** Ids that end an answer, by any of the folder's files. */
+  readonly endIds: readonly number[];
+}
+
+/** A template to render with, and what else ends an answer under it. */
+export interface ChosenTemplate {
+  /** A name of the template table, or "auto" for the model's own chat template. */
+  readonly name: string;
+  readonly template: PromptTemplate | ChatTemplate;
+  readonly stopWords: readonly string[];
+}
+
+/** What Hone writes beside an adapter or merged weights, so that chat speaks as training did. */
+export const MANIFEST = "training_manifest.json";
+
+export interface Manifest {
+  readonly promptTemplate: string;
+  readonly system: string;
+}
+
+export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
+  const need = async (name: string): Promise<string> => {
+    if ((await folder.size(name)) !== undefined) return folder.readText(name);
+    const found = await folder.list();
+    throw new UserError(
+      `${folder.path} has no ${name}${found.length === 0 ? "; the folder is empty or missing" : ""}.`,
+      "Give the folder of a Hugging Face model: config.json, tokenizer.json and safetensors weights.",
+    );
+  };
+  const optionalJson = async (name: string) =>
+    (await folder.size(name)) === undefined
+      ? undefined
+      : parseJsonObject(await folder.readText(name), `${folder.path}/${name}`);
+
+  const configText = await need("config.json");
+  const architecture = parseArchitecture(configText, `${folder.path}/config.json`);
+  const tokenizerText = await need("tokenizer.json");
+  const generationConfig = await optionalJson("generation_config.json");
+  const hasTemplateFile = (await folder.size("chat_template.jinja")) !== undefined;
+  const tokenizer = createTokenizer(
+    {
+      tokenizer: parseJsonObject(tokenizerText, `${folder.path}/tokenizer.json`),
+      tokenizerConfig: await optionalJson("tokenizer_config.json"),
+      specialTokensMap: await optionalJson("special_tokens_map.json"),
+      generationConfig,
+      chatTemplate: hasTemplateFile ? await folder.readText("chat_template.jinja") : undefined,
+    },
+    folder.path,
+  );
+  const files = await openModelFiles(folder);
+  const ids = [
+    ...tokenizer.eosIds,
+    ...endIds(generationConfig),
+    ...endIds(parseJsonObject(configText, "config.json")),
+  ];
+  return { folder, architecture, tokenizer, files, endIds: [...new Set(ids)] };
+}
+
+/** The template of that name; "auto" is the model's own. */
+export function chooseTemplate(name: string, { tokenizer, folder }: ModelFolder): ChosenTemplate {
+  if (name !== "auto") {
+    const template = promptTemplate(name);
+    return { name, template, stopWords: template.stopWords ?? [] };
+  }
+  if (tokenizer.chatTemplate === undefined) {
+    throw new UserError(
+      `${folder.path} carries no chat template.`,
+      "Name one with prompt_template (--prompt-template in chat), such as internlm2_chat or default.",
+    );
+  }
+  return { name, template: compileChatTemplate(tokenizer.chatTemplate), stopWords: [] };
+}
+
+/** The manifest of a folder, or undefined where Hone did not write one. */
+export async function readManifest(folder: Folder): Promise<Manifest | undefined> {
+  if ((await folder.size(MANIFEST)) === undefined) return undefined;
+  const json = parseJsonObject(await folder.readText(MANIFEST), `${folder.path}/${MANIFEST}`);
+  const { prompt_template: template, system } = json;
+  if (typeof template !== "string") return undefined;
+  return { promptTemplate: template, system: typeof system === "string" ? system : "" };
+}

@@ -1,0 +1,386 @@
+// A run from its request to its summary: read, load, prepare, train, and tell what happens.
+import { UserError } from "../base/error.ts";
+import { formatBytes } from "../base/format.ts";
+import type { TrainConfig } from "../config.ts";
+import { serializeConfig } from "../config-read.ts";
+import { type Batches, createBatches } from "../data/batches.ts";
+import { buildDataset } from "../data/dataset.ts";
+import { DATASET_FORMATS, type DatasetFormatName } from "../data/formats.ts";
+import type { PackedRow } from "../data/pack.ts";
+import type { Host, RunSummary, TrainEvent, TrainRequest } from "../engine.ts";
+import {
+  ADAPTER_DEFAULTS,
+  type AdapterConfig,
+  type AdapterTarget,
+  selectTargets,
+} from "../formats/peft.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { modulesOf } from "../model/adapter-files.ts";
+import { Generator } from "../model/generate.ts";
+import { allLinears } from "../model/linears.ts";
+import type { Model } from "../model/transformer.ts";
+import {
+  type CheckpointState,
+  chooseCheckpoint,
+  restoreCheckpoint,
+  saveCheckpoint,
+} from "../train/checkpoint.ts";
+import { AUTO_CHECKPOINTING_BYTES, estimateMemory } from "../train/memory.ts";
+import { planSteps, runTraining } from "../train/run.ts";
+import { Stepper } from "../train/step.ts";
+import { adapterCompanions } from "./adapter-companions.ts";
+import { Answerer } from "./chat.ts";
+import { Evaluator } from "./evaluate.ts";
+import { actOf, freeModel, loadModel } from "./load-model.ts";
+import {
+  chooseTemplate,
+  type ChosenTemplate,
+  type ModelFolder,
+  openModelFolder,
+} from "./model-folder.ts";
+import { RunLog } from "./run-log.ts";
+
+/** Prompt and answer of an evaluation question may have this many tokens more than a training row. */
+const ANSWER_TOKENS = 256;
+
+interface Prepared {
+  readonly request: TrainRequest;
+  readonly opened: ModelFolder;
+  readonly chosen: ChosenTemplate;
+  readonly adapterConfig: AdapterConfig;
+  readonly targets: readonly AdapterTarget[];
+  readonly batches: Batches;
+  readonly evaluationRows: readonly PackedRow[];
+  readonly resumed: { readonly name: string; readonly state: CheckpointState } | undefined;
+}
+
+export async function train(gpu: Gpu, host: Host, request: TrainRequest): Promise<RunSummary> {
+  const started = host.now();
+  const { config, onEvent } = request;
+  const prepared = await prepare(host, request);
+  const { opened, targets } = prepared;
+  const { checkpointing, estimatedBytes } = planMemory(gpu, prepared);
+
+  onEvent({ type: "phase", phase: "load" });
+  const model = await loadModel(gpu, opened, {
+    quantization: config.quantization,
+    doubleQuant: config.double_quant,
+    computeDtype: config.compute_dtype,
+    positions: config.max_length + ANSWER_TOKENS + Generator.paddingTokens,
+    targets,
+    training: true,
+    onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),
+  });
+  const owned: { free(): void }[] = [];
+  const own = <T extends { free(): void }>(part: T): T => {
+    owned.push(part);
+    return part;
+  };
+  try {
+    onEvent({ type: "phase", phase: "compile" });
+    const tokens = config.max_length * config.batch_size;
+    const stepper = own(await createStepper(model, config, checkpointing));
+    const generator = own(await Generator.create(model, config.max_length + ANSWER_TOKENS));
+    const evaluator = own(await Evaluator.create(model, tokens));
+    await startAdapter(model, stepper, prepared);
+    const tools = { model, stepper, generator, evaluator, started, estimatedBytes };
+    return await runPrepared(host, prepared, tools);
+  } finally {
+    for (const part of owned) part.free();
+    freeModel(model);
+  }
+}
+
+/** Everything that can be refused without a GPU: config, model folder, data, checkpoint. */
+async function prepare(host: Host, request: TrainRequest): Promise<Prepared> {
+  const { config, onEvent, workDir, resume } = request;
+  const opened = await openModelFolder(request.model);
+  const chosen = chooseTemplate(config.prompt_template, opened);
+  const linears = allLinears(opened.architecture);
+  const adapterConfig: AdapterConfig = {
+    ...ADAPTER_DEFAULTS,
+    baseModel: config.model,
+    rank: config.lora.r,
+    alpha: config.lora.lora_alpha,
+    dropout: config.lora.lora_dropout,
+    useRslora: config.lora.use_rslora,
+    targetModules: config.lora.target_modules,
+  };
+  const targets = selectTargets(adapterConfig, modulesOf(linears), "lora.target_modules");
+
+  let resumed: Prepared["resumed"];
+  if (resume !== undefined) {
+    const { warnings, ...found } = await chooseCheckpoint(workDir, resume, host.sha256);
+    for (const message of warnings) onEvent({ type: "warning", message });
+    refuseChangedRun(config, found.state, `${workDir.path}/${found.name}`);
+    resumed = found;
+  }
+
+  onEvent({ type: "phase", phase: "data" });
+  const dataset = await buildDataset(request.data, {
+    tokenizer: opened.tokenizer,
+    template: chosen.template,
+    system: config.system,
+    maxLength: config.max_length,
+    format: formatOf(config.dataset_format),
+    pack: config.pack_to_max_length,
+    seed: config.seed,
+    shuffle: config.shuffle,
+    evalSplit: config.eval_split,
+  });
+  onEvent({
+    type: "data",
+    funnel: dataset.report,
+    rows: dataset.train.length,
+    evalRows: dataset.evaluation.length,
+  });
+  const batches = createBatches(dataset.train, {
+    rowTokens: config.max_length,
+    rowsPerBatch: config.batch_size,
+    seed: config.seed,
+    shuffle: config.shuffle,
+    isolateDocuments: config.use_varlen_attn,
+  });
+  return {
+    request,
+    opened,
+    chosen,
+    adapterConfig,
+    targets,
+    batches,
+    evaluationRows: dataset.evaluation,
+    resumed,
+  };
+}
+
+function planMemory(
+  gpu: Gpu,
+  { request: { config }, opened, targets }: Prepared,
+): { checkpointing: boolean; estimatedBytes: number } {
+  const { entry } = [...opened.files.tensors.values()][0] ?? {};
+  const estimate = (checkpointing: boolean) =>
+    estimateMemory({
+      architecture: opened.architecture,
+      targets,
+      tokens: config.max_length * config.batch_size,
+      act: actOf(gpu, config.compute_dtype),
+      quantization: config.quantization,
+      tableElementBytes: entry?.dtype === "F32" ? 4 : 2,
+      checkpointing,
+    });
+  const { gradient_checkpointing: wanted } = config;
+  const checkpointing =
+    wanted === "auto" ? estimate(false).activations > AUTO_CHECKPOINTING_BYTES : wanted;
+  return { checkpointing, estimatedBytes: estimate(checkpointing).total };
+}
+
+function createStepper(
+  model: Model,
+  config: TrainConfig,
+  checkpointing: boolean,
+): Promise<Stepper> {
+  const [beta1, beta2] = config.betas;
+  return Stepper.create(model, {
+    tokens: config.max_length * config.batch_size,
+    checkpointing,
+    dropout: config.lora.lora_dropout,
+    seed: config.seed,
+    beta1,
+    beta2,
+    epsilon: config.eps,
+    weightDecay: config.weight_decay,
+    maxNorm: config.max_norm,
+    // f32 has range enough; a scale there would only add rounding.
+    dynamicLossScale: model.act === "f16" && config.loss_scale === "dynamic",
+    fixedLossScale: config.loss_scale === "dynamic" ? 1 : config.loss_scale,
+  });
+}
+
+async function startAdapter(model: Model, stepper: Stepper, prepared: Prepared): Promise<void> {
+  const { resumed, opened, request } = prepared;
+  const { adapter, gpu } = model;
+  if (!adapter) return;
+  if (!resumed) {
+    adapter.initialize(request.config.seed);
+    return;
+  }
+  const parts = { gpu, adapter, optimizerState: stepper.state };
+  const linears = allLinears(opened.architecture);
+  await restoreCheckpoint(parts, request.workDir, resumed.name, resumed.state, linears);
+  const { adapterName, computeDtype } = resumed.state;
+  if (adapterName === gpu.name && computeDtype === model.act) return;
+  request.onEvent({
+    type: "warning",
+    message: `The checkpoint was made on ${adapterName} in ${computeDtype}; on ${gpu.name} in ${model.act} the run goes on, but not bit for bit as it would have.`,
+  });
+}
+
+interface RunTools {
+  readonly model: Model;
+  readonly stepper: Stepper;
+  readonly generator: Generator;
+  readonly evaluator: Evaluator;
+  readonly started: number;
+  readonly estimatedBytes: number;
+}
+
+async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Promise<RunSummary> {
+  const { request, batches, resumed } = prepared;
+  const { config, workDir } = request;
+  const { model, stepper, started } = tools;
+  const plan = planSteps(config, batches.batchesPerEpoch);
+  const done = { step: resumed?.state.step ?? 0, tokens: resumed?.state.tokens ?? 0 };
+  const log = await RunLog.open(workDir, done.step, config.logging_steps);
+  const onEvent = (event: TrainEvent) => {
+    log.take(event);
+    request.onEvent(event);
+  };
+  await workDir.write("config.yaml", serializeConfig(config));
+  onEvent({
+    type: "plan",
+    plan: {
+      adapterName: model.gpu.name,
+      computeDtype: model.act,
+      steps: plan.steps,
+      firstStep: done.step,
+      trainableParameters: model.adapter?.parameterCount ?? 0,
+      dispatchesPerMicroBatch: stepper.trainProgram.dispatchCount,
+      estimatedBytes: tools.estimatedBytes,
+    },
+  });
+  onEvent({ type: "phase", phase: "train" });
+  let timeToFirstStepSeconds = Number.NaN;
+  const summary = await runTraining({
+    config,
+    plan,
+    stepper,
+    batchAt: (index) => batches.at(index),
+    done,
+    now: host.now,
+    signal: request.signal,
+    onStep(report) {
+      if (Number.isNaN(timeToFirstStepSeconds)) {
+        timeToFirstStepSeconds = (host.now() - started) / 1000;
+      }
+      onEvent({ type: "step", ...report });
+    },
+    evaluate: (step) => evaluateRun(host, prepared, tools, step, onEvent),
+    save: (progress) => saveRun(host, prepared, tools, progress, onEvent),
+  });
+  await log.close();
+  return { ...summary, timeToFirstStepSeconds, peakGpuBytes: model.gpu.peakBytes };
+}
+
+async function evaluateRun(
+  host: Host,
+  { request: { config }, opened, chosen, evaluationRows }: Prepared,
+  { generator, evaluator }: RunTools,
+  step: number,
+  onEvent: (event: TrainEvent) => void,
+): Promise<void> {
+  generator.reset();
+  const answerer = new Answerer(generator, opened, chosen, host.now);
+  for (const input of config.evaluation_inputs) {
+    const system = config.system === "" ? [] : [{ role: "system", content: config.system } as const];
+    // Greedy, so that what is compared between steps is the adapter and not a die.
+    const { text } = await answerer.reply([...system, { role: "user", content: input }], {
+      maxNewTokens: ANSWER_TOKENS,
+      temperature: 0,
+      topK: 0,
+      topP: 1,
+      repetitionPenalty: 1,
+      seed: config.seed,
+      stopWords: [],
+    });
+    onEvent({ type: "sample", step, input, output: text });
+  }
+  if (evaluationRows.length === 0) return;
+  const held = createBatches(evaluationRows, {
+    rowTokens: config.max_length,
+    rowsPerBatch: config.batch_size,
+    seed: config.seed,
+    shuffle: false,
+    isolateDocuments: config.use_varlen_attn,
+  });
+  const indices = Array.from({ length: held.batchesPerEpoch }, (_, i) => i);
+  const report = await evaluator.total(indices.map((index) => held.at(index)));
+  onEvent({ type: "eval", step, ...report });
+}
+
+async function saveRun(
+  host: Host,
+  { request, chosen, opened, adapterConfig, targets }: Prepared,
+  { model, stepper }: RunTools,
+  progress: { step: number; microBatches: number; tokens: number },
+  onEvent: (event: TrainEvent) => void,
+): Promise<string> {
+  const { config, workDir } = request;
+  const { gpu, adapter, act } = model;
+  if (!adapter) throw new Error("internal: a run without an adapter has nothing to save");
+  const name = await saveCheckpoint(
+    { gpu, adapter, optimizerState: stepper.state },
+    {
+      workDir,
+      state: {
+        ...progress,
+        adapterName: gpu.name,
+        computeDtype: act,
+        run: fingerprint(config),
+      },
+      companions: adapterCompanions({ config, chosen, opened, adapterConfig, targets }),
+      limit: config.save_total_limit,
+      sha256: host.sha256,
+    },
+  );
+  onEvent({ type: "checkpoint", step: progress.step, name });
+  return name;
+}
+
+// Options that may differ between the parts of a run without changing a number of it.
+const FREE_OPTIONS = new Set([
+  "model",
+  "data",
+  "work_dir",
+  "save_steps",
+  "save_total_limit",
+  "logging_steps",
+  "evaluation_freq",
+  "evaluation_inputs",
+  "gradient_checkpointing",
+  "compute_dtype",
+]);
+
+/** The options that make the run what it is. */
+function fingerprint(config: TrainConfig): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config).filter(([key]) => !FREE_OPTIONS.has(key)));
+}
+
+function refuseChangedRun(config: TrainConfig, state: CheckpointState, place: string): void {
+  const now = fingerprint(config);
+  const changed = Object.keys(now).filter(
+    (key) => JSON.stringify(now[key]) !== JSON.stringify(state.run[key]),
+  );
+  if (changed.length === 0) return;
+  const list = changed.map(
+    (key) => `${key} was ${JSON.stringify(state.run[key])} and is ${JSON.stringify(now[key])}`,
+  );
+  throw new UserError(
+    `${place} belongs to a run with other options: ${list.join("; ")}.`,
+    "Resume with the config.yaml in the work directory, or start a new run in another one.",
+  );
+}
+
+function formatOf(name: string): DatasetFormatName | undefined {
+  if (name === "auto") return undefined;
+  const found = DATASET_FORMATS.find((format) => format === name);
+  if (found) return found;
+  throw new UserError(
+    `dataset_format is "${name}", which Hone does not know.`,
+    `Use auto or one of: ${DATASET_FORMATS.join(", ")}.`,
+  );
+}
+
+/** A sentence on a model that does not fit, for the error that says so. */
+export function memorySentence(estimatedBytes: number): string {
+  return `This run needs about ${formatBytes(estimatedBytes)} of GPU memory.`;
+}

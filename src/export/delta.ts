@@ -1,0 +1,106 @@
+// B·A on the GPU, a chunk of rows at a time.
+import type { Folder } from "../base/folder.ts";
+import type { AdapterTarget } from "../formats/peft.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Recorder } from "../gpu/program.ts";
+import { StepScalars } from "../gpu/step-scalars.ts";
+import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
+import { Workspace } from "../gpu/workspace.ts";
+import { dequantize } from "../kernels/dequantize.ts";
+import { matmulBackward } from "../kernels/matmul.ts";
+import { createNf4Quantizer } from "../kernels/nf4-quantize.ts";
+import type { LoraMatrices } from "../model/adapter.ts";
+import { readSlices, type TensorFile } from "../model/checkpoint-files.ts";
+
+/** A tensor rounded to NF4 and back. */
+export interface RoundedTensor {
+  /** f32 values of some rows. */
+  rows(first: number, count: number): Promise<Float32Array<ArrayBuffer>>;
+  free(): void;
+}
+
+/** How much of a file is in memory at a time, in bytes. */
+const SLICE_BYTES = 16 * 2 ** 20;
+
+export class DeltaMaker {
+  readonly #gpu: Gpu;
+  readonly #step: StepScalars;
+  readonly #workspace: Workspace;
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.#step = new StepScalars(gpu);
+    this.#workspace = new Workspace(gpu);
+  }
+
+  /** Rows [first, first + count) of B·A, unscaled, f32 [count, inputs]. */
+  async delta(
+    { a, b }: LoraMatrices,
+    { rank }: AdapterTarget,
+    first: number,
+    count: number,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const inputs = a.length / rank;
+    const rows = Float32Array.from(b.subarray(first * rank, (first + count) * rank));
+    const gpu = this.#gpu;
+    const dy = gpu.allocate("merge.b", "f32", [count, rank]);
+    const weight = gpu.allocate("merge.a", "f32", [rank, inputs]);
+    const dx = gpu.allocate("merge.delta", "f32", [count, inputs]);
+    try {
+      write(gpu, dy, rows);
+      write(gpu, weight, Float32Array.from(a));
+      await this.#run((recorder) => {
+        const shape = [rank, inputs] as const;
+        matmulBackward(recorder, { dy, weight: { tensor: weight, shape, kind: "native" }, dx });
+      });
+      return await readF32(gpu, dx);
+    } finally {
+      for (const tensor of [dy, weight, dx]) gpu.free(tensor);
+    }
+  }
+
+  /** Rounds a whole tensor to NF4, as loading it for training does. */
+  async quantize(folder: Folder, source: TensorFile): Promise<RoundedTensor> {
+    const gpu = this.#gpu;
+    const { shape, dtype, name } = source.entry;
+    const [rows = 1, columns = 1] = shape;
+    const quantizer = createNf4Quantizer(gpu, name, [rows, columns]);
+    const tensor = quantizer.begin(0, rows * columns, dtype as "F32" | "F16" | "BF16");
+    for await (const { bytes } of readSlices(folder, source, SLICE_BYTES)) await tensor.push(bytes);
+    await tensor.end();
+    const weight = quantizer.finish();
+    return {
+      rows: async (first, count) => {
+        const out: StoredTensor = gpu.allocate("merge.rounded", "f32", [count, columns]);
+        await this.#run((recorder) => {
+          dequantize(recorder, {
+            weight,
+            out,
+            start: first * columns,
+            count: count * columns,
+          });
+        });
+        const values = await readF32(gpu, out);
+        gpu.free(out);
+        return values;
+      },
+      free: () => {
+        for (const { at } of [weight.codes, weight.absmax]) if (at) gpu.freeBuffer(at.buffer);
+      },
+    };
+  }
+
+  free(): void {
+    this.#workspace.free();
+    this.#step.free();
+  }
+
+  async #run(record: (recorder: Recorder) => void): Promise<void> {
+    const recorder = new Recorder(this.#gpu, "merge", this.#workspace, this.#step);
+    record(recorder);
+    const program = await recorder.build();
+    program.run();
+    await this.#gpu.finish();
+    program.free();
+  }
+}

@@ -1,0 +1,39 @@
+// Which tensor goes into which file of a model, by Hugging Face's names and limits.
+import { compareTensors, tensorBytes, type TensorShape } from "../formats/safetensors.ts";
+
+export interface Shard<T extends TensorShape> {
+  readonly file: string;
+  readonly tensors: readonly T[];
+}
+
+/**
+ * Fills files up to `maxShardBytes` in the order of the tensors' names. A single tensor above the limit
+ * gets a file of its own. One file is called model.safetensors.
+ */
+export function planShards<T extends TensorShape>(
+  tensors: readonly T[],
+  maxShardBytes: number,
+): Shard<T>[] {
+  const groups: T[][] = [];
+  let used = Number.POSITIVE_INFINITY;
+  for (const tensor of tensors.toSorted((a, b) => byName.compare(a.name, b.name))) {
+    const bytes = tensorBytes(tensor.dtype, tensor.shape) ?? 0;
+    if (used + bytes > maxShardBytes) {
+      groups.push([]);
+      used = 0;
+    }
+    groups.at(-1)?.push(tensor);
+    used += bytes;
+  }
+  const number = (value: number) => String(value).padStart(5, "0");
+  return groups.map((own, index) => ({
+    file:
+      groups.length === 1
+        ? "model.safetensors"
+        : `model-${number(index + 1)}-of-${number(groups.length)}.safetensors`,
+    tensors: own.toSorted(compareTensors),
+  }));
+}
+
+// layers.2 before layers.10, so that a shard holds neighboring layers.
+const byName = new Intl.Collator("en", { numeric: true });

@@ -1,0 +1,124 @@
+// Compiles shader variants, all of a program at the same time, each variant once per device.
+import { invariant } from "../base/error.ts";
+import type { Gpu } from "./device.ts";
+import { type Shader, shaderText, type Variant, variantName } from "./kernel.ts";
+
+export interface PipelineRequest extends Variant {
+  readonly shader: Shader<string, string>;
+  readonly entry: string;
+  /** Binding numbers of group 0 that the entry point uses. */
+  readonly bindings: readonly number[];
+}
+
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  /** Present if the shader reads the step's scalars. */
+  readonly stepLayout: GPUBindGroupLayout | undefined;
+}
+
+interface Cache {
+  readonly pipelines: Map<string, Promise<Pipeline>>;
+  readonly layouts: Map<string, GPUBindGroupLayout>;
+}
+
+const caches = new WeakMap<Gpu, Cache>();
+
+/** The pipelines in the order of the requests. Throws what the shader compiler says, with its lines. */
+export async function compilePipelines(
+  gpu: Gpu,
+  requests: readonly PipelineRequest[],
+): Promise<Pipeline[]> {
+  const cache = caches.get(gpu) ?? { pipelines: new Map(), layouts: new Map() };
+  caches.set(gpu, cache);
+  return Promise.all(
+    requests.map((request) => {
+      const name = variantName(request.shader, request.entry, request);
+      const code = shaderText(request.shader, request);
+      // The whole text: two shaders of one name but different libraries are different shaders.
+      const key = `${name} @${request.bindings.join(",")}\n${code}`;
+      const known = cache.pipelines.get(key);
+      if (known) return known;
+      const made = compile(gpu, cache, name, code, request);
+      cache.pipelines.set(key, made);
+      return made;
+    }),
+  );
+}
+
+async function compile(
+  gpu: Gpu,
+  cache: Cache,
+  label: string,
+  code: string,
+  { shader, entry, bindings }: PipelineRequest,
+): Promise<Pipeline> {
+  const layout = storageLayout(gpu, cache, shader, bindings);
+  const stepLayout = shader.usesStep ? stepLayoutOf(gpu, cache) : undefined;
+  gpu.creations.pipelines++;
+  const module = gpu.device.createShaderModule({ label, code });
+  try {
+    const pipeline = await gpu.device.createComputePipelineAsync({
+      label,
+      layout: gpu.device.createPipelineLayout({
+        label,
+        bindGroupLayouts: stepLayout ? [layout, stepLayout] : [layout],
+      }),
+      compute: { module, entryPoint: entry },
+    });
+    return { pipeline, layout, stepLayout };
+  } catch (error) {
+    throw new Error(`internal: ${label}: ${await explain(module, code, error)}`, { cause: error });
+  }
+}
+
+/** The compiler's messages, each with the line it means; else what the failure said. */
+async function explain(module: GPUShaderModule, code: string, error: unknown): Promise<string> {
+  const { messages } = await module.getCompilationInfo();
+  const lines = code.split("\n");
+  const faults = messages.filter(({ type }) => type === "error");
+  if (faults.length === 0) return String(error);
+  return faults
+    .map(({ lineNum, message }) => `${message}\n  ${lineNum}: ${lines[lineNum - 1] ?? ""}`)
+    .join("\n");
+}
+
+function storageLayout(
+  gpu: Gpu,
+  cache: Cache,
+  shader: Shader<string, string>,
+  bindings: readonly number[],
+): GPUBindGroupLayout {
+  const access = Object.values(shader.bindings);
+  const kinds = bindings.map((binding) => {
+    const kind = access[binding - 1];
+    invariant(kind !== undefined, () => `${shader.label} has no binding ${binding}`);
+    return { binding, kind };
+  });
+  const key = kinds.map(({ binding, kind }) => `${binding}:${kind}`).join(" ");
+  const known = cache.layouts.get(key);
+  if (known) return known;
+  const made = gpu.device.createBindGroupLayout({
+    label: key,
+    entries: [
+      { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
+      ...kinds.map(({ binding, kind }): GPUBindGroupLayoutEntry => {
+        const type = kind === "read" ? "read-only-storage" : "storage";
+        return { binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } };
+      }),
+    ],
+  });
+  cache.layouts.set(key, made);
+  return made;
+}
+
+function stepLayoutOf(gpu: Gpu, cache: Cache): GPUBindGroupLayout {
+  const known = cache.layouts.get("step");
+  if (known) return known;
+  const made = gpu.device.createBindGroupLayout({
+    label: "step",
+    entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } }],
+  });
+  cache.layouts.set("step", made);
+  return made;
+}

@@ -1,0 +1,319 @@
+// Record once, replay: a list of dispatches with everything that WebGPU needs already made.
+//
+// A Recorder collects dispatches over tensors. `build` plans the memory of the transients, compiles the
+// pipelines side by side and makes the bind groups; after that a run creates nothing but the command
+// buffers that WebGPU wants anew, and waits for nothing.
+import { invariant } from "../base/error.ts";
+import type { Gpu } from "./device.ts";
+import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
+import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
+import { planMemory } from "./plan.ts";
+import type { StepScalars } from "./step-scalars.ts";
+import { byteLength, type Dtype, type Tensor } from "./tensor.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** One dispatch, as a kernel wrapper describes it. */
+export interface Dispatch<Binding extends string, Param extends string> extends Variant {
+  readonly entry: string;
+  /** Only those that the entry point uses. */
+  readonly buffers: Readonly<Partial<Record<Binding, Tensor>>>;
+  readonly params: Readonly<Record<Param, number>>;
+  readonly grid: readonly [x: number, y?: number, z?: number];
+  /** Arithmetic and traffic of this dispatch, for splitting submits and for the benchmark's columns. */
+  readonly flops?: number;
+}
+
+interface Recorded {
+  readonly name: string;
+  readonly shader: Shader<string, string>;
+  readonly request: PipelineRequest;
+  readonly buffers: readonly { readonly binding: number; readonly tensor: Tensor }[];
+  readonly params: Uint8Array<ArrayBuffer>;
+  readonly grid: readonly [number, number, number];
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+interface Ready {
+  readonly name: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly stepGroup: GPUBindGroup | undefined;
+  readonly grid: readonly [number, number, number];
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** A dispatch's share of a profiled run. */
+export interface DispatchTiming {
+  readonly name: string;
+  readonly milliseconds: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+// Uniform offsets must be multiples of this on every adapter (minUniformBufferOffsetAlignment).
+const UNIFORM_ALIGNMENT = 256;
+
+/** How much GPU time one submit should hold: long enough to hide its cost, far from any watchdog. */
+const SUBMIT_SECONDS = 0.1;
+
+/** Bytes moved count as much as this many floating-point operations when a submit's time is guessed. */
+const FLOPS_PER_BYTE = 4;
+
+export class Recorder {
+  readonly gpu: Gpu;
+  readonly label: string;
+  readonly #workspace: Workspace;
+  readonly #step: StepScalars;
+  readonly #recorded: Recorded[] = [];
+
+  constructor(gpu: Gpu, label: string, workspace: Workspace, step: StepScalars) {
+    this.gpu = gpu;
+    this.label = label;
+    this.#workspace = workspace;
+    this.#step = step;
+  }
+
+  /** A tensor that exists only within the program, from the first dispatch that names it to the last. */
+  transient(label: string, dtype: Dtype, shape: readonly number[]): Tensor {
+    return { label, dtype, shape, bytes: byteLength(dtype, shape) };
+  }
+
+  dispatch<B extends string, P extends string>(shader: Shader<B, P>, call: Dispatch<B, P>): void {
+    const { entry, types = {}, constants = {} } = call;
+    const name = variantName(shader, entry, { types, constants });
+    const buffers = Object.keys(shader.bindings).flatMap((binding, index) => {
+      const tensor = call.buffers[binding as B];
+      return tensor ? [{ binding: index + 1, tensor }] : [];
+    });
+    const [x, y = 1, z = 1] = call.grid;
+    invariant(x * y * z > 0, () => `${this.label}: ${name} has an empty grid ${x} × ${y} × ${z}`);
+    this.#recorded.push({
+      name,
+      shader,
+      request: { shader, entry, types, constants, bindings: buffers.map(({ binding }) => binding) },
+      buffers,
+      params: packParams(shader, call.params),
+      grid: [x, y, z],
+      flops: call.flops ?? 0,
+      bytes: buffers.reduce((sum, { tensor }) => sum + tensor.bytes, 0),
+    });
+  }
+
+  /** Plans, compiles and binds. Throws if the GPU has too little memory or a shader does not compile. */
+  async build(): Promise<Program> {
+    const { gpu } = this;
+    const places = this.#placeTransients();
+    const pipelines = await compilePipelines(
+      gpu,
+      this.#recorded.map(({ request }) => request),
+    );
+    const { uniforms, offsets } = this.#writeParams();
+    const ready = this.#recorded.map((recorded, index): Ready => {
+      const pipeline = pipelines[index];
+      invariant(pipeline !== undefined, () => `${recorded.name} was not compiled`);
+      const { name, grid, flops, bytes, params } = recorded;
+      const entries: GPUBindGroupEntry[] = recorded.buffers.map(({ binding, tensor }) => {
+        const at = tensor.at ?? { buffer: places.get(tensor), offset: 0 };
+        invariant(at.buffer !== undefined, () => `${tensor.label} has no place`);
+        return { binding, resource: { buffer: at.buffer, offset: at.offset, size: tensor.bytes } };
+      });
+      const size = params.byteLength;
+      entries.push({
+        binding: 0,
+        resource: { buffer: uniforms, offset: offsets[index] ?? 0, size },
+      });
+      gpu.creations.bindGroups++;
+      return {
+        name,
+        pipeline: pipeline.pipeline,
+        group: gpu.device.createBindGroup({ label: name, layout: pipeline.layout, entries }),
+        stepGroup: pipeline.stepLayout && this.#stepGroup(pipeline.stepLayout),
+        grid,
+        flops,
+        bytes,
+      };
+    });
+    await gpu.check();
+    return new Program(gpu, this.label, ready, uniforms);
+  }
+
+  #stepGroups = new Map<GPUBindGroupLayout, GPUBindGroup>();
+
+  #stepGroup(layout: GPUBindGroupLayout): GPUBindGroup {
+    const known = this.#stepGroups.get(layout);
+    if (known) return known;
+    const entries = [{ binding: 0, resource: { buffer: this.#step.buffer } }];
+    const made = this.gpu.device.createBindGroup({ label: "step", layout, entries });
+    this.gpu.creations.bindGroups++;
+    this.#stepGroups.set(layout, made);
+    return made;
+  }
+
+  #placeTransients(): Map<Tensor, GPUBuffer> {
+    const lifetimes = new Map<Tensor, { bytes: number; first: number; last: number }>();
+    this.#recorded.forEach(({ buffers, name }, index) => {
+      for (const { tensor } of buffers) {
+        invariant(
+          tensor.bytes <= this.gpu.maxTensorBytes,
+          () =>
+            `${name}: ${tensor.label} has ${tensor.bytes} bytes, more than one binding may show`,
+        );
+        if (tensor.at) continue;
+        const lifetime = lifetimes.get(tensor);
+        if (lifetime) lifetime.last = index;
+        else lifetimes.set(tensor, { bytes: tensor.bytes, first: index, last: index });
+      }
+    });
+    const plan = planMemory([...lifetimes.values()]);
+    const buffers = this.#workspace.take(plan.slotBytes);
+    const places = new Map<Tensor, GPUBuffer>();
+    [...lifetimes.keys()].forEach((tensor, index) => {
+      const buffer = buffers[plan.slots[index] ?? -1];
+      if (buffer) places.set(tensor, buffer);
+    });
+    return places;
+  }
+
+  /** All parameter blocks in one uniform buffer; equal blocks are stored once. */
+  #writeParams(): { uniforms: GPUBuffer; offsets: number[] } {
+    const known = new Map<string, number>();
+    const blocks: Uint8Array[] = [];
+    let end = 0;
+    const offsets = this.#recorded.map(({ params }) => {
+      const key = params.join(",");
+      const at = known.get(key);
+      if (at !== undefined) return at;
+      const offset = end;
+      known.set(key, offset);
+      blocks.push(params);
+      end += Math.ceil(params.byteLength / UNIFORM_ALIGNMENT) * UNIFORM_ALIGNMENT;
+      return offset;
+    });
+    const bytes = new Uint8Array(Math.max(end, UNIFORM_ALIGNMENT));
+    [...known.values()].forEach((offset, index) => bytes.set(blocks[index] ?? [], offset));
+    const uniforms = this.gpu.buffer(
+      `${this.label}.params`,
+      bytes.byteLength,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
+    this.gpu.device.queue.writeBuffer(uniforms, 0, bytes);
+    return { uniforms, offsets };
+  }
+}
+
+export class Program {
+  readonly label: string;
+  readonly flops: number;
+  readonly #gpu: Gpu;
+  readonly #dispatches: readonly Ready[];
+  readonly #uniforms: GPUBuffer;
+  // The first run does not know the adapter's speed and takes it for a slow one.
+  #flopsPerSecond = 1e9;
+
+  constructor(gpu: Gpu, label: string, dispatches: readonly Ready[], uniforms: GPUBuffer) {
+    this.#gpu = gpu;
+    this.label = label;
+    this.#dispatches = dispatches;
+    this.#uniforms = uniforms;
+    this.flops = dispatches.reduce((sum, { flops }) => sum + flops, 0);
+  }
+
+  get dispatchCount(): number {
+    return this.#dispatches.length;
+  }
+
+  /** Names of the dispatches in order, for tests and traces. */
+  get dispatchNames(): readonly string[] {
+    return this.#dispatches.map(({ name }) => name);
+  }
+
+  /** Submits everything, in pieces of about SUBMIT_SECONDS of GPU time. Returns at once. */
+  run(): void {
+    const limit = this.#flopsPerSecond * SUBMIT_SECONDS;
+    let start = 0;
+    let work = 0;
+    this.#dispatches.forEach((dispatch, index) => {
+      work += workOf(dispatch);
+      const isLast = index === this.#dispatches.length - 1;
+      if (work < limit && !isLast) return;
+      this.#submit(start, index + 1);
+      start = index + 1;
+      work = 0;
+    });
+  }
+
+  /** Tells how long a run took, so that the next is split into submits of the right length. */
+  learnSpeed(seconds: number): void {
+    const work = this.#dispatches.reduce((sum, dispatch) => sum + workOf(dispatch), 0);
+    if (seconds > 0) this.#flopsPerSecond = Math.max(1e6, work / seconds);
+  }
+
+  /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */
+  async profile(): Promise<DispatchTiming[]> {
+    const { device, hasTimestamps } = this.#gpu;
+    invariant(hasTimestamps, () => `${this.#gpu.name} has no timestamp-query`);
+    const count = this.#dispatches.length * 2;
+    const querySet = device.createQuerySet({ label: "profile", type: "timestamp", count });
+    const resolved = this.#gpu.buffer(
+      "profile.resolved",
+      count * 8,
+      GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    );
+    const staging = this.#gpu.buffer(
+      "profile.staging",
+      count * 8,
+      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    );
+    this.#dispatches.forEach((dispatch, index) => {
+      const encoder = device.createCommandEncoder({ label: dispatch.name });
+      const beginningOfPassWriteIndex = index * 2;
+      const endOfPassWriteIndex = index * 2 + 1;
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet, beginningOfPassWriteIndex, endOfPassWriteIndex },
+      });
+      encode(pass, dispatch);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    });
+    const encoder = device.createCommandEncoder({ label: "profile.resolve" });
+    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const ticks = new BigUint64Array(staging.getMappedRange().slice(0));
+    querySet.destroy();
+    this.#gpu.freeBuffer(resolved);
+    this.#gpu.freeBuffer(staging);
+    return this.#dispatches.map(({ name, flops, bytes }, index) => {
+      const nanoseconds = Number((ticks[index * 2 + 1] ?? 0n) - (ticks[index * 2] ?? 0n));
+      return { name, milliseconds: nanoseconds / 1e6, flops, bytes };
+    });
+  }
+
+  /** Frees what is the program's own; the workspace's buffers stay for others. */
+  free(): void {
+    this.#gpu.freeBuffer(this.#uniforms);
+  }
+
+  #submit(start: number, end: number): void {
+    const { device } = this.#gpu;
+    const encoder = device.createCommandEncoder({ label: this.label });
+    const pass = encoder.beginComputePass({ label: this.label });
+    for (const dispatch of this.#dispatches.slice(start, end)) encode(pass, dispatch);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+  }
+}
+
+function encode(pass: GPUComputePassEncoder, { pipeline, group, stepGroup, grid }: Ready): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  if (stepGroup) pass.setBindGroup(1, stepGroup);
+  pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+}
+
+function workOf({ flops, bytes }: Ready): number {
+  return flops + bytes * FLOPS_PER_BYTE;
+}

@@ -1,0 +1,119 @@
+// A labelled, shaped piece of GPU memory, stored for good or placed by a program's memory plan.
+import { invariant } from "../base/error.ts";
+import type { Gpu } from "./device.ts";
+
+/** Element types. `f16` is native where the device has shader-f16; packed kinds are `u32`. */
+export type Dtype = "f32" | "f16" | "u32";
+
+export interface Tensor {
+  readonly label: string;
+  readonly dtype: Dtype;
+  /** Row-major; the last dimension is contiguous. */
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  /** Absent for a transient: the program that uses it decides where it lies, and only while it is needed. */
+  readonly at?: { readonly buffer: GPUBuffer; readonly offset: number };
+}
+
+/** A tensor with a place of its own. Whoever called `gpu.allocate` frees it. */
+export interface StoredTensor extends Tensor {
+  readonly at: { readonly buffer: GPUBuffer; readonly offset: number };
+}
+
+const ELEMENT_BYTES: Readonly<Record<Dtype, number>> = { f32: 4, f16: 2, u32: 4 };
+
+/** Bytes of a tensor, rounded up to 16 so that shaders may read it as vectors of four. */
+export function byteLength(dtype: Dtype, shape: readonly number[]): number {
+  return Math.max(16, Math.ceil((elementCount(shape) * ELEMENT_BYTES[dtype]) / 16) * 16);
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Rows and columns of a matrix; a vector is one row. */
+export function matrixShape(tensor: Tensor): [rows: number, columns: number] {
+  const columns = tensor.shape.at(-1) ?? 1;
+  return [elementCount(tensor.shape) / columns, columns];
+}
+
+/** Checks an operand of a kernel against the shape that another operand asks for. A vector is one row. */
+export function requireShape(
+  kernel: string,
+  tensor: Tensor,
+  dtype: Dtype,
+  shape: readonly [rows: number, columns: number],
+  { label }: Tensor,
+): void {
+  const [rows, columns] = matrixShape(tensor);
+  invariant(
+    tensor.dtype === dtype && rows === shape[0] && columns === shape[1],
+    () =>
+      `${kernel}: ${tensor.label} is ${tensor.dtype} [${rows}, ${columns}], ` +
+      `but ${label} asks for ${dtype} [${shape.join(", ")}]`,
+  );
+}
+
+/** A part of a stored tensor, starting at element `start`, which must lie on a multiple of 256 bytes. */
+export function slice(
+  tensor: StoredTensor,
+  label: string,
+  start: number,
+  shape: readonly number[],
+): StoredTensor {
+  const offset = tensor.at.offset + start * ELEMENT_BYTES[tensor.dtype];
+  const bytes = byteLength(tensor.dtype, shape);
+  invariant(offset % 256 === 0, () => `${label} starts at byte ${offset}, no multiple of 256`);
+  invariant(
+    offset + bytes <= tensor.at.offset + tensor.bytes,
+    () => `${label} ends at byte ${offset + bytes}, past the end of ${tensor.label}`,
+  );
+  return { label, dtype: tensor.dtype, shape, bytes, at: { buffer: tensor.at.buffer, offset } };
+}
+
+/** Writes `data` into `tensor`, from its start or from `byteOffset` within it. */
+export function write(
+  gpu: Gpu,
+  tensor: StoredTensor,
+  data: ArrayBufferView<ArrayBuffer>,
+  byteOffset = 0,
+): void {
+  invariant(
+    byteOffset + data.byteLength <= tensor.bytes,
+    () => `${tensor.label} holds ${tensor.bytes} bytes; got ${data.byteLength} at ${byteOffset}`,
+  );
+  // dawn.node 0.6.2 rejects a DataView and misreads an offset in elements; bytes are safe everywhere.
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  gpu.device.queue.writeBuffer(tensor.at.buffer, tensor.at.offset + byteOffset, bytes);
+}
+
+/** Reads bytes back. Waits for the GPU: never inside a training step. */
+export async function read(
+  gpu: Gpu,
+  tensor: StoredTensor,
+  byteOffset = 0,
+  byteCount = tensor.bytes - byteOffset,
+): Promise<ArrayBuffer> {
+  const size = Math.ceil(byteCount / 4) * 4;
+  const staging = gpu.buffer(
+    `${tensor.label}.read`,
+    size,
+    GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  );
+  const encoder = gpu.device.createCommandEncoder({ label: `${tensor.label}.read` });
+  encoder.copyBufferToBuffer(tensor.at.buffer, tensor.at.offset + byteOffset, staging, 0, size);
+  gpu.device.queue.submit([encoder.finish()]);
+  try {
+    await gpu.unlessLost(staging.mapAsync(GPUMapMode.READ));
+    gpu.checkErrors();
+    return staging.getMappedRange().slice(0, byteCount);
+  } finally {
+    gpu.freeBuffer(staging);
+  }
+}
+
+/** The elements of an f32 tensor. */
+export async function readF32(gpu: Gpu, tensor: StoredTensor): Promise<Float32Array<ArrayBuffer>> {
+  invariant(tensor.dtype === "f32", () => `${tensor.label} is ${tensor.dtype}, read as f32`);
+  return new Float32Array(await read(gpu, tensor), 0, elementCount(tensor.shape));
+}

@@ -1,0 +1,211 @@
+// Causal grouped-query attention within documents, forward and backward, without a matrix of scores.
+import attention from "../../shaders/attention.wgsl?raw";
+import grid from "../../shaders/lib/grid.wgsl?raw";
+import { invariant } from "../base/error.ts";
+import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
+
+/**
+ * Where the heads lie in a row of qkv. Query head h starts at column
+ * ⌊h / group⌋ · qGroupStride + (h mod group) · headSize, with group = heads / kvHeads; key head g at
+ * kBase + g · kStride; value head g at vBase + g · kStride. All are multiples of 4.
+ */
+export interface AttentionLayout {
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** From 4 to 256, a multiple of 4. */
+  readonly headSize: number;
+  /** Columns of a row of qkv. */
+  readonly stride: number;
+  readonly qGroupStride: number;
+  readonly kBase: number;
+  readonly vBase: number;
+  readonly kStride: number;
+}
+
+const THREADS = 64;
+// Rows of one workgroup.
+const TILE = 32;
+// Dimensions of a head that one workgroup sums; for more, others compute the scores again.
+const SLICE = 128;
+const KEY_SLICE = 64;
+
+const shader = {
+  label: "attention",
+  source: [grid, attention],
+  bindings: {
+    qkv: "read",
+    segment_start: "read",
+    d_o: "read",
+    o: "read_write",
+    lse: "read_write",
+    row_dot: "read_write",
+    d_qkv: "read_write",
+  },
+  params: {
+    tokens: "u32",
+    heads: "u32",
+    kv_heads: "u32",
+    stride: "u32",
+    q_group_stride: "u32",
+    k_base: "u32",
+    v_base: "u32",
+    kv_stride: "u32",
+    scale: "f32",
+  },
+} as const satisfies Shader<string, string>;
+
+/** What forward and backward share. */
+export interface AttentionOperands {
+  /** f32 or f16 [tokens, layout.stride]. */
+  readonly qkv: Tensor;
+  /** u32 [tokens], non-decreasing: query i sees keys segmentStart[i] … i. */
+  readonly segmentStart: Tensor;
+  /** f32 [tokens, heads]: log of the softmax's sum. */
+  readonly lse: Tensor;
+  readonly layout: AttentionLayout;
+}
+
+export interface AttentionGradients extends AttentionOperands {
+  /** As qkv's type, [tokens, heads · headSize]. */
+  readonly dO: Tensor;
+  /** f32 [tokens, heads], by `attentionRowDot`. */
+  readonly rowDot: Tensor;
+  /** As qkv. */
+  readonly dqkv: Tensor;
+}
+
+/**
+ * o = softmax(q · kᵀ / √headSize) · v for every query and head, and the log of each softmax's sum.
+ *
+ *   o    as qkv's type  [tokens, heads · headSize]
+ *   lse  f32            [tokens, heads]
+ */
+export function attentionForward(
+  recorder: Recorder,
+  { qkv, segmentStart, lse, layout, o }: AttentionOperands & { readonly o: Tensor },
+): void {
+  const { heads, headSize } = layout;
+  const tokens = checkOperands("attentionForward", { qkv, segmentStart, lse, layout });
+  requireShape("attentionForward", o, qkv.dtype, [tokens, heads * headSize], qkv);
+  recorder.dispatch(shader, {
+    ...variantFor(qkv, layout),
+    entry: "forward",
+    buffers: { qkv, segment_start: segmentStart, o, lse },
+    params: paramsFor(tokens, layout),
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, SLICE)],
+    flops: 2 * tokens * tokens * heads * headSize,
+  });
+}
+
+/**
+ * rowDot = Σ dO ∘ o over each head of each token: what the backward passes subtract.
+ *
+ *   o, dO   f32 or f16  [tokens, heads · headSize]
+ *   rowDot  f32         [tokens, heads]
+ */
+export function attentionRowDot(
+  recorder: Recorder,
+  {
+    o,
+    dO,
+    rowDot,
+    layout,
+  }: { o: Tensor; dO: Tensor; rowDot: Tensor; layout: AttentionLayout },
+): void {
+  const { heads, headSize } = layout;
+  const [tokens] = matrixShape(o);
+  requireShape("attentionRowDot", o, o.dtype, [tokens, heads * headSize], o);
+  requireShape("attentionRowDot", dO, o.dtype, [tokens, heads * headSize], o);
+  requireShape("attentionRowDot", rowDot, "f32", [tokens, heads], o);
+  recorder.dispatch(shader, {
+    ...variantFor(o, layout),
+    entry: "row_dot_forward",
+    buffers: { o, d_o: dO, row_dot: rowDot },
+    params: paramsFor(tokens, layout),
+    grid: foldGrid(workgroups(tokens * heads, THREADS)),
+    flops: 2 * tokens * heads * headSize,
+  });
+}
+
+/** Writes the columns of dqkv that belong to keys and values. */
+export function attentionBackwardKeys(recorder: Recorder, operands: AttentionGradients): void {
+  const { qkv, segmentStart, lse, layout, dO, rowDot, dqkv } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const tokens = checkGradients("attentionBackwardKeys", operands);
+  recorder.dispatch(shader, {
+    ...variantFor(qkv, layout),
+    entry: "backward_keys",
+    buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
+    params: paramsFor(tokens, layout),
+    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, KEY_SLICE)],
+    flops: 4 * tokens * tokens * heads * headSize,
+  });
+}
+
+/** Writes the columns of dqkv that belong to queries. */
+export function attentionBackwardQueries(recorder: Recorder, operands: AttentionGradients): void {
+  const { qkv, segmentStart, lse, layout, dO, rowDot, dqkv } = operands;
+  const { heads, headSize } = layout;
+  const tokens = checkGradients("attentionBackwardQueries", operands);
+  recorder.dispatch(shader, {
+    ...variantFor(qkv, layout),
+    entry: "backward_queries",
+    buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
+    params: paramsFor(tokens, layout),
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, SLICE)],
+    flops: 3 * tokens * tokens * heads * headSize,
+  });
+}
+
+/** The layout as shaders want it. */
+export function layoutParams(layout: AttentionLayout) {
+  const { heads, kvHeads, headSize, stride, qGroupStride, kBase, vBase, kStride } = layout;
+  invariant(heads % kvHeads === 0, () => `attention: ${heads} heads over ${kvHeads} key heads`);
+  invariant(
+    headSize >= 4 && headSize <= 256,
+    () => `attention: a head of ${headSize} dimensions, not of 4 to 256`,
+  );
+  invariant(
+    [headSize, stride, qGroupStride, kBase, vBase, kStride].every((size) => size % 4 === 0),
+    () => `attention: heads must start at multiples of 4: ${JSON.stringify(layout)}`,
+  );
+  return {
+    heads,
+    kv_heads: kvHeads,
+    stride,
+    q_group_stride: qGroupStride,
+    k_base: kBase,
+    v_base: vBase,
+    kv_stride: kStride,
+  };
+}
+
+function variantFor(values: Tensor, { headSize }: AttentionLayout) {
+  return { types: { Act: values.dtype }, constants: { HEAD_SIZE: headSize } };
+}
+
+function paramsFor(tokens: number, layout: AttentionLayout) {
+  return { tokens, ...layoutParams(layout), scale: 1 / Math.sqrt(layout.headSize) };
+}
+
+function checkGradients(kernel: string, operands: AttentionGradients): number {
+  const { qkv, layout, dO, rowDot, dqkv } = operands;
+  const tokens = checkOperands(kernel, operands);
+  requireShape(kernel, dO, qkv.dtype, [tokens, layout.heads * layout.headSize], qkv);
+  requireShape(kernel, rowDot, "f32", [tokens, layout.heads], qkv);
+  requireShape(kernel, dqkv, qkv.dtype, [tokens, layout.stride], qkv);
+  return tokens;
+}
+
+function checkOperands(
+  kernel: string,
+  { qkv, segmentStart, lse, layout }: AttentionOperands,
+): number {
+  const [tokens] = matrixShape(qkv);
+  requireShape(kernel, qkv, qkv.dtype, [tokens, layout.stride], qkv);
+  requireShape(kernel, segmentStart, "u32", [1, tokens], qkv);
+  requireShape(kernel, lse, "f32", [tokens, layout.heads], qkv);
+  return tokens;
+}

@@ -1,0 +1,282 @@
+// The low-rank side path of a frozen matrix: what goes down to the rank, and the gradients of A and B.
+//
+// Several projections of one input are one matrix whose outputs fall into segments; each segment has its
+// own rows of A, its own columns of h, its own scale and its own dropout mask.
+import { invariant } from "../base/error.ts";
+import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { matrixShape, type Tensor } from "../gpu/tensor.ts";
+import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
+import stepLib from "../../shaders/lib/step.wgsl?raw";
+import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
+import shader from "../../shaders/lora.wgsl?raw";
+import {
+  checkFactor,
+  checkLow,
+  checkSegments,
+  type Dropout,
+  dropoutParams,
+  segmentParams,
+} from "./matmul.ts";
+
+const lora = {
+  label: "lora",
+  source: [stepLib, dropoutLib, straddleLib, shader],
+  bindings: {
+    x: "read",
+    a: "read",
+    h: "read_write",
+    dy: "read",
+    b: "read",
+    dh: "read_write",
+    low: "read",
+    gradient: "read_write",
+  },
+  params: {
+    rows: "u32",
+    inputs: "u32",
+    outputs: "u32",
+    x_row: "u32",
+    y_row: "u32",
+    y_column: "u32",
+    y_stride: "u32",
+    rank: "u32",
+    segments: "u32",
+    end_0: "u32",
+    end_1: "u32",
+    end_2: "u32",
+    scale_0: "f32",
+    scale_1: "f32",
+    scale_2: "f32",
+    scale_3: "f32",
+    drop_below: "u32",
+    keep_scale: "f32",
+    module_id: "u32",
+  },
+  usesStep: true,
+} as const satisfies Shader<string, string>;
+
+// Threads of a workgroup; each makes a small tile of the result.
+const WORKGROUP = 64;
+
+export interface LoraDown {
+  /** f32 or f16, [≥ xRow + rows, inputs]. */
+  readonly x: Tensor;
+  /** f32 [segments · rank, inputs]. */
+  readonly a: Tensor;
+  /** f32 [as many rows as x, segments · rank]. */
+  readonly h: Tensor;
+  readonly rank: number;
+  /** One a segment; each is multiplied by the step's adapter scale. */
+  readonly scales: readonly number[];
+  readonly dropout?: Dropout | undefined;
+  readonly rows?: number;
+  readonly xRow?: number;
+}
+
+/** h[xRow + t, s · rank + j] = scale_s · Σ_k mask_s(t, k) · x[xRow + t, k] · A[s · rank + j, k]. Writes h. */
+export function loraDown(recorder: Recorder, call: LoraDown): void {
+  const { x, a, h, rank, scales, dropout, xRow = 0 } = call;
+  const { rows, inputs } = inputsOf(x, xRow, call.rows);
+  checkFactor(a, scales.length * rank, inputs);
+  checkLow(h, xRow + rows, rank, scales.length);
+  recorder.dispatch(lora, {
+    entry: "down",
+    types: { In: x.dtype },
+    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false },
+    buffers: { x, a, h },
+    params: {
+      ...NO_OUTPUTS,
+      rows,
+      inputs,
+      x_row: xRow,
+      rank,
+      segments: scales.length,
+      ...scaleParams(scales),
+      ...dropoutParams(dropout),
+    },
+    grid: [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
+    flops: 2 * rows * inputs * rank * scales.length,
+  });
+}
+
+export interface LoraUpBackward {
+  /** f32 or f16, [≥ dyRow + rows, ≥ dyColumn + outputs]. */
+  readonly dy: Tensor;
+  /** f32 [outputs, rank]. */
+  readonly b: Tensor;
+  /** f32 [as many rows as x, segments · rank]. */
+  readonly dh: Tensor;
+  readonly rank: number;
+  readonly segmentEnds: readonly number[];
+  readonly scales: readonly number[];
+  readonly rows?: number;
+  /** First row of dh. */
+  readonly xRow?: number;
+  readonly dyRow?: number;
+  readonly dyColumn?: number;
+}
+
+/** dh[xRow + t, s · rank + j] = scale_s · Σ_{n in s} dy[dyRow + t, dyColumn + n] · B[n, j]. Writes dh. */
+export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
+  const { dy, b, dh, rank, segmentEnds, scales, xRow = 0 } = call;
+  const rows = call.rows ?? matrixShape(dh)[0] - xRow;
+  const { params, isRagged } = outputsOf(call, rows);
+  const { outputs } = params;
+  invariant(
+    scales.length === segmentEnds.length,
+    () => `lora: ${scales.length} scales for ${segmentEnds.length} segments of ${b.label}`,
+  );
+  checkFactor(b, outputs, rank);
+  checkLow(dh, xRow + rows, rank, segmentEnds.length);
+  recorder.dispatch(lora, {
+    entry: "up_backward",
+    types: { In: dy.dtype },
+    constants: { HAS_DROPOUT: false, RAGGED: isRagged },
+    buffers: { dy, b, dh },
+    params: {
+      ...params,
+      rows,
+      inputs: 0,
+      x_row: xRow,
+      rank,
+      ...scaleParams(scales),
+      ...dropoutParams(undefined),
+    },
+    grid: [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
+    flops: 2 * rows * outputs * rank,
+  });
+}
+
+export interface LoraGradientA {
+  readonly x: Tensor;
+  /** f32 [as many rows as x, segments · rank]: what `loraUpBackward` wrote. */
+  readonly dh: Tensor;
+  /** f32 [segments · rank, inputs]. */
+  readonly da: Tensor;
+  readonly rank: number;
+  readonly segments: number;
+  readonly dropout?: Dropout | undefined;
+  readonly rows?: number;
+  readonly xRow?: number;
+}
+
+/** da[s · rank + j, k] += Σ_t dh[xRow + t, s · rank + j] · mask_s(t, k) · x[xRow + t, k]. Adds into da. */
+export function loraGradientA(recorder: Recorder, call: LoraGradientA): void {
+  const { x, dh, da, rank, segments, dropout, xRow = 0 } = call;
+  const { rows, inputs } = inputsOf(x, xRow, call.rows);
+  checkFactor(da, segments * rank, inputs);
+  checkLow(dh, xRow + rows, rank, segments);
+  recorder.dispatch(lora, {
+    entry: "gradient_a",
+    types: { In: x.dtype },
+    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false },
+    buffers: { x, low: dh, gradient: da },
+    params: {
+      ...NO_OUTPUTS,
+      rows,
+      inputs,
+      x_row: xRow,
+      rank,
+      segments,
+      ...scaleParams([]),
+      ...dropoutParams(dropout),
+    },
+    grid: [workgroups(Math.ceil(rank / 8) * (inputs / 4), WORKGROUP), 1, segments],
+    flops: 2 * rows * inputs * rank * segments,
+  });
+}
+
+export interface LoraGradientB {
+  readonly dy: Tensor;
+  /** f32 [as many rows as x, segments · rank], scaled: what `loraDown` wrote. */
+  readonly h: Tensor;
+  /** f32 [outputs, rank]. */
+  readonly db: Tensor;
+  readonly rank: number;
+  readonly segmentEnds: readonly number[];
+  readonly rows?: number;
+  /** First row of h. */
+  readonly xRow?: number;
+  readonly dyRow?: number;
+  readonly dyColumn?: number;
+}
+
+/** db[n, j] += Σ_t dy[dyRow + t, dyColumn + n] · h[xRow + t, segment(n) · rank + j]. Adds into db. */
+export function loraGradientB(recorder: Recorder, call: LoraGradientB): void {
+  const { dy, h, db, rank, segmentEnds, xRow = 0 } = call;
+  const rows = call.rows ?? matrixShape(h)[0] - xRow;
+  const { params, isRagged } = outputsOf(call, rows);
+  checkFactor(db, params.outputs, rank);
+  checkLow(h, xRow + rows, rank, segmentEnds.length);
+  recorder.dispatch(lora, {
+    entry: "gradient_b",
+    types: { In: dy.dtype },
+    constants: { HAS_DROPOUT: false, RAGGED: isRagged },
+    buffers: { dy, low: h, gradient: db },
+    params: {
+      ...params,
+      rows,
+      inputs: 0,
+      x_row: xRow,
+      rank,
+      ...scaleParams([]),
+      ...dropoutParams(undefined),
+    },
+    grid: [workgroups(Math.ceil(params.outputs / 4) * (rank / 4), WORKGROUP)],
+    flops: 2 * rows * params.outputs * rank,
+  });
+}
+
+const NO_OUTPUTS = {
+  outputs: 0,
+  y_row: 0,
+  y_column: 0,
+  y_stride: 0,
+  ...segmentParams([], 0),
+} as const;
+
+function scaleParams(scales: readonly number[]) {
+  const [first = 0, second = 0, third = 0, fourth = 0] = scales;
+  return { scale_0: first, scale_1: second, scale_2: third, scale_3: fourth };
+}
+
+function inputsOf(x: Tensor, xRow: number, givenRows: number | undefined) {
+  const [xRows, inputs] = matrixShape(x);
+  const rows = givenRows ?? xRows - xRow;
+  invariant(
+    inputs % 4 === 0 && xRow + rows <= xRows,
+    () => `lora: ${x.label} is ${xRows} × ${inputs}, needs ${xRow + rows} rows of 4 · n`,
+  );
+  return { rows, inputs };
+}
+
+/** The parameters that say where in dy the outputs lie. */
+function outputsOf(
+  {
+    dy,
+    segmentEnds,
+    dyRow = 0,
+    dyColumn = 0,
+  }: Pick<LoraUpBackward, "dy" | "segmentEnds" | "dyRow" | "dyColumn">,
+  rows: number,
+) {
+  const [dyRows, dyColumns] = matrixShape(dy);
+  const outputs = segmentEnds.at(-1) ?? 0;
+  checkSegments(segmentEnds, outputs);
+  invariant(
+    dyRow + rows <= dyRows && dyColumn + outputs <= dyColumns,
+    () =>
+      `lora: ${dy.label} is ${dyRows} × ${dyColumns}, needs ${dyRow + rows} × ${dyColumn + outputs}`,
+  );
+  const params = {
+    outputs,
+    y_row: dyRow,
+    y_column: dyColumn,
+    y_stride: dyColumns,
+    segments: segmentEnds.length,
+    ...segmentParams(segmentEnds, outputs),
+  };
+  const isRagged = [outputs, dyColumn, dyColumns].some((size) => size % 4 !== 0);
+  return { params, isRagged };
+}

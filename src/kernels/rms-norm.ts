@@ -1,0 +1,116 @@
+// Root-mean-square normalization of rows, forward and backward. The weight is frozen.
+import grid from "../../shaders/lib/grid.wgsl?raw";
+import reduce from "../../shaders/lib/reduce.wgsl?raw";
+import step from "../../shaders/lib/step.wgsl?raw";
+import rmsNorm from "../../shaders/rms-norm.wgsl?raw";
+import { invariant } from "../base/error.ts";
+import { foldGrid, type Shader } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
+
+const shader = {
+  label: "rms-norm",
+  source: [grid, step, reduce, rmsNorm],
+  bindings: { x: "read", weight: "read", y: "read_write", dy: "read", dx: "read_write" },
+  params: { rows: "u32", quads: "u32", first_row: "u32", epsilon: "f32" },
+  usesStep: true,
+} as const satisfies Shader<string, string>;
+
+/**
+ * y = x / √(mean(x²) + ε) · weight, over each row.
+ *
+ *   x       f32         [at least firstRow + rows, hidden]
+ *   weight  f32         [hidden], a multiple of 4
+ *   y       f32 or f16  [rows, hidden]
+ *
+ * Row r of y is made from row firstRow + r of x. With firstRow "last", y is one row, made from row
+ * step.rows − 1 of x.
+ */
+export function rmsNormForward(
+  recorder: Recorder,
+  {
+    x,
+    weight,
+    y,
+    epsilon,
+    firstRow = 0,
+  }: { x: Tensor; weight: Tensor; y: Tensor; epsilon: number; firstRow?: number | "last" },
+): void {
+  const [rows, hidden] = checkRows("rmsNormForward", x, weight, y, firstRow);
+  recorder.dispatch(shader, {
+    entry: "forward",
+    types: { Act: y.dtype },
+    constants: { LAST_ROW: firstRow === "last", ACCUMULATE: false },
+    buffers: { x, weight, y },
+    params: { rows, quads: hidden / 4, first_row: firstRow === "last" ? 0 : firstRow, epsilon },
+    grid: foldGrid(rows),
+    flops: 4 * rows * hidden,
+  });
+}
+
+/**
+ * dx += the gradient of `rmsNormForward` with respect to x. Adds, because dx is the gradient of the
+ * residual stream, which goes around the norm as well as through it; with `accumulate` false, writes.
+ *
+ *   x       f32         [at least firstRow + rows, hidden]
+ *   weight  f32         [hidden], a multiple of 4
+ *   dy      f32 or f16  [rows, hidden]
+ *   dx      f32         as x; rows firstRow … firstRow + rows − 1 are added to
+ */
+export function rmsNormBackward(
+  recorder: Recorder,
+  {
+    x,
+    weight,
+    dy,
+    dx,
+    epsilon,
+    accumulate = true,
+    firstRow = 0,
+  }: {
+    x: Tensor;
+    weight: Tensor;
+    dy: Tensor;
+    dx: Tensor;
+    epsilon: number;
+    accumulate?: boolean;
+    firstRow?: number;
+  },
+): void {
+  const [rows, hidden] = checkRows("rmsNormBackward", x, weight, dy, firstRow);
+  requireShape("rmsNormBackward", dx, "f32", matrixShape(x), x);
+  recorder.dispatch(shader, {
+    entry: "backward",
+    types: { Act: dy.dtype },
+    constants: { LAST_ROW: false, ACCUMULATE: accumulate },
+    buffers: { x, weight, dy, dx },
+    params: { rows, quads: hidden / 4, first_row: firstRow, epsilon },
+    grid: foldGrid(rows),
+    flops: 9 * rows * hidden,
+  });
+}
+
+/** The shape of `part`, y or dy, once x, weight and it are known to fit. */
+function checkRows(
+  kernel: string,
+  x: Tensor,
+  weight: Tensor,
+  part: Tensor,
+  firstRow: number | "last",
+): [rows: number, hidden: number] {
+  const [rows, hidden] = matrixShape(part);
+  const [allRows] = matrixShape(x);
+  invariant(
+    hidden % 4 === 0,
+    () => `${kernel}: ${part.label} has ${hidden} columns, no multiple of 4`,
+  );
+  requireShape(kernel, x, "f32", [allRows, hidden], part);
+  requireShape(kernel, weight, "f32", [1, hidden], part);
+  const end = firstRow === "last" ? 1 : firstRow + rows;
+  invariant(
+    firstRow === "last" ? rows === 1 : end <= allRows,
+    () =>
+      `${kernel}: ${part.label} has ${rows} rows from ${firstRow} of ${x.label}, which has ${allRows}`,
+  );
+  return [rows, hidden];
+}

@@ -1,0 +1,97 @@
+// Chooses the next token from one row of logits, in Hugging Face's order: repetition penalty,
+// temperature, top-k, top-p, draw.
+import reduceVec4 from "../../shaders/lib/reduce-vec4.wgsl?raw";
+import reduce from "../../shaders/lib/reduce.wgsl?raw";
+import step from "../../shaders/lib/step.wgsl?raw";
+import sampleShader from "../../shaders/sample.wgsl?raw";
+import { invariant } from "../base/error.ts";
+import type { Shader } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { elementCount, matrixShape, type Tensor } from "../gpu/tensor.ts";
+
+// A wide workgroup for a long row; a narrow one, of cheaper barriers, up to this length.
+const SHORT_ROW = 16_384;
+
+// In place of a row's number: the last real row of the run, step.rows − 1.
+const LAST_ROW = 0xffffffff;
+
+const shader = {
+  label: "sample",
+  source: [step, reduce, reduceVec4, sampleShader],
+  bindings: {
+    logits: "read",
+    seen: "read_write",
+    token: "read_write",
+    probability: "read_write",
+    distribution: "read_write",
+  },
+  params: { vocab: "u32", row: "u32" },
+  usesStep: true,
+} as const satisfies Shader<string, string>;
+
+interface SampleInput {
+  /** f32 [rows, vocab]. */
+  readonly logits: Tensor;
+  /** u32 [vocab]: 1 for every token so far, prompt included; the repetition penalty reads it. */
+  readonly seen: Tensor;
+  /** Which row of logits; the last real one, step.rows − 1, if left out. */
+  readonly row?: number;
+}
+
+/**
+ * Draws one token by step.temperature (0 is greedy), top_k, top_p and repetition_penalty, with a random
+ * number that is a function of step.seed, step.step and step.position. Writes its id to `token`,
+ * u32 [1], its probability by the model alone (softmax of the row of logits as it is) to
+ * `probability`, f32 [1], and 1 to its place in `seen`.
+ */
+export function sample(
+  recorder: Recorder,
+  { token, probability, ...input }: SampleInput & { token: Tensor; probability: Tensor },
+): void {
+  const { logits, seen } = input;
+  for (const output of [token, probability]) {
+    invariant(
+      elementCount(output.shape) === 1,
+      () => `sample: ${output.label} is [${output.shape.join(", ")}], not [1]`,
+    );
+  }
+  recorder.dispatch(shader, {
+    entry: "forward",
+    buffers: { logits, seen, token, probability },
+    ...describe(input),
+  });
+}
+
+/** The probabilities that `sample` would draw from, f32 [vocab]: 0 where a token is filtered out. */
+export function sampleDistribution(
+  recorder: Recorder,
+  { distribution, ...input }: SampleInput & { distribution: Tensor },
+): void {
+  const { logits, seen } = input;
+  invariant(
+    elementCount(distribution.shape) === elementCount(seen.shape),
+    () =>
+      `sampleDistribution: ${distribution.label} is [${distribution.shape.join(", ")}], ${seen.label} [${seen.shape.join(", ")}]`,
+  );
+  recorder.dispatch(shader, {
+    entry: "distribute",
+    buffers: { logits, seen, distribution },
+    ...describe(input),
+  });
+}
+
+function describe({ logits, seen, row }: SampleInput) {
+  const [rows, vocab] = matrixShape(logits);
+  invariant(
+    elementCount(seen.shape) === vocab && (row ?? 0) < rows,
+    () =>
+      `sample: row ${row ?? "last"} of ${logits.label} [${logits.shape.join(", ")}] with ${seen.label} [${seen.shape.join(", ")}]`,
+  );
+  return {
+    params: { vocab, row: row ?? LAST_ROW },
+    constants: vocab > SHORT_ROW ? { LANES: 256, LANES_ROOT: 16 } : { LANES: 64, LANES_ROOT: 8 },
+    grid: [1] as const,
+    // Five walks over the row, of about eight operations each.
+    flops: 5 * 8 * vocab,
+  };
+}

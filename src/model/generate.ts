@@ -1,0 +1,318 @@
+// Tokens out of a model, one at a time, with a cache of keys and values.
+//
+// Two programs are recorded: one takes a chunk of the prompt into the cache, the other takes one token,
+// makes its logits and draws the next. The token drawn is written on the GPU where the next run reads it.
+import { invariant } from "../base/error.ts";
+import { type Program, Recorder } from "../gpu/program.ts";
+import { read, readF32, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
+import { attentionCachedAppend, attentionCachedForward } from "../kernels/attention-cached.ts";
+import { nf4Gemv } from "../kernels/nf4-gemv.ts";
+import { rmsNormForward } from "../kernels/rms-norm.ts";
+import { ropeForward } from "../kernels/rope.ts";
+import { sample } from "../kernels/sample.ts";
+import { swigluForward } from "../kernels/swiglu.ts";
+import { attentionLayout, type Block } from "./block.ts";
+import { type Linear, loraOf, type Recording, recordLinear, recordLoraDown } from "./linear.ts";
+import {
+  blocksOf,
+  type Model,
+  recordEmbedding,
+  recordHeadDown,
+  recordLogits,
+} from "./transformer.ts";
+
+export interface Sampling {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly repetitionPenalty: number;
+  readonly seed: number;
+}
+
+export interface GenerateOptions extends Sampling {
+  readonly maxNewTokens: number;
+  /** Generation ends when one of these is drawn; it is not among the tokens returned. */
+  readonly endIds: readonly number[];
+  readonly signal?: AbortSignal | undefined;
+  /** Called with each token and its probability. Returning true ends the generation after it. */
+  readonly onToken?: (id: number, probability: number) => boolean | void;
+}
+
+export interface Generated {
+  readonly ids: number[];
+  readonly endedBy: "stop" | "length" | "aborted";
+}
+
+interface Cache {
+  readonly keys: StoredTensor;
+  readonly values: StoredTensor;
+}
+
+/** Prompt tokens taken per run. Enough to fill a GPU, little enough to waste few on a short prompt. */
+const CHUNK_TOKENS = 32;
+
+export class Generator {
+  /** Rows behind the last token of a prompt that its last chunk may touch. */
+  static readonly paddingTokens = CHUNK_TOKENS;
+  /** Tokens that prompt and answer may have together. */
+  readonly capacity: number;
+  readonly #model: Model;
+  readonly #caches: readonly Cache[];
+  readonly #chunkIds: StoredTensor;
+  readonly #token: StoredTensor;
+  readonly #positions: StoredTensor;
+  readonly #probability: StoredTensor;
+  readonly #seen: StoredTensor;
+  readonly #chunk: Program;
+  readonly #decode: Program;
+  /** Ids whose keys and values are in the cache. */
+  #cached: number[] = [];
+
+  private constructor(model: Model, parts: Parts, chunk: Program, decode: Program) {
+    this.#model = model;
+    this.capacity = parts.capacity;
+    this.#caches = parts.caches;
+    this.#chunkIds = parts.chunkIds;
+    this.#token = parts.token;
+    this.#positions = parts.positions;
+    this.#probability = parts.probability;
+    this.#seen = parts.seen;
+    this.#chunk = chunk;
+    this.#decode = decode;
+  }
+
+  /** Allocates a cache for `capacity` tokens and records both programs. */
+  static async create(model: Model, capacity: number): Promise<Generator> {
+    const parts = allocateParts(model, capacity);
+    const chunk = await buildChunkProgram(model, parts);
+    const decode = await buildDecodeProgram(model, parts);
+    return new Generator(model, parts, chunk, decode);
+  }
+
+  /**
+   * Continues `prompt`. What the prompt shares with the last call's tokens is not computed again.
+   * The prompt must be shorter than `capacity`.
+   */
+  async generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated> {
+    invariant(prompt.length > 0, () => "generate: the prompt is empty");
+    invariant(
+      prompt.length < this.capacity,
+      () => `generate: ${prompt.length} prompt tokens, capacity ${this.capacity}`,
+    );
+    this.#markSeen(prompt, options.repetitionPenalty);
+    let next = this.#prefill(prompt);
+    const ids: number[] = [];
+    while (ids.length < options.maxNewTokens && prompt.length + ids.length < this.capacity) {
+      if (options.signal?.aborted) return { ids, endedBy: "aborted" };
+      const { id, probability } = await this.#draw(next, options);
+      if (options.endIds.includes(id)) return { ids, endedBy: "stop" };
+      ids.push(id);
+      next = id;
+      if (options.onToken?.(id, probability)) return { ids, endedBy: "stop" };
+    }
+    return { ids, endedBy: "length" };
+  }
+
+  /** Forgets the cache: the weights have changed. */
+  reset(): void {
+    this.#cached = [];
+  }
+
+  free(): void {
+    const { gpu } = this.#model;
+    for (const { keys, values } of this.#caches) {
+      gpu.free(keys);
+      gpu.free(values);
+    }
+    for (const tensor of [
+      this.#chunkIds,
+      this.#token,
+      this.#positions,
+      this.#probability,
+      this.#seen,
+    ]) {
+      gpu.free(tensor);
+    }
+    this.#chunk.free();
+    this.#decode.free();
+  }
+
+  /** Takes all but the last token into the cache, and returns the last. */
+  #prefill(prompt: readonly number[]): number {
+    const { gpu, step } = this.#model;
+    let position = 0;
+    while (position < prompt.length - 1 && this.#cached[position] === prompt[position]) position++;
+    this.#cached.length = position;
+    while (position < prompt.length - 1) {
+      const ids = prompt.slice(position, Math.min(position + CHUNK_TOKENS, prompt.length - 1));
+      const padded = new Uint32Array(CHUNK_TOKENS);
+      padded.set(ids);
+      write(gpu, this.#chunkIds, padded);
+      step.set({ position, rows: ids.length });
+      this.#chunk.run();
+      this.#cached.push(...ids);
+      position += ids.length;
+    }
+    return prompt.at(-1) ?? 0;
+  }
+
+  async #draw(
+    last: number,
+    { temperature, topK, topP, repetitionPenalty, seed }: Sampling,
+  ): Promise<{ id: number; probability: number }> {
+    const { gpu, step } = this.#model;
+    const position = this.#cached.length;
+    write(gpu, this.#token, Uint32Array.of(last));
+    step.set({ position, rows: 1, temperature, topK, topP, repetitionPenalty, seed });
+    this.#decode.run();
+    this.#cached.push(last);
+    const [ids, probabilities] = await Promise.all([
+      read(gpu, this.#token, 0, 4),
+      readF32(gpu, this.#probability),
+    ]);
+    return { id: new Uint32Array(ids)[0] ?? 0, probability: probabilities[0] ?? 0 };
+  }
+
+  #markSeen(prompt: readonly number[], repetitionPenalty: number): void {
+    if (repetitionPenalty === 1) return;
+    const seen = new Uint32Array(this.#model.architecture.vocab);
+    for (const id of prompt) seen[id] = 1;
+    write(this.#model.gpu, this.#seen, seen);
+  }
+}
+
+interface Parts {
+  readonly capacity: number;
+  readonly caches: readonly Cache[];
+  readonly chunkIds: StoredTensor;
+  readonly token: StoredTensor;
+  /** 0, 1, 2 …: a row's offset from the first row of its run; the shader adds the run's position. */
+  readonly positions: StoredTensor;
+  readonly probability: StoredTensor;
+  readonly seen: StoredTensor;
+}
+
+function allocateParts({ gpu, architecture, act }: Model, capacity: number): Parts {
+  const { kvHeads, headSize, layers, vocab } = architecture;
+  // A chunk's padding rows are written behind its last token, so the cache has room for them.
+  const shape = [capacity + CHUNK_TOKENS, kvHeads * headSize];
+  const positions = gpu.allocate("generate.positions", "u32", [CHUNK_TOKENS]);
+  write(gpu, positions, Uint32Array.from({ length: CHUNK_TOKENS }, (_, i) => i));
+  return {
+    capacity,
+    caches: Array.from({ length: layers }, (_, layer) => ({
+      keys: gpu.allocate(`cache.${layer}.keys`, act, shape),
+      values: gpu.allocate(`cache.${layer}.values`, act, shape),
+    })),
+    chunkIds: gpu.allocate("generate.ids", "u32", [CHUNK_TOKENS]),
+    token: gpu.allocate("generate.token", "u32", [1]),
+    positions,
+    probability: gpu.allocate("generate.probability", "f32", [1]),
+    seen: gpu.allocate("generate.seen", "u32", [vocab]),
+  };
+}
+
+/** Bytes of the key and value caches for `capacity` tokens. */
+export function cacheBytes({ architecture, act }: Pick<Model, "architecture" | "act">, capacity: number) {
+  const { kvHeads, headSize, layers } = architecture;
+  return 2 * layers * (capacity + CHUNK_TOKENS) * kvHeads * headSize * (act === "f16" ? 2 : 4);
+}
+
+function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {
+  const recorder = new Recorder(model.gpu, "prefill", model.workspace, model.step);
+  recordCached({ recorder, act: model.act, dropout: 0 }, model, parts, parts.chunkIds, recordLinear);
+  return recorder.build();
+}
+
+function buildDecodeProgram(model: Model, parts: Parts): Promise<Program> {
+  const { gpu, architecture, act, weights } = model;
+  const recorder = new Recorder(gpu, "decode", model.workspace, model.step);
+  const recording: Recording = { recorder, act, dropout: 0 };
+  const x = recordCached(recording, model, parts, parts.token, recordFewRows);
+  const normed = recorder.transient("final_normed", act, x.shape);
+  const { epsilon, vocab } = architecture;
+  rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon });
+  const logits = recorder.transient("logits", "f32", [1, vocab]);
+  const headH = recordHeadDown(recording, model, normed);
+  recordLogits(recording, model, { normed, headH, logits, first: 0, count: 1 });
+  const { seen, token, probability } = parts;
+  sample(recorder, { logits, seen, token, probability, row: 0 });
+  return recorder.build();
+}
+
+type RecordLinear = (
+  recording: Recording,
+  linear: Linear,
+  operands: { x: Tensor; y: Tensor; residual?: Tensor },
+) => unknown;
+
+/** All blocks over the cache. Returns the residual stream after the last. */
+function recordCached(
+  recording: Recording,
+  model: Model,
+  parts: Parts,
+  ids: Tensor,
+  linear: RecordLinear,
+): Tensor {
+  let x = recordEmbedding(recording, model, ids);
+  for (const block of blocksOf(model)) {
+    x = recordCachedBlock(recording, model, parts, block, x, linear);
+  }
+  return x;
+}
+
+function recordCachedBlock(
+  recording: Recording,
+  { architecture, weights }: Model,
+  { caches, positions }: Parts,
+  block: Block,
+  x: Tensor,
+  linear: RecordLinear,
+): Tensor {
+  const { recorder, act } = recording;
+  const { hidden: width, epsilon, intermediate, heads, headSize } = architecture;
+  const rows = x.shape[0] ?? 0;
+  const layout = attentionLayout(architecture);
+  const cache = caches[block.index];
+  invariant(cache !== undefined, () => `no cache for layer ${block.index}`);
+  const make = (name: string, columns: number, dtype: "f32" | "f16" = act) =>
+    recorder.transient(`layers.${block.index}.${name}`, dtype, [rows, columns]);
+
+  const normed = make("normed", width);
+  rmsNormForward(recorder, { x, weight: block.attentionNorm, y: normed, epsilon });
+  const qkv = make("qkv", layout.stride);
+  linear(recording, block.qkv, { x: normed, y: qkv });
+  const table = weights.ropeTable;
+  const rowPositions = rows === 1 ? { ...positions, shape: [1], bytes: 16 } : positions;
+  ropeForward(recorder, { qkv, positions: rowPositions, table, layout, usesStepPosition: true });
+  attentionCachedAppend(recorder, { qkv, ...cache, layout });
+  const attended = make("attended", heads * headSize);
+  attentionCachedForward(recorder, { qkv, ...cache, o: attended, layout });
+  const mid = make("mid", width, "f32");
+  linear(recording, block.attentionOut, { x: attended, y: mid, residual: x });
+
+  const midNormed = make("mid_normed", width);
+  rmsNormForward(recorder, { x: mid, weight: block.mlpNorm, y: midNormed, epsilon });
+  const gateUp = make("gate_up", 2 * intermediate);
+  linear(recording, block.gateUp, { x: midNormed, y: gateUp });
+  const hidden = make("hidden", intermediate);
+  swigluForward(recorder, { gu: gateUp, h: hidden });
+  const out = make("out", width, "f32");
+  linear(recording, block.down, { x: hidden, y: out, residual: mid });
+  return out;
+}
+
+/** A linear map for few rows: NF4 is unpacked where it is used instead of into a scratch matrix. */
+function recordFewRows(
+  recording: Recording,
+  linear: Linear,
+  operands: { x: Tensor; y: Tensor; residual?: Tensor },
+): void {
+  const { weight, lora } = linear;
+  if (!("codes" in weight)) {
+    recordLinear(recording, linear, operands);
+    return;
+  }
+  const h = recordLoraDown(recording, linear, operands.x);
+  nf4Gemv(recording.recorder, { ...operands, weight, ...(h && lora && { lora: loraOf(lora, h) }) });
+}

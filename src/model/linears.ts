@@ -1,0 +1,75 @@
+// The linear maps of a model: which modules are fused into one matrix, and their shapes.
+import type { Architecture } from "./architecture.ts";
+
+/** One module of the Hugging Face model inside a fused map: some of its output rows. */
+export interface Segment {
+  /** "model.layers.0.self_attn.q_proj": the name without ".weight". */
+  readonly path: string;
+  readonly rows: number;
+}
+
+/** y = x · Wᵀ with W [outputs, inputs], the segments' rows one after the other. */
+export interface LinearShape {
+  readonly label: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly segments: readonly Segment[];
+  /** Numbers the segments of the whole model; keys dropout's random numbers. */
+  readonly moduleId: number;
+}
+
+/** The four maps of a decoder block. */
+export interface BlockLinears {
+  readonly qkv: LinearShape;
+  readonly attentionOut: LinearShape;
+  readonly gateUp: LinearShape;
+  readonly down: LinearShape;
+}
+
+// Module ids per layer; more than the segments of any family.
+const IDS_PER_LAYER = 16;
+
+export function blockLinears(architecture: Architecture, layer: number): BlockLinears {
+  const { family, hidden, heads, kvHeads, headSize, intermediate } = architecture;
+  const prefix = family.layerPrefix(layer);
+  const shape = (
+    name: string,
+    inputs: number,
+    modules: readonly string[],
+    rows: readonly number[],
+    id: number,
+  ): LinearShape => ({
+    label: `layers.${layer}.${name}`,
+    inputs,
+    outputs: rows.reduce((sum, count) => sum + count, 0),
+    segments: modules.map((module, i) => ({ path: `${prefix}.${module}`, rows: rows[i] ?? 0 })),
+    moduleId: layer * IDS_PER_LAYER + id,
+  });
+  const attention = heads * headSize;
+  const keys = kvHeads * headSize;
+  return {
+    qkv: shape("qkv", hidden, family.qkv, [attention, keys, keys], 0),
+    attentionOut: shape("attention_out", attention, [family.attentionOut], [hidden], 4),
+    gateUp: shape("gate_up", hidden, family.gateUp, [intermediate, intermediate], 6),
+    down: shape("down", intermediate, [family.down], [hidden], 9),
+  };
+}
+
+export function headLinear(architecture: Architecture): LinearShape {
+  const { family, hidden, vocab, layers } = architecture;
+  return {
+    label: "head",
+    inputs: hidden,
+    outputs: vocab,
+    segments: [{ path: family.head, rows: vocab }],
+    moduleId: layers * IDS_PER_LAYER,
+  };
+}
+
+/** All fused maps of the model, layer by layer, the head last. */
+export function allLinears(architecture: Architecture): LinearShape[] {
+  const blocks = Array.from({ length: architecture.layers }, (_, layer) =>
+    Object.values(blockLinears(architecture, layer)),
+  );
+  return [...blocks.flat(), headLinear(architecture)];
+}

@@ -1,0 +1,252 @@
+// Checkpoints: all that a run needs to go on bit for bit, in a folder that is also a PEFT adapter.
+//
+// A checkpoint is written under another name and appears by rename, whole, or not at all. state.json is
+// written last and holds the SHA-256 of the other files, so that a damaged one is known for what it is.
+import type { Folder } from "../base/folder.ts";
+import { messageOf, UserError } from "../base/error.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
+import { type Adapter, type LoraMatrices } from "../model/adapter.ts";
+import {
+  ADAPTER_WEIGHTS,
+  collectMatrices,
+  decodeTensors,
+  encodeMatrices,
+} from "../model/adapter-files.ts";
+import type { LinearShape } from "../model/linears.ts";
+
+const OPTIMIZER = "optimizer.safetensors";
+const STATE = "state.json";
+const LAST = "last_checkpoint";
+const NAME = /^iter_(\d+)$/;
+
+/** The two moments of AdamW, as torch names them in an optimizer's state. */
+const MOMENTS = { m: "exp_avg.", v: "exp_avg_sq." } as const;
+
+export interface CheckpointState {
+  /** Steps done. */
+  readonly step: number;
+  /** Micro-batches done; the data's order is a function of this and the seed. */
+  readonly microBatches: number;
+  readonly tokens: number;
+  /** The optimizer's state tensor, as the bits of its 16 f32. */
+  readonly optimizerState: readonly number[];
+  /** Where it ran, and in which type: elsewhere the run goes on, but not bit for bit. */
+  readonly adapterName: string;
+  readonly computeDtype: "f32" | "f16";
+  /** Fingerprint of what must not change between the parts of a run. */
+  readonly run: Readonly<Record<string, unknown>>;
+}
+
+export interface TrainedParts {
+  readonly gpu: Gpu;
+  readonly adapter: Adapter;
+  readonly optimizerState: StoredTensor;
+}
+
+export interface SaveOptions {
+  readonly workDir: Folder;
+  readonly state: Omit<CheckpointState, "optimizerState">;
+  /** Small files that make the folder an adapter others can load: adapter_config.json, README.md … */
+  readonly companions: ReadonlyMap<string, string>;
+  /** Complete checkpoints kept, the new one included; −1 keeps all. */
+  readonly limit: number;
+  readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
+}
+
+/**
+ * Saves, then removes the oldest checkpoints above the limit. Returns the new folder's name. Refuses to
+ * save numbers that are not finite; what was saved before stays in every case.
+ */
+export async function saveCheckpoint(
+  { gpu, adapter, optimizerState }: TrainedParts,
+  { workDir, state, companions, limit, sha256 }: SaveOptions,
+): Promise<string> {
+  const [parameters, m, v] = [
+    await adapter.read("parameters"),
+    await adapter.read("m"),
+    await adapter.read("v"),
+  ];
+  refuseNonFinite(parameters, state.step);
+  const targets = [...adapter.slots.values()].flatMap((slot) =>
+    slot.targets.filter((target) => target !== undefined),
+  );
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  files.set(ADAPTER_WEIGHTS, encodeMatrices(parameters, targets));
+  files.set(
+    OPTIMIZER,
+    encodeMatrices(
+      new Map([...prefixed(m, MOMENTS.m), ...prefixed(v, MOMENTS.v)]),
+      Object.values(MOMENTS).flatMap((prefix) =>
+        targets.map((target) => ({ ...target, path: prefix + target.path })),
+      ),
+    ),
+  );
+  for (const [name, text] of companions) files.set(name, new TextEncoder().encode(text));
+
+  const name = `iter_${state.step}`;
+  const partial = `${name}.partial`;
+  const bits = new Uint32Array((await readF32(gpu, optimizerState)).buffer, 0, 16);
+  const hashes: Record<string, string> = {};
+  try {
+    await workDir.remove(partial);
+    const folder = workDir.folder(partial);
+    for (const [file, bytes] of files) {
+      await folder.write(file, bytes);
+      hashes[file] = await sha256(bytes);
+    }
+    const complete = { ...state, optimizerState: [...bits], sha256: hashes };
+    await folder.write(STATE, `${JSON.stringify(complete, null, 2)}\n`);
+    await workDir.remove(name);
+    await workDir.rename(partial, name);
+  } catch (error) {
+    await workDir.remove(partial).catch(() => {});
+    throw error;
+  }
+  await workDir.write(LAST, `${name}\n`);
+  await removeOldest(workDir, limit);
+  return name;
+}
+
+/** Complete checkpoints, oldest first. */
+export async function listCheckpoints(workDir: Folder): Promise<string[]> {
+  const names = (await workDir.list()).filter((name) => NAME.test(name));
+  return names.toSorted((a, b) => stepOf(a) - stepOf(b));
+}
+
+/** Finds the checkpoint to resume from: the one named, or the newest whose files are whole. */
+export async function chooseCheckpoint(
+  workDir: Folder,
+  wanted: string,
+  sha256: SaveOptions["sha256"],
+): Promise<{ name: string; state: CheckpointState; warnings: string[] }> {
+  const names = await listCheckpoints(workDir);
+  if (wanted !== "last") {
+    const name = wanted.replace(/\/+$/, "").split("/").at(-1) ?? wanted;
+    return { name, state: await verify(workDir, name, sha256), warnings: [] };
+  }
+  const warnings: string[] = [];
+  for (const name of names.toReversed()) {
+    try {
+      return { name, state: await verify(workDir, name, sha256), warnings };
+    } catch (error) {
+      warnings.push(`Passed over ${name}: ${messageOf(error).split("\n")[0]}`);
+    }
+  }
+  throw new UserError(
+    `${workDir.path} has no checkpoint to resume from${warnings.length > 0 ? `. ${warnings.join(" ")}` : "."}`,
+    "Train without --resume, or give the --work-dir of the run to resume.",
+  );
+}
+
+/** Puts a checkpoint's numbers back on the GPU. */
+export async function restoreCheckpoint(
+  { gpu, adapter, optimizerState }: TrainedParts,
+  workDir: Folder,
+  name: string,
+  state: CheckpointState,
+  linears: readonly LinearShape[],
+): Promise<void> {
+  const folder = workDir.folder(name);
+  const targets = [...adapter.slots.values()].flatMap((slot) =>
+    slot.targets.filter((target) => target !== undefined),
+  );
+  const place = (file: string) => `${folder.path}/${file}`;
+  const parameters = decodeTensors(await folder.read(ADAPTER_WEIGHTS), place(ADAPTER_WEIGHTS));
+  adapter.write(collectMatrices(parameters, targets, linears, place(ADAPTER_WEIGHTS)));
+  const moments = decodeTensors(await folder.read(OPTIMIZER), place(OPTIMIZER));
+  for (const part of ["m", "v"] as const) {
+    const prefix = `base_model.model.${MOMENTS[part]}`;
+    const own = new Map(
+      [...moments].flatMap(([key, tensor]) =>
+        key.startsWith(prefix) ? [[`base_model.model.${key.slice(prefix.length)}`, tensor]] : [],
+      ),
+    );
+    adapter.write(collectMatrices(own, targets, linears, place(OPTIMIZER)), part);
+  }
+  write(gpu, optimizerState, Uint32Array.from(state.optimizerState));
+}
+
+async function verify(
+  workDir: Folder,
+  name: string,
+  sha256: SaveOptions["sha256"],
+): Promise<CheckpointState> {
+  const folder = workDir.folder(name);
+  if ((await folder.size(STATE)) === undefined) {
+    throw new UserError(
+      `${folder.path} has no ${STATE}; it is no complete checkpoint.`,
+      `Resume from one of: ${(await listCheckpoints(workDir)).join(", ") || "none is there"}.`,
+    );
+  }
+  const state = parseState(await folder.readText(STATE), `${folder.path}/${STATE}`);
+  for (const [file, hash] of Object.entries(state.sha256)) {
+    const bytes = (await folder.size(file)) === undefined ? undefined : await folder.read(file);
+    if (bytes && (await sha256(bytes)) === hash) continue;
+    throw new UserError(
+      `${folder.path}/${file} is ${bytes ? "damaged: its SHA-256 is not the one in state.json" : "missing"}.`,
+      "Resume from an earlier checkpoint, with --resume and its folder's name.",
+    );
+  }
+  return state;
+}
+
+function parseState(
+  text: string,
+  place: string,
+): CheckpointState & { readonly sha256: Record<string, string> } {
+  try {
+    const state: unknown = JSON.parse(text);
+    if (isState(state)) return state;
+  } catch {
+    // Said below, in words of ours.
+  }
+  throw new UserError(
+    `${place} is not what a checkpoint's ${STATE} holds.`,
+    "Resume from an earlier checkpoint, with --resume and its folder's name.",
+  );
+}
+
+function isState(value: unknown): value is CheckpointState & { sha256: Record<string, string> } {
+  if (typeof value !== "object" || value === null) return false;
+  const state = value as Record<string, unknown>;
+  const isCount = (entry: unknown) => Number.isSafeInteger(entry) && (entry as number) >= 0;
+  return (
+    isCount(state["step"]) &&
+    isCount(state["microBatches"]) &&
+    isCount(state["tokens"]) &&
+    Array.isArray(state["optimizerState"]) &&
+    state["optimizerState"].length === 16 &&
+    state["optimizerState"].every(isCount) &&
+    typeof state["run"] === "object" &&
+    typeof state["sha256"] === "object" &&
+    state["sha256"] !== null
+  );
+}
+
+async function removeOldest(workDir: Folder, limit: number): Promise<void> {
+  if (limit < 0) return;
+  const names = await listCheckpoints(workDir);
+  for (const name of names.slice(0, Math.max(0, names.length - limit))) await workDir.remove(name);
+}
+
+function refuseNonFinite(parameters: ReadonlyMap<string, LoraMatrices>, step: number): void {
+  for (const [path, { a, b }] of parameters) {
+    if (a.every(Number.isFinite) && b.every(Number.isFinite)) continue;
+    throw new UserError(
+      `After step ${step} the adapter of ${path} holds numbers that are not finite, so nothing was saved.`,
+      "Resume from the last checkpoint with a lower lr.",
+    );
+  }
+}
+
+function prefixed(
+  matrices: ReadonlyMap<string, LoraMatrices>,
+  prefix: string,
+): [string, LoraMatrices][] {
+  return [...matrices].map(([path, pair]) => [prefix + path, pair]);
+}
+
+function stepOf(name: string): number {
+  return Number(NAME.exec(name)?.[1] ?? -1);
+}

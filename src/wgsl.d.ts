@@ -1,0 +1,5 @@
+// What an import of a shader's text means; Vite resolves `?raw` in the app, the CLI and the tests alike.
+declare module "*.wgsl?raw" {
+  const source: string;
+  export default source;
+}

@@ -1,0 +1,282 @@
+import { describe, expect, test, vi } from "vitest";
+import { UserError } from "../../src/base/error.ts";
+import { DeviceLostError, type Gpu } from "../../src/gpu/device.ts";
+import { type Program, Recorder } from "../../src/gpu/program.ts";
+import { ReportRing } from "../../src/gpu/report-ring.ts";
+import { StepScalars } from "../../src/gpu/step-scalars.ts";
+import { read, readF32, slice, type Tensor, write } from "../../src/gpu/tensor.ts";
+import { Workspace } from "../../src/gpu/workspace.ts";
+import { testGpu, uploadF32 } from "../gpu.ts";
+import { add, addShader } from "./add.ts";
+
+const gpu = await testGpu();
+
+function newRecorder(device: Gpu = gpu) {
+  const workspace = new Workspace(device);
+  return { workspace, recorder: new Recorder(device, "test", workspace, new StepScalars(device)) };
+}
+
+/** x + 1 + … + 1, each sum a tensor of its own. */
+async function chain(length: number, flops?: number) {
+  const x = uploadF32(gpu, "x", [100], new Float32Array(100));
+  const y = gpu.allocate("y", "f32", [100]);
+  const { workspace, recorder } = newRecorder();
+  let from: Tensor = x;
+  for (let i = 1; i <= length; i++) {
+    const to = i === length ? y : recorder.transient(`sum ${i}`, "f32", [100]);
+    add(recorder, { x: from, y: to, addend: 1, ...(flops === undefined ? {} : { flops }) });
+    from = to;
+  }
+  return { x, y, workspace, program: await recorder.build() };
+}
+
+describe("a program", () => {
+  test("gives transients the same memory again once they are read", async () => {
+    const { y, workspace, program } = await chain(7);
+    expect(workspace.bytes).toBe(2 * 400); // of six transients, two are alive at a time
+    program.run();
+    expect(await readF32(gpu, y)).toEqual(new Float32Array(100).fill(7));
+  });
+
+  test("creates nothing when it is replayed, and gives the same result", async () => {
+    const { x, y, program } = await chain(5);
+    program.run();
+    const before = { ...gpu.creations };
+    const bytes = gpu.allocatedBytes;
+    for (let i = 1; i <= 10; i++) {
+      write(gpu, x, new Float32Array(100).fill(i));
+      program.run();
+    }
+    await gpu.finish();
+    expect(gpu.creations).toEqual(before);
+    expect(gpu.allocatedBytes).toBe(bytes);
+    expect(await readF32(gpu, y)).toEqual(new Float32Array(100).fill(15));
+  });
+
+  test("stores equal parameters once", async () => {
+    const x = uploadF32(gpu, "x", [4], [1, 2, 3, 4]);
+    const outputs = [5, 5, 6, 5].map((addend) => ({
+      addend,
+      y: gpu.allocate(`y ${addend}`, "f32", [4]),
+    }));
+    const { recorder } = newRecorder();
+    for (const { y, addend } of outputs) add(recorder, { x, y, addend });
+    const before = gpu.allocatedBytes;
+    const program = await recorder.build();
+    expect(gpu.allocatedBytes - before).toBe(2 * 256); // two different blocks, aligned
+    program.run();
+    for (const { y, addend } of outputs) {
+      expect(Array.from(await readF32(gpu, y))).toEqual([1, 2, 3, 4].map((v) => v + addend));
+    }
+    program.free();
+    expect(gpu.allocatedBytes).toBe(before);
+  });
+
+  test("compiles a variant once per device, and different texts of one name apart", async () => {
+    const x = uploadF32(gpu, "x", [4], [1, 2, 3, 4]);
+    const [a, b, c] = ["a", "b", "c"].map((label) => gpu.allocate(label, "f32", [4]));
+    const doubled = { ...addShader, source: addShader.source.map((s) => s.replace("+", "* 2 +")) };
+    const { recorder } = newRecorder();
+    add(recorder, { x, y: a!, addend: 1, scale: 3 });
+    add(recorder, { x, y: b!, addend: 1, scale: 3 });
+    recorder.dispatch(doubled, {
+      entry: "forward",
+      buffers: { x, y: c! },
+      params: { count: 4, addend: 1 },
+      constants: { SCALE: 3 },
+      grid: [1],
+    });
+    const before = gpu.creations.pipelines;
+    (await recorder.build()).run();
+    expect(gpu.creations.pipelines - before).toBe(2);
+    expect(Array.from(await readF32(gpu, b!))).toEqual([4, 5, 6, 7]);
+    expect(Array.from(await readF32(gpu, c!))).toEqual([5, 7, 9, 11]);
+  });
+
+  test("splits a run into submits of a tenth of a second, by the speed it has learnt", async () => {
+    const { program, y } = await chain(12, 1e9);
+    expect(program.flops).toBe(12e9);
+    // At first an adapter is taken for one of 1e9 per second: every dispatch goes alone.
+    expect(countSubmits(program)).toBe(12);
+    program.learnSpeed(1.2); // a tenth of a second each
+    expect(countSubmits(program)).toBe(12);
+    program.learnSpeed(0.3); // four to a tenth
+    expect(countSubmits(program)).toBe(3);
+    program.learnSpeed(0.27); // 4.4 to a tenth: the fifth passes it and ends the submit
+    expect(countSubmits(program)).toBe(3);
+    program.learnSpeed(0.01);
+    expect(countSubmits(program)).toBe(1);
+    program.learnSpeed(0); // a clock too coarse says nothing
+    expect(countSubmits(program)).toBe(1);
+    expect(await readF32(gpu, y)).toEqual(new Float32Array(100).fill(12));
+  });
+
+  test("names its dispatches", async () => {
+    const { program } = await chain(2);
+    expect(program.dispatchNames).toEqual(["add.forward SCALE=1", "add.forward SCALE=1"]);
+    expect(program.dispatchCount).toBe(2);
+  });
+
+  test("refuses a dispatch of no workgroups", () => {
+    const { recorder } = newRecorder();
+    const nothing = recorder.transient("nothing", "f32", [0]);
+    expect(() => add(recorder, { x: nothing, y: nothing, addend: 1 })).toThrow(
+      "add.forward SCALE=1 has an empty grid 0 × 1 × 1",
+    );
+  });
+
+  test("times every dispatch when profiled", async () => {
+    expect(gpu.hasTimestamps).toBe(true);
+    const { program } = await chain(3);
+    const held = gpu.allocatedBytes;
+    const timings = await program.profile();
+    expect(timings).toHaveLength(3);
+    for (const { flops, bytes, milliseconds } of timings) {
+      expect([flops, bytes]).toEqual([100, 800]);
+      expect(milliseconds).toBeGreaterThanOrEqual(0);
+    }
+    expect(gpu.allocatedBytes).toBe(held);
+  });
+});
+
+function countSubmits(program: Program): number {
+  const submit = vi.spyOn(gpu.device.queue, "submit");
+  program.run();
+  const count = submit.mock.calls.length;
+  submit.mockRestore();
+  return count;
+}
+
+describe("tensors", () => {
+  test("a slice is a part of its tensor's memory", async () => {
+    const whole = uploadF32(
+      gpu,
+      "whole",
+      [192],
+      Float32Array.from({ length: 192 }, (_, i) => i),
+    );
+    const part = slice(whole, "part", 64, [3]);
+    expect(Array.from(await readF32(gpu, part))).toEqual([64, 65, 66]);
+    write(gpu, part, Float32Array.of(-1), 4);
+    const bytes = await read(gpu, whole, 64 * 4, 12);
+    expect(Array.from(new Float32Array(bytes))).toEqual([64, -1, 66]);
+    expect(() => slice(whole, "odd", 1, [3])).toThrow("odd starts at byte 4");
+    expect(() => slice(whole, "long", 128, [65])).toThrow("past the end of whole");
+    expect(() => write(gpu, part, new Float32Array(5))).toThrow("part holds 16 bytes; got 20");
+  });
+
+  test("a ring reads each state of a tensor, in order, and says when it is full", async () => {
+    const source = uploadF32(gpu, "source", [2], [0, 0]);
+    const ring = new ReportRing(gpu, source, 3);
+    const reports = [1, 2, 3].map((value) => {
+      write(gpu, source, Float32Array.of(value, -value));
+      return ring.capture();
+    });
+    expect(() => ring.capture()).toThrow("every ring slot is under way");
+    const values = await Promise.all(reports);
+    expect(values.map(([first, second]) => [first, second])).toEqual([
+      [1, -1],
+      [2, -2],
+      [3, -3],
+    ]);
+    expect((await ring.capture())[0]).toBe(3);
+    ring.free();
+  });
+});
+
+describe("a failure", () => {
+  test("of the shader compiler shows the line of WGSL", async () => {
+    const own = await testGpu();
+    const { recorder } = newRecorder(own);
+    const x = own.allocate("x", "f32", [4]);
+    const y = own.allocate("y", "f32", [4]);
+    const source = addShader.source.map((s) => s.replace("y[id.x] =", "z[id.x] ="));
+    recorder.dispatch(
+      { ...addShader, source },
+      {
+        entry: "forward",
+        buffers: { x, y },
+        params: { count: 4, addend: 1 },
+        constants: { SCALE: 1 },
+        grid: [1],
+      },
+    );
+    const message = await recorder.build().then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    expect(message).toContain("internal: add.forward SCALE=1");
+    expect(message).toMatch(/unresolved value 'z'/);
+    // The header is one line and the text begins with an empty one.
+    expect(message).toContain("9:   if (id.x < params.count) { z[id.x] =");
+  });
+
+  test("of any WebGPU call is thrown by the next finish", async () => {
+    const own = await testGpu();
+    const { buffer } = own.allocate("small", "f32", [4]).at;
+    own.device.queue.writeBuffer(buffer, 8, new Float32Array(4));
+    await expect(own.finish()).rejects.toThrow(/internal: WebGPU: Write range/);
+    await expect(own.finish()).rejects.toThrow(/internal: WebGPU/); // and by all after it
+  });
+
+  test("to allocate more than one buffer may hold is told at once, with numbers", async () => {
+    const own = await testGpu({ baseline: true });
+    const tooMany = own.device.limits.maxBufferSize / 4 + 4;
+    const attempt = () => own.allocate("huge", "f32", [tooMany]);
+    expect(attempt).toThrow(UserError);
+    expect(attempt).toThrow(/huge needs one buffer of 256(\.0)? MiB; .+ allows 256(\.0)? MiB/);
+    expect(own.allocatedBytes).toBe(0);
+  });
+
+  test("of an allocation that the driver refuses is told by the next check, with numbers", async () => {
+    const own = await testGpu();
+    own.allocate("held", "f32", [1024]);
+    // WebGPU allows no such usage: a refusal that is the same on every driver.
+    own.buffer("refused", 2048, GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE);
+    await own.device.queue.onSubmittedWorkDone(); // nobody has asked yet: it must wait
+    const error = await own.check().then(
+      () => undefined,
+      (thrown: Error) => thrown,
+    );
+    expect(error).toBeInstanceOf(UserError);
+    expect(error?.message).toMatch(
+      /refused 2\.0 KiB for refused, with 4\.0 KiB in use: .+\.\n.+\.$/,
+    );
+    await own.check(); // told once
+  });
+
+  test("to have memory stops a program before its first run", async () => {
+    const own = await testGpu();
+    const { recorder } = newRecorder(own);
+    const x = own.allocate("x", "f32", [4]);
+    own.buffer("refused", 16, GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE);
+    add(recorder, { x, y: recorder.transient("y", "f32", [4]), addend: 1 });
+    await expect(recorder.build()).rejects.toThrow(/refused 16 B for refused/);
+  });
+});
+
+describe("a lost device", () => {
+  test("is a DeviceLostError for all who wait, and for all who come later", async () => {
+    const own = await testGpu();
+    const tensor = own.allocate("tensor", "f32", [4]);
+    const ring = new ReportRing(own, tensor, 2);
+    await own.check();
+    const waiting = [own.finish(), read(own, tensor), ring.capture()];
+    own.device.destroy(); // as a driver would, without asking us
+    const results = await Promise.allSettled(waiting);
+    // finish may have been done in time; the others need the device once more.
+    expect(results[1]).toMatchObject({ reason: expect.any(DeviceLostError) });
+    expect(results[2]).toMatchObject({ reason: expect.any(DeviceLostError) });
+    await expect(own.finish()).rejects.toThrow(DeviceLostError);
+    await expect(read(own, tensor)).rejects.toThrow(/--resume/);
+    await expect(own.check()).rejects.toThrow(DeviceLostError);
+    expect(() => own.checkErrors()).toThrow(DeviceLostError);
+  });
+
+  test("is no error when we have closed it ourselves", async () => {
+    const own = await testGpu();
+    own.close();
+    await own.device.lost;
+    expect(() => own.checkErrors()).not.toThrow();
+  });
+});

@@ -1,0 +1,212 @@
+import { describe, expect, test } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { attentionCachedAppend, attentionCachedForward } from "../../src/kernels/attention-cached.ts";
+import type { AttentionLayout } from "../../src/kernels/attention.ts";
+import {
+  type ActivationType,
+  activationTypes,
+  guarded,
+  largestDifference,
+  poisoned,
+  randomF32,
+  roundTo,
+  runOnce,
+  testGpu,
+  uploadActivation,
+} from "../gpu.ts";
+import * as reference from "../reference/attention.ts";
+
+const devices = {
+  "all features": await testGpu(),
+  baseline: await testGpu({ baseline: true }),
+};
+
+interface Case {
+  /** Tokens already in the cache. */
+  position: number;
+  /** Rows of the run, and how many of them are real. */
+  rows: number;
+  real: number;
+  heads: number;
+  kvHeads: number;
+  headSize: number;
+  interleaved?: boolean;
+}
+
+const cases: Case[] = [
+  { position: 0, rows: 1, real: 1, heads: 1, kvHeads: 1, headSize: 16 }, // the first token
+  { position: 1, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 16 },
+  { position: 5, rows: 1, real: 1, heads: 3, kvHeads: 3, headSize: 20 }, // teams of five threads
+  { position: 62, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 32 },
+  { position: 63, rows: 1, real: 1, heads: 4, kvHeads: 2, headSize: 16 }, // one whole tile
+  { position: 64, rows: 1, real: 1, heads: 4, kvHeads: 2, headSize: 16 }, // and one key more
+  { position: 127, rows: 1, real: 1, heads: 6, kvHeads: 2, headSize: 20, interleaved: true },
+  { position: 130, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 256 }, // one team
+  { position: 200, rows: 1, real: 1, heads: 4, kvHeads: 1, headSize: 64 },
+  { position: 255, rows: 1, real: 1, heads: 2, kvHeads: 2, headSize: 80 }, // three teams, four idle
+  { position: 0, rows: 2, real: 2, heads: 2, kvHeads: 2, headSize: 4 }, // sixty-four teams of one
+  { position: 0, rows: 3, real: 2, heads: 4, kvHeads: 2, headSize: 16 },
+  { position: 0, rows: 7, real: 7, heads: 5, kvHeads: 1, headSize: 36 },
+  { position: 0, rows: 16, real: 1, heads: 2, kvHeads: 1, headSize: 32 }, // mostly padding
+  { position: 0, rows: 32, real: 31, heads: 4, kvHeads: 2, headSize: 16, interleaved: true },
+  { position: 0, rows: 66, real: 65, heads: 2, kvHeads: 1, headSize: 64 },
+  { position: 3, rows: 5, real: 4, heads: 2, kvHeads: 1, headSize: 128 },
+  { position: 60, rows: 9, real: 9, heads: 3, kvHeads: 1, headSize: 32 },
+  { position: 100, rows: 32, real: 29, heads: 4, kvHeads: 4, headSize: 16 },
+  { position: 17, rows: 130, real: 130, heads: 2, kvHeads: 2, headSize: 20 },
+];
+
+for (const [name, gpu] of Object.entries(devices)) {
+  describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
+    test.each(cases)(
+      "new tokens attend as in one long row: $real/$rows after $position, $heads/$kvHeads × $headSize",
+      async (shape) => {
+        const { position, rows, real, heads, headSize } = shape;
+        const data = prepare(shape, dtype);
+        const { o, keys, values } = await run(gpu, shape, data, dtype);
+        const whole = reference.attention(
+          data.qkv,
+          new Uint32Array(data.tokens),
+          data.referenceLayout,
+        );
+        const width = heads * headSize;
+        // A score is a sum of headSize products of numbers below 1, an output one of `tokens`; exp adds
+        // 3 + 2 |x| units in the last place (WGSL), and scores are below 4.
+        const inF32 = 2 ** -22 * Math.sqrt(headSize + data.tokens) * 8;
+        expect(
+          largestDifference(o.slice(0, real * width), whole.o.slice(position * width)),
+        ).toBeLessThan(dtype === "f32" ? inF32 : 2 ** -10);
+        expect(o.slice(real * width).every((value) => value === 0)).toBe(true);
+        expect(o.length).toBe(rows * width);
+        expect(Array.from(keys)).toEqual(Array.from(data.keys));
+        expect(Array.from(values)).toEqual(Array.from(data.values));
+      },
+    );
+  });
+}
+
+test("nothing is appended past the cache's end", async () => {
+  const gpu = devices.baseline;
+  const shape: Case = { position: 6, rows: 4, real: 4, heads: 1, kvHeads: 1, headSize: 4 };
+  const { layout, qkv } = prepare(shape, "f32");
+  const cache = () => guarded(gpu, "cache", [8, 4], new Float32Array(32));
+  const [keys, values] = [cache(), cache()];
+  await runOnce(
+    gpu,
+    (recorder) =>
+      attentionCachedAppend(recorder, {
+        qkv: uploadActivation(gpu, "qkv", [4, layout.stride], qkv.slice(0, 4 * layout.stride), "f32"),
+        keys: keys.tensor,
+        values: values.tensor,
+        layout,
+      }),
+    { position: 6, rows: 4 },
+  );
+  const written = (await keys.read()).map((value) => (value === 0 ? 0 : 1));
+  expect(Array.from(written)).toEqual(Array.from({ length: 32 }, (_, i) => (i < 24 ? 0 : 1)));
+  await values.read(); // for its guard band
+});
+
+test("a second run gives the same bits", async () => {
+  const shape = cases[8]!;
+  const data = prepare(shape, "f32");
+  const first = await run(devices["all features"], shape, data, "f32");
+  expect(await run(devices["all features"], shape, data, "f32")).toEqual(first);
+});
+
+function prepare(shape: Case, dtype: ActivationType) {
+  const { position, real, heads, kvHeads, headSize, interleaved = false } = shape;
+  const tokens = position + real;
+  const group = heads / kvHeads;
+  const groupStride = (group + 2) * headSize;
+  const layout: AttentionLayout = {
+    heads,
+    kvHeads,
+    headSize,
+    ...(interleaved
+      ? {
+          stride: kvHeads * groupStride,
+          qGroupStride: groupStride,
+          kBase: group * headSize,
+          vBase: (group + 1) * headSize,
+          kStride: groupStride,
+        }
+      : {
+          stride: (heads + 2 * kvHeads) * headSize,
+          qGroupStride: group * headSize,
+          kBase: heads * headSize,
+          vBase: (heads + kvHeads) * headSize,
+          kStride: headSize,
+        }),
+  };
+  const qkv = roundTo(dtype, randomF32(tokens * layout.stride, tokens + headSize));
+  const columns = (token: number, base: number) =>
+    Array.from({ length: kvHeads }, (_, g) => {
+      const start = token * layout.stride + base + g * layout.kStride;
+      return Array.from(qkv.subarray(start, start + headSize));
+    }).flat();
+  const cacheOf = (base: number) =>
+    Float32Array.from(Array.from({ length: tokens }, (_, t) => columns(t, base)).flat());
+  return {
+    tokens,
+    layout,
+    qkv,
+    /** The caches as they must be in the end. */
+    keys: cacheOf(layout.kBase),
+    values: cacheOf(layout.vBase),
+    referenceLayout: {
+      tokens,
+      heads,
+      kvHeads,
+      headSize,
+      rowSize: layout.stride,
+      qColumn: (h: number) =>
+        Math.floor(h / group) * layout.qGroupStride + (h % group) * headSize,
+      kColumn: (g: number) => layout.kBase + g * layout.kStride,
+      vColumn: (g: number) => layout.vBase + g * layout.kStride,
+    },
+  };
+}
+
+/** Appends and attends; the caches hold the old tokens, then NaN that must be overwritten or unread. */
+async function run(
+  gpu: Gpu,
+  shape: Case,
+  { tokens, layout, ...data }: ReturnType<typeof prepare>,
+  dtype: ActivationType,
+) {
+  const { position, rows, real, heads, kvHeads, headSize } = shape;
+  const width = kvHeads * headSize;
+  const capacity = position + rows + 3;
+  const cacheOf = (label: string, whole: Float32Array) => {
+    const held = new Float32Array(capacity * width).fill(Number.NaN);
+    held.set(whole.subarray(0, position * width));
+    return guarded(gpu, label, [capacity, width], held, dtype);
+  };
+  const [keys, values] = [cacheOf("keys", data.keys), cacheOf("values", data.values)];
+  // Rows that are not real hold NaN: nobody may look at them.
+  const qkv = new Float32Array(rows * layout.stride).fill(Number.NaN);
+  qkv.set(data.qkv.subarray(position * layout.stride));
+  const o = poisoned(gpu, "o", [rows, heads * headSize], dtype);
+  await runOnce(
+    gpu,
+    (recorder) => {
+      const operands = {
+        qkv: uploadActivation(gpu, "qkv", [rows, layout.stride], qkv, dtype),
+        keys: keys.tensor,
+        values: values.tensor,
+        layout,
+      };
+      attentionCachedAppend(recorder, operands);
+      attentionCachedForward(recorder, { ...operands, o: o.tensor });
+    },
+    { position, rows: real },
+  );
+  const [allKeys, allValues] = [await keys.read(), await values.read()];
+  expect(allKeys.subarray(tokens * width).every(Number.isNaN)).toBe(true);
+  return {
+    o: await o.read(),
+    keys: allKeys.slice(0, tokens * width),
+    values: allValues.slice(0, tokens * width),
+  };
+}

@@ -1,0 +1,203 @@
+import { describe, expect, test } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { rmsNormBackward, rmsNormForward } from "../../src/kernels/rms-norm.ts";
+import {
+  type ActivationType,
+  activationTypes,
+  guarded,
+  largestDifference,
+  poisoned,
+  randomF32,
+  roundTo,
+  runOnce,
+  testGpu,
+  uploadActivation,
+  uploadF32,
+} from "../gpu.ts";
+import { differenceGradient, dot } from "../reference/finite-differences.ts";
+import * as reference from "../reference/rms-norm.ts";
+
+const devices = {
+  "all features": await testGpu(),
+  baseline: await testGpu({ baseline: true }),
+};
+
+const EPSILON = 1e-5;
+
+const cases = [
+  { rows: 1, size: 4 }, // one thread has work
+  { rows: 1, size: 20 },
+  { rows: 1, size: 252 }, // the last thread has none
+  { rows: 1, size: 256 }, // one quad for each thread
+  { rows: 1, size: 260 }, // and one more
+  { rows: 1, size: 2048 },
+  { rows: 2, size: 8 },
+  { rows: 2, size: 512 },
+  { rows: 3, size: 100 },
+  { rows: 3, size: 1028 },
+  { rows: 4, size: 64 },
+  { rows: 5, size: 36 },
+  { rows: 7, size: 300 },
+  { rows: 16, size: 128 },
+  { rows: 17, size: 68 },
+  { rows: 31, size: 192 },
+  { rows: 33, size: 4 },
+  { rows: 64, size: 64 },
+  { rows: 65, size: 132 },
+  { rows: 129, size: 16 },
+  { rows: 200, size: 44 },
+];
+
+for (const [name, gpu] of Object.entries(devices)) {
+  describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
+    test.each(cases)(
+      "rmsNorm and its gradient agree with the reference: $rows × $size",
+      async ({ rows, size }) => {
+        const data = prepare(rows, size, dtype);
+        const { y, dx } = await run(gpu, data, dtype);
+        const shape = { rows, size, epsilon: EPSILON };
+        const expectedY = reference.rmsNorm(data.x, data.weight, shape);
+        const expectedDx = reference
+          .rmsNormBackward(data.x, data.weight, data.dy, shape)
+          .map((value, i) => value + data.dx[i]!);
+        // A mean of squares, good to √size roundings of which a thread sees few, times an rsqrt and two
+        // products; |y| reaches √3 for numbers even in [−1, 1), more for short rows.
+        const inF32 = 2 ** -22 * (4 + Math.sqrt(size));
+        const most = Math.max(...expectedY.map(Math.abs), ...expectedDx.map(Math.abs));
+        const inType = dtype === "f32" ? inF32 : 2 ** -10;
+        expect(largestDifference(y, expectedY)).toBeLessThan(inType * most);
+        // dx is f32 whatever dy is, and so is its sum.
+        expect(largestDifference(dx, expectedDx)).toBeLessThan(inF32 * most);
+      },
+    );
+  });
+}
+
+test("the gradient is that of finite differences", async () => {
+  const [rows, size] = [3, 8];
+  const data = prepare(rows, size, "f32");
+  data.dx.fill(0);
+  const { dx } = await run(devices.baseline, data, "f32");
+  const shape = { rows, size, epsilon: EPSILON };
+  const expected = differenceGradient(
+    (x) => dot(reference.rmsNorm(x, data.weight, shape), data.dy),
+    Float64Array.from(data.x),
+  );
+  // The differences are good to 1e-9; what remains is f32.
+  expect(largestDifference(dx, expected)).toBeLessThan(2 ** -20);
+});
+
+test("rows of zeros give zeros: ε keeps the root away from 0", async () => {
+  const data = prepare(2, 12, "f32");
+  data.x.fill(0);
+  const { y, dx } = await run(devices.baseline, data, "f32");
+  expect(y.every((value) => value === 0)).toBe(true);
+  const shape = { rows: 2, size: 12, epsilon: EPSILON };
+  const gradient = reference.rmsNormBackward(data.x, data.weight, data.dy, shape);
+  const expected = gradient.map((value, i) => value + data.dx[i]!);
+  // The gradient is up to 1 / √ε = 316 times dy; a root and two products round it.
+  expect(largestDifference(dx, expected)).toBeLessThan(2 ** -21 * 316);
+});
+
+test("firstRow norms a chunk of rows, and touches the gradient of no other", async () => {
+  const gpu = devices.baseline;
+  const data = prepare(11, 20, "f32");
+  const [firstRow, rows] = [4, 5];
+  const y = poisoned(gpu, "y", [rows, 20]);
+  const dx = guarded(gpu, "dx", [11, 20], data.dx);
+  const x = uploadF32(gpu, "x", [11, 20], data.x);
+  const weight = uploadF32(gpu, "weight", [20], data.weight);
+  const chunk = (values: ArrayLike<number>) =>
+    Array.from(values).slice(firstRow * 20, (firstRow + rows) * 20);
+  await runOnce(gpu, (recorder) => {
+    rmsNormForward(recorder, { x, weight, y: y.tensor, epsilon: EPSILON, firstRow });
+    const dy = uploadF32(gpu, "dy", [rows, 20], chunk(data.dy));
+    rmsNormBackward(recorder, { x, weight, dy, dx: dx.tensor, epsilon: EPSILON, firstRow });
+  });
+  const shape = { rows: 11, size: 20, epsilon: EPSILON };
+  const expectedY = chunk(reference.rmsNorm(data.x, data.weight, shape));
+  const gradient = reference.rmsNormBackward(data.x, data.weight, data.dy, shape);
+  const expectedDx = data.dx.map((value, i) =>
+    i >= firstRow * 20 && i < (firstRow + rows) * 20 ? value + gradient[i]! : value,
+  );
+  expect(largestDifference(await y.read(), expectedY)).toBeLessThan(2 ** -19);
+  expect(largestDifference(await dx.read(), expectedDx)).toBeLessThan(2 ** -19);
+});
+
+test.each([1, 3, 7])('firstRow "last" norms the last real row, of %i', async (rows) => {
+  const gpu = devices.baseline;
+  const data = prepare(7, 12, "f32");
+  const y = poisoned(gpu, "y", [1, 12]);
+  await runOnce(
+    gpu,
+    (recorder) =>
+      rmsNormForward(recorder, {
+        x: uploadF32(gpu, "x", [7, 12], data.x),
+        weight: uploadF32(gpu, "weight", [12], data.weight),
+        y: y.tensor,
+        epsilon: EPSILON,
+        firstRow: "last",
+      }),
+    { rows },
+  );
+  const expected = reference
+    .rmsNorm(data.x, data.weight, { rows: 7, size: 12, epsilon: EPSILON })
+    .slice((rows - 1) * 12, rows * 12);
+  expect(largestDifference(await y.read(), expected)).toBeLessThan(2 ** -19);
+});
+
+test("a second run gives the same bits", async () => {
+  const data = prepare(9, 1028, "f32");
+  const first = await run(devices["all features"], data, "f32");
+  expect(await run(devices["all features"], data, "f32")).toEqual(first);
+});
+
+test("rmsNormForward names both tensors when they do not fit", async () => {
+  const gpu = devices.baseline;
+  const record = runOnce(gpu, (recorder) =>
+    rmsNormForward(recorder, {
+      x: uploadF32(gpu, "x", [2, 8], new Float32Array(16)),
+      weight: uploadF32(gpu, "layers.0.norm", [12], new Float32Array(12)),
+      y: poisoned(gpu, "y", [2, 8]).tensor,
+      epsilon: EPSILON,
+    }),
+  );
+  await expect(record).rejects.toThrow(
+    "rmsNormForward: layers.0.norm is f32 [1, 12], but y asks for f32 [1, 8]",
+  );
+});
+
+interface Data {
+  rows: number;
+  size: number;
+  x: Float32Array;
+  weight: Float32Array;
+  dy: Float32Array;
+  /** What the residual stream's gradient holds before. */
+  dx: Float32Array;
+}
+
+function prepare(rows: number, size: number, dtype: ActivationType): Data {
+  return {
+    rows,
+    size,
+    x: randomF32(rows * size, rows + size),
+    weight: randomF32(size, 2),
+    dy: roundTo(dtype, randomF32(rows * size, 3)),
+    dx: randomF32(rows * size, 4),
+  };
+}
+
+async function run(gpu: Gpu, data: Data, dtype: ActivationType) {
+  const { rows, size } = data;
+  const x = uploadF32(gpu, "x", [rows, size], data.x);
+  const weight = uploadF32(gpu, "weight", [size], data.weight);
+  const dy = uploadActivation(gpu, "dy", [rows, size], data.dy, dtype);
+  const y = poisoned(gpu, "y", [rows, size], dtype);
+  const dx = guarded(gpu, "dx", [rows, size], data.dx);
+  await runOnce(gpu, (recorder) => {
+    rmsNormForward(recorder, { x, weight, y: y.tensor, epsilon: EPSILON });
+    rmsNormBackward(recorder, { x, weight, dy, dx: dx.tensor, epsilon: EPSILON });
+  });
+  return { y: await y.read(), dx: await dx.read() };
+}

@@ -1,0 +1,52 @@
+// One configuration for the page, the command line's bundle and the tests.
+import { availableParallelism } from "node:os";
+import solid from "vite-plugin-solid";
+import { defineConfig } from "vitest/config";
+
+/** Tests that dispatch to an adapter. Each file is a process of its own, since Dawn may not be shared. */
+const GPU_TESTS = ["test/{gpu,kernels,model,train,export,engine}/**/*.test.ts"];
+
+export default defineConfig(({ isSsrBuild }) => ({
+  base: "./",
+  // The tests compile no page; the plugin would ask for jsdom.
+  plugins: process.env["VITEST"] ? [] : [solid()],
+  worker: { format: "es" },
+  // The command line is one file and carries no copy of the page's public folder.
+  build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
+  test: {
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.{ts,tsx}"],
+          exclude: [...GPU_TESTS, "test/{cli,interop,browser}/**"],
+          environment: "node",
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "gpu",
+          include: GPU_TESTS,
+          environment: "node",
+          pool: "forks",
+          maxWorkers: Math.min(2, availableParallelism()),
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "cli",
+          include: ["test/cli/**/*.test.ts"],
+          environment: "node",
+          pool: "forks",
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+}));
