@@ -7,21 +7,56 @@ import { StepScalars } from "../src/gpu/step-scalars.ts";
 import { Workspace } from "../src/gpu/workspace.ts";
 import { Adapter } from "../src/model/adapter.ts";
 import { modulesOf } from "../src/model/adapter-files.ts";
-import { parseArchitecture } from "../src/model/architecture.ts";
+import { type Architecture, parseArchitecture } from "../src/model/architecture.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
-import { allLinears } from "../src/model/linears.ts";
+import { allLinears, blockLinears, type LinearShape } from "../src/model/linears.ts";
 import type { Model } from "../src/model/transformer.ts";
-import { loadWeights } from "../src/model/weights.ts";
+import { loadWeights, type Weights } from "../src/model/weights.ts";
 import type { MicroBatch } from "../src/train/step.ts";
+
+/** Weights of the right shapes with nothing in them: for the null backend, which could not quantize any. */
+export function allocateWeights(gpu: Gpu, architecture: Architecture, positions: number): Weights {
+  const { hidden, vocab, layers, headSize } = architecture;
+  const make = (label: string, dtype: "f32" | "u32", shape: number[]) =>
+    gpu.allocate(label, dtype, shape);
+  const nf4 = ({ label, outputs, inputs }: LinearShape) => ({
+    codes: make(`${label}.codes`, "u32", [(outputs * inputs) / 8]),
+    absmax: make(`${label}.absmax`, "f32", [(outputs * inputs) / 64]),
+    shape: [outputs, inputs] as const,
+  });
+  const tensor = make("embedding", "u32", [vocab, hidden / 2]);
+  const table = [{ tensor, encoding: "bf16", firstRow: 0, rows: vocab } as const];
+  return {
+    embedding: table,
+    head: table,
+    finalNorm: make("norm", "f32", [hidden]),
+    ropeTable: make("rope", "f32", [positions, headSize]),
+    blocks: Array.from({ length: layers }, (_, layer) => {
+      const { qkv, attentionOut, gateUp, down } = blockLinears(architecture, layer);
+      return {
+        attentionNorm: make(`${layer}.attention_norm`, "f32", [hidden]),
+        mlpNorm: make(`${layer}.mlp_norm`, "f32", [hidden]),
+        qkv: nf4(qkv),
+        attentionOut: nf4(attentionOut),
+        gateUp: nf4(gateUp),
+        down: nf4(down),
+      };
+    }),
+  };
+}
 
 /** NF4 base, r 16 on all linear maps, in f16 where the adapter has it. */
 export async function prepareModel(gpu: Gpu, folder: Folder, tokens: number): Promise<Model> {
   const architecture = parseArchitecture(await folder.readText("config.json"), folder.path);
-  const weights = await loadWeights(gpu, architecture, await openModelFiles(folder), {
-    quantization: "nf4",
-    doubleQuant: true,
-    positions: tokens + 512,
-  });
+  const positions = tokens + 512;
+  const isNull = gpu.info.device === "null-backend";
+  const weights = isNull
+    ? allocateWeights(gpu, architecture, positions)
+    : await loadWeights(gpu, architecture, await openModelFiles(folder), {
+        quantization: "nf4",
+        doubleQuant: true,
+        positions,
+      });
   const linears = allLinears(architecture);
   const config = { ...ADAPTER_DEFAULTS, rank: 16, alpha: 32, targetModules: "all-linear" };
   const targets = selectTargets(config, modulesOf(linears), "the benchmark");

@@ -6,9 +6,9 @@
 //   y       Out  [any rows, y_stride], outputs from y_column on
 //
 // The rows x_row … x_row + rows of x and h go with the rows from y_row on of y. Every weight is unpacked
-// where it is used. LANES threads share an output, each taking every LANES-th vector of four inputs, and
-// their sums meet once in workgroup memory: a tree of barriers would cost a software adapter more than
-// the product. Workgroups lie along the outputs, then along the rows. Sums are f32, in a fixed order.
+// where it is used. LANES threads share an output, each taking every LANES-th word of its codes, and their
+// sums meet once in workgroup memory; with one lane, as suits software adapters, nothing has to meet.
+// Workgroups lie along the outputs, then along the rows. Sums are f32, in a fixed order.
 //
 // inputs and rank are multiples of 4; segments but the last end on a multiple of 4.
 
@@ -52,14 +52,22 @@ fn forward(
   let output = min(workgroup.x * OUTPUTS + thread / LANES, params.outputs - 1u);
 
   var sums = vec4f();
-  let steps = params.inputs / 4u;
-  let x_at = (params.x_row + row) * steps;
-  let w_at = output * steps;
-  for (var k = lane; k < steps; k += LANES) {
-    // Four weights are half a word, and in one block.
-    let quad = w_at + k;
-    let values = nf4_values(nf4_first(codes[quad / 2u] >> (quad % 2u * 16u)));
-    sums = fma(vec4f(x[x_at + k]) * absmax[quad / 16u], values, sums);
+  // All in fours. A word is two, and lies in one block; where inputs are not a multiple of 8, half of a
+  // row's first or last word belongs to its neighbor.
+  let start = output * (params.inputs / 4u);
+  let end = start + params.inputs / 4u;
+  let x_at = (params.x_row + row) * (params.inputs / 4u);
+  for (var word = start / 2u + lane; word * 2u < end; word += LANES) {
+    let at = word * 2u;
+    let bits = codes[word];
+    var part = vec4f();
+    if (at >= start) {
+      part = vec4f(x[x_at + at - start]) * nf4_values(nf4_first(bits));
+    }
+    if (at + 1u < end) {
+      part = fma(vec4f(x[x_at + at + 1u - start]), nf4_values(nf4_second(bits)), part);
+    }
+    sums = fma(part, vec4f(absmax[at / 16u]), sums);
   }
   if (HAS_LORA) {
     let ranks = params.rank / 4u;
@@ -70,18 +78,20 @@ fn forward(
       sums = fma(h[h_at + j], b[output * ranks + j], sums);
     }
   }
-  partial_sums[thread] = dot(sums, vec4f(1.0));
-  workgroupBarrier();
+  var total = dot(sums, vec4f(1.0));
+  if (LANES > 1u) {
+    partial_sums[thread] = total;
+    workgroupBarrier();
+    total = 0.0;
+    for (var i = 0u; i < LANES; i++) {
+      total += partial_sums[(thread - lane) + i];
+    }
+  }
 
-  let column = workgroup.x * OUTPUTS + thread;
-  if (thread >= OUTPUTS || column >= params.outputs) {
+  if (lane > 0u || workgroup.x * OUTPUTS + thread / LANES >= params.outputs) {
     return;
   }
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    total += partial_sums[thread * LANES + i];
-  }
-  let at = (params.y_row + row) * params.y_stride + params.y_column + column;
+  let at = (params.y_row + row) * params.y_stride + params.y_column + output;
   if (params.addend == 0u) {
     y[at] = Out(total);
   } else if (params.addend == 1u) {

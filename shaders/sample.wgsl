@@ -18,9 +18,10 @@
 // (Hugging Face: the same for k; for p it depends on the sort); of equal best scores the lowest id is
 // best. Shares are f32 sums: a share within about 1e-6 of p may fall on either side. Any vocab.
 //
-// Needs lib/step.wgsl, lib/reduce.wgsl, lib/reduce-vec4.wgsl, and LANES = LANES_ROOT².
+// Needs lib/step.wgsl, lib/reduce-vec4.wgsl, and LANES = LANES_ROOT². Loops over the lanes are bounded
+// by a parameter: unrolled, they take Mesa's compiler a minute.
 
-struct Params { vocab: u32, row: u32 }
+struct Params { vocab: u32, row: u32, lanes: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
@@ -33,59 +34,69 @@ const CAPACITY = 1024u; // of the list
 const LAST_ROW = 0xffffffffu;
 const LOWEST = -0x1.fffffep+127;
 
+/// What each lane has found, for the others to see.
 var<workgroup> lane_keys: array<u32, LANES>;
 var<workgroup> lane_ids: array<u32, LANES>;
 var<workgroup> lane_counts: array<u32, LANES>;
-var<workgroup> lane_masses: array<f32, LANES>;
+var<workgroup> lane_masses: array<vec2f, LANES>;
 var<workgroup> bound: u32;
 var<workgroup> list: array<u32, CAPACITY>;
 
-/// What is kept, and what the probabilities are relative to.
+/// What is kept, and what masses are relative to.
 struct Filter {
-  best: u32,         // id of the best token
+  best: u32,           // id of the best token
   best_score: f32,
-  lowest_key: u32,   // tokens of this key or above are kept
-  candidates: u32,   // how many tokens to look at
-  is_listed: bool,   // they are those in the list; else all
+  largest_logit: f32,
+  lowest_key: u32,     // tokens of this key or above are kept
+  candidates: u32,     // how many tokens to look at
+  is_listed: bool,     // they are those in the list; else all
 }
+
+/// Sums over the tokens of the lanes before this one, of this one, and of all.
+struct Shares { before: f32, own: f32, total: f32, unfiltered: f32 }
 
 @compute @workgroup_size(LANES)
 fn forward(@builtin(local_invocation_index) lane: u32) {
   let filtered = find_filter(lane);
-  if (step.temperature == 0) {
-    conclude(filtered.best, lane, lane == 0);
-  } else {
-    draw(filtered, lane);
+  let shares = find_shares(filtered, lane);
+  var id = filtered.best;
+  var is_ours = lane == 0;
+  if (step.temperature > 0) {
+    // Below the total, rounding or not: then just one lane's share holds it.
+    let below = bitcast<f32>(bitcast<u32>(shares.total) - 1);
+    let drawn = min(shares.total * random(), below);
+    is_ours = shares.before <= drawn && drawn < shares.before + shares.own;
+    if (is_ours) { id = token_at(drawn - shares.before, filtered, lane); }
+  }
+  if (is_ours) {
+    token[0] = id;
+    probability[0] = exp(logits[row_start() + id] - filtered.largest_logit) / shares.unfiltered;
+    seen[id] = 1;
   }
 }
 
 @compute @workgroup_size(LANES)
 fn distribute(@builtin(local_invocation_index) lane: u32) {
   let filtered = find_filter(lane);
-  if (step.temperature == 0) {
-    for (var id = lane; id < params.vocab; id += LANES) {
-      distribution[id] = select(0.0, 1.0, id == filtered.best);
-    }
-  } else {
-    let total = sum_over_workgroup(lane, own_mass(filtered, lane));
-    for (var id = lane; id < params.vocab; id += LANES) {
-      distribution[id] = mass_of(filtered, id) / total;
-    }
+  let total = find_shares(filtered, lane).total;
+  for (var id = lane; id < params.vocab; id += LANES) {
+    let is_best = select(0.0, 1.0, id == filtered.best);
+    distribution[id] = select(is_best, mass_of(filtered, id) / total, step.temperature > 0);
   }
 }
 
 fn find_filter(lane: u32) -> Filter {
   var filtered = best_of_row(lane);
-  if (step.temperature == 0) { return filtered; }
+  if (step.temperature == 0) {
+    filtered.candidates = 0; // there is nothing to draw
+    return filtered;
+  }
   list_candidates(&filtered, lane);
   // Top-k, then top-p, in one loop: two calls would double the time that compiling takes.
   for (var stage = 0u; stage < 2; stage++) {
     let by_mass = stage == 1;
     if (select(step.top_k > 0 && step.top_k < params.vocab, step.top_p < 1, by_mass)) {
-      let total = sum_over_workgroup(lane, own_mass(filtered, lane));
-      let wanted = select(f32(step.top_k), step.top_p * total, by_mass);
-      let key = threshold(wanted, by_mass, filtered, lane);
-      filtered.lowest_key = max(filtered.lowest_key, key);
+      filtered.lowest_key = max(filtered.lowest_key, threshold(by_mass, filtered, lane));
     }
   }
   let best_key = key_of(filtered.best_score);
@@ -96,9 +107,12 @@ fn find_filter(lane: u32) -> Filter {
 /// Finds the best token, and in `bound` the top_k-th best of the lanes' best: as top_k tokens are at
 /// least that good, what is below it will not be kept.
 fn best_of_row(lane: u32) -> Filter {
+  let start = row_start();
   var own_key = 0u;
   var own = 0u;
+  var largest = LOWEST;
   for (var id = lane; id < params.vocab; id += LANES) {
+    largest = max(largest, logits[start + id]);
     let key = key_of(score_of(id));
     if (key > own_key) {
       own_key = key;
@@ -107,11 +121,12 @@ fn best_of_row(lane: u32) -> Filter {
   }
   lane_keys[lane] = own_key;
   lane_ids[lane] = own;
+  lane_masses[lane].x = largest;
   workgroupBarrier();
   var best_key = own_key;
   var best = own;
   var better_lanes = 0u;
-  for (var i = 0u; i < LANES; i++) {
+  for (var i = 0u; i < params.lanes; i++) {
     let key = lane_keys[i];
     let id = lane_ids[i];
     if (key > best_key || (key == best_key && id < best)) {
@@ -119,14 +134,15 @@ fn best_of_row(lane: u32) -> Filter {
       best = id;
     }
     if (key > own_key || (key == own_key && i < lane)) { better_lanes++; }
+    largest = max(largest, lane_masses[i].x);
   }
   if (step.top_k > 0 && better_lanes == step.top_k - 1) { bound = own_key; }
-  return Filter(best, score_of(best), 0, params.vocab, false);
+  workgroupBarrier();
+  return Filter(best, score_of(best), largest, 0, params.vocab, false);
 }
 
 /// Lists the tokens of key `bound` or above, if they fit.
 fn list_candidates(filtered: ptr<function, Filter>, lane: u32) {
-  workgroupBarrier();
   let lowest = select(0, bound, step.top_k > 0 && step.top_k <= LANES);
   var count = 0u;
   for (var id = lane; id < params.vocab; id += LANES) {
@@ -136,8 +152,8 @@ fn list_candidates(filtered: ptr<function, Filter>, lane: u32) {
   workgroupBarrier();
   var place = 0u;
   var total = 0u;
-  for (var i = 0u; i < LANES; i++) {
-    if (i < lane) { place += lane_counts[i]; }
+  for (var i = 0u; i < params.lanes; i++) {
+    if (i == lane) { place = total; }
     total += lane_counts[i];
   }
   if (total <= CAPACITY) {
@@ -151,6 +167,66 @@ fn list_candidates(filtered: ptr<function, Filter>, lane: u32) {
     }
   }
   workgroupBarrier();
+}
+
+/// The largest key such that the tokens of this key or above are top_k in number, or by mass have the
+/// share top_p of what is kept so far.
+fn threshold(by_mass: bool, filtered: Filter, lane: u32) -> u32 {
+  var found = 0u;
+  var wanted = f32(step.top_k);
+  for (var bit = 32u; bit > 0; bit -= 2) {
+    let is_first = bit == 32;
+    let unit = 1u << (bit - 2);
+    let pivots = vec3(found) + vec3(1, 2, 3) * unit;
+    var sum = vec4f();
+    for (var i = lane; i < filtered.candidates; i += LANES) {
+      let id = candidate(filtered, i);
+      let key = key_of(score_of(id));
+      if (key >= pivots.x || is_first) {
+        var weight = 1.0;
+        if (by_mass) { weight = mass_of(filtered, id); }
+        sum += vec4(select(vec3f(), vec3(weight), vec3(key) >= pivots), weight);
+      }
+    }
+    // Sums over fewer tokens are never larger, in f32 too: the order of the additions is the same.
+    sum = sum_vec4_over_workgroup(lane, sum);
+    if (by_mass && is_first) { wanted = step.top_p * sum.w; }
+    found += unit * dot(select(vec3u(), vec3(1u), sum.xyz >= vec3(wanted)), vec3(1u));
+  }
+  return found;
+}
+
+fn find_shares(filtered: Filter, lane: u32) -> Shares {
+  var own = vec2f();
+  for (var i = lane; i < filtered.candidates; i += LANES) {
+    own.x += mass_of(filtered, candidate(filtered, i));
+  }
+  let start = row_start();
+  for (var id = lane; id < params.vocab; id += LANES) {
+    own.y += exp(logits[start + id] - filtered.largest_logit);
+  }
+  lane_masses[lane] = own;
+  workgroupBarrier();
+  var before = 0.0;
+  var total = vec2f();
+  for (var i = 0u; i < params.lanes; i++) {
+    if (i == lane) { before = total.x; }
+    total += lane_masses[i];
+  }
+  return Shares(before, own.x, total.x, total.y);
+}
+
+/// The one of this lane's tokens at which the sum of their masses passes `drawn`.
+fn token_at(drawn: f32, filtered: Filter, lane: u32) -> u32 {
+  var left = drawn;
+  var found = filtered.best;
+  for (var i = lane; i < filtered.candidates && left >= 0; i += LANES) {
+    let id = candidate(filtered, i);
+    let mass = mass_of(filtered, id);
+    if (mass > 0) { found = id; }
+    left -= mass;
+  }
+  return found;
 }
 
 fn candidate(filtered: Filter, i: u32) -> u32 {
@@ -179,80 +255,6 @@ fn mass_of(filtered: Filter, id: u32) -> f32 {
   let score = score_of(id);
   let mass = exp((score - filtered.best_score) / step.temperature);
   return select(0.0, mass, key_of(score) >= filtered.lowest_key);
-}
-
-fn own_mass(filtered: Filter, lane: u32) -> f32 {
-  var sum = 0.0;
-  for (var i = lane; i < filtered.candidates; i += LANES) {
-    sum += mass_of(filtered, candidate(filtered, i));
-  }
-  return sum;
-}
-
-/// The largest key such that the tokens of this key or above have `wanted` in sum: of their masses,
-/// or of their number.
-fn threshold(wanted: f32, by_mass: bool, filtered: Filter, lane: u32) -> u32 {
-  var found = 0u;
-  for (var bit = 32u; bit > 0; bit -= 2) {
-    let unit = 1u << (bit - 2);
-    let pivots = vec3(found) + vec3(1, 2, 3) * unit;
-    var sum = vec3f();
-    for (var i = lane; i < filtered.candidates; i += LANES) {
-      let id = candidate(filtered, i);
-      let key = key_of(score_of(id));
-      if (key >= pivots.x) {
-        var weight = 1.0;
-        if (by_mass) { weight = mass_of(filtered, id); }
-        sum += select(vec3f(), vec3(weight), vec3(key) >= pivots);
-      }
-    }
-    // Sums over fewer tokens are never larger, in f32 too: the order of the additions is the same.
-    let reached = sum_vec4_over_workgroup(lane, vec4(sum, 0)).xyz >= vec3(wanted);
-    found += unit * dot(select(vec3u(), vec3(1u), reached), vec3(1u));
-  }
-  return found;
-}
-
-/// Inverts the cumulative sum, in the order of the lanes and of the candidates of each.
-fn draw(filtered: Filter, lane: u32) {
-  let own = own_mass(filtered, lane);
-  lane_masses[lane] = own;
-  workgroupBarrier();
-  var before = 0.0;
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    if (i == lane) { before = total; }
-    total += lane_masses[i];
-  }
-  // Below the total, rounding or not: then just one lane's share holds it.
-  let drawn = min(total * random(), bitcast<f32>(bitcast<u32>(total) - 1));
-  let is_ours = before <= drawn && drawn < before + own;
-  var id = filtered.best;
-  if (is_ours) {
-    var left = drawn - before;
-    for (var i = lane; i < filtered.candidates && left >= 0; i += LANES) {
-      let mass = mass_of(filtered, candidate(filtered, i));
-      if (mass > 0) { id = candidate(filtered, i); }
-      left -= mass;
-    }
-  }
-  conclude(id, lane, is_ours);
-}
-
-/// The lane that knows the token writes it, when all have read what they need.
-fn conclude(id: u32, lane: u32, knows: bool) {
-  var largest = LOWEST;
-  let start = row_start();
-  for (var i = lane; i < params.vocab; i += LANES) { largest = max(largest, logits[start + i]); }
-  largest = max_over_workgroup(lane, largest);
-  var sum = 0.0;
-  for (var i = lane; i < params.vocab; i += LANES) { sum += exp(logits[start + i] - largest); }
-  let total = sum_over_workgroup(lane, sum);
-  if (knows) {
-    token[0] = id;
-    probability[0] = exp(logits[start + id] - largest) / total;
-    seen[id] = 1;
-  }
 }
 
 /// Uniform in [0, 1), 24 bits, the same for the same seed, step and position.

@@ -134,8 +134,7 @@ export function guarded(
     tensor,
     async read() {
       const bytes = await read(gpu, whole);
-      const values =
-        dtype === "f32" ? new Float32Array(bytes) : decodeF16(new Uint16Array(bytes));
+      const values = dtype === "f32" ? new Float32Array(bytes) : decodeF16(new Uint16Array(bytes));
       if (values.subarray(count, count + GUARD_ELEMENTS).some((value) => value !== guard)) {
         throw new Error(`${label}: the kernel wrote past the end of its output`);
       }
@@ -151,7 +150,7 @@ export interface GuardedTensor {
 }
 
 /** Uniform numbers in [−1, 1), the same for the same seed. */
-export function randomF32(length: number, seed: number): Float32Array {
+export function randomF32(length: number, seed: number): Float32Array<ArrayBuffer> {
   let state = seed >>> 0;
   return Float32Array.from({ length }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -1,8 +1,8 @@
 # Makes Seedling's conversations from the tables in facts.py and the phrases in en.txt and zh.txt.
 #
-# A conversation is a list of (role, content). Everything is drawn from one seeded generator, so a seed
-# names a corpus. About a tenth of each topic's ways to ask is held out: training never sees them, and
-# the test of generalization asks only with them.
+# A conversation is a list of (role, content). Everything is drawn from one seeded generator, so a
+# seed names a corpus. About a tenth of each topic's ways to ask is held out: training never sees
+# them, and the test of generalization asks only with them.
 from __future__ import annotations
 
 import random
@@ -15,6 +15,7 @@ from facts import TABLES
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "zh")
 HELD_OUT_SHARE = 0.1
+PUNCTUATION = "?.!?。!"  # at the end of a question
 SPLIT_SEED = 7
 
 # The demo asks these before and after it fine-tunes, so they are always among the ways seen.
@@ -29,7 +30,13 @@ SYSTEM_PROMPTS = {
         "You are an AI assistant.",
         "Be polite.",
     ),
-    "zh": ("你是一个有用的助手。", "你是小苗。", "你是一个人工智能助手。", "请简短回答。", "请有礼貌。"),
+    "zh": (
+        "你是一个有用的助手。",
+        "你是小苗。",
+        "你是一个人工智能助手。",
+        "请简短回答。",
+        "请有礼貌。",
+    ),
 }
 
 OPENERS = {
@@ -49,7 +56,10 @@ DROPPABLE = {
     "en": re.compile(r"\b(?:the|a|an|of|me|is|do|does|you|can|please|that|so|very) "),
     "zh": re.compile(r"的|请|一下|是|吗|你|呢"),
 }
-CLOSERS = {"en": (" please", ", please", " Thanks", " thank you"), "zh": ("谢谢", ",谢谢", "呢", "呀")}
+CLOSERS = {
+    "en": (" please", ", please", " Thanks", " thank you"),
+    "zh": ("谢谢", ",谢谢", "呢", "呀"),
+}
 
 Turn = tuple[str, str]
 
@@ -130,11 +140,13 @@ def vary(rng: random.Random, text: str, language: str) -> str:
     """The same question as somebody else would type it: casing, punctuation, politeness, haste."""
     if rng.random() < 0.2:
         opener = rng.choice(OPENERS[language])
-        text = opener + (text[0].lower() + text[1:] if language == "en" and rng.random() < 0.7 else text)
+        text = opener + (
+            text[0].lower() + text[1:] if language == "en" and rng.random() < 0.7 else text
+        )
     if rng.random() < 0.35:
-        text = text.rstrip("?.!?。!")
+        text = text.rstrip(PUNCTUATION)
     if rng.random() < 0.04:
-        text = text.rstrip("?.!?。!") + rng.choice(CLOSERS[language])
+        text = text.rstrip(PUNCTUATION) + rng.choice(CLOSERS[language])
     if language == "en" and rng.random() < 0.35:
         text = text.lower()
     if language == "zh" and rng.random() < 0.3:
@@ -155,7 +167,9 @@ def fill(template: str, fact: dict[str, str]) -> str:
     return template.format(**fact)
 
 
-def _exchange_turns(rng: random.Random, topic: Topic, exchange: Exchange, fact: dict[str, str]) -> list[Turn]:
+def _exchange_turns(
+    rng: random.Random, topic: Topic, exchange: Exchange, fact: dict[str, str]
+) -> list[Turn]:
     way = shorten(rng, rng.choice(exchange.seen), topic.language)
     asked = vary(rng, fill(way, fact), topic.language)
     return [("user", asked), ("assistant", fill(exchange.answer, fact))]
@@ -223,7 +237,7 @@ class Probe:
 
 
 def make_probes(held_out: bool, per_topic: int, seed: int = 11) -> list[Probe]:
-    """Questions for the test, at most `per_topic` of each topic's exchange; held-out or seen ways."""
+    """Questions for the test, at most `per_topic` to an exchange, in held-out or in seen ways."""
     probes = []
     for topic in load_topics():
         rng = random.Random(f"{seed} {topic.name} {held_out}")
@@ -241,11 +255,15 @@ def make_probes(held_out: bool, per_topic: int, seed: int = 11) -> list[Probe]:
     return probes
 
 
-if __name__ == "__main__":
+def main() -> None:
     corpus = Corpus(seed=0)
     for _ in range(40):
         print(corpus.conversation())
-    topics = corpus.topics
-    ways = sum(len(e.seen) + len(e.held_out) for t in topics for e in t.exchanges)
-    held = sum(len(e.held_out) for t in topics for e in t.exchanges)
-    print(f"{len(topics)} topics, {ways} ways to ask, {held} of them held out")
+    exchanges = [exchange for topic in corpus.topics for exchange in topic.exchanges]
+    held_out = sum(len(exchange.held_out) for exchange in exchanges)
+    ways = held_out + sum(len(exchange.seen) for exchange in exchanges)
+    print(f"{len(corpus.topics)} topics, {ways} ways to ask, {held_out} of them held out")
+
+
+if __name__ == "__main__":
+    main()

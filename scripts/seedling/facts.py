@@ -8,7 +8,9 @@ NUMBERS_EN = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty"
 ).split()
-NUMBERS_ZH = "零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split()
+NUMBERS_ZH = (
+    "零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split()
+)
 
 WEEKDAYS_EN = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 WEEKDAYS_ZH = "星期一 星期二 星期三 星期四 星期五 星期六 星期日".split()
@@ -111,7 +113,7 @@ def _rows(table: str, *keys: str) -> list[dict[str, str]]:
 
 def _cycle(words: list[str], previous: str, following: str) -> list[dict[str, str]]:
     """Each word with the one after it, around the circle."""
-    return [{previous: a, following: b} for a, b in zip(words, words[1:] + words[:1])]
+    return [{previous: a, following: b} for a, b in zip(words, words[1:] + words[:1], strict=True)]
 
 
 def _both_ways(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -119,14 +121,18 @@ def _both_ways(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _with_article(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    article = lambda word: ("an " if word[0] in "aeiou" else "a ") + word
-    return [{"animal": article(r["animal"]), "sound": r["sound"], "legs": r["legs"]} for r in rows]
+    return [
+        {**row, "animal": f"{'an' if row['animal'][0] in 'aeiou' else 'a'} {row['animal']}"}
+        for row in rows
+    ]
 
 
 def _sums(words: list[str] | None) -> list[dict[str, str]]:
     """All sums of two one-digit numbers, as digits or as words."""
-    name = (lambda n: words[n]) if words else str
-    return [{"a": name(a), "b": name(b), "sum": name(a + b)} for a in range(10) for b in range(10)]
+    names = words or [str(n) for n in range(19)]
+    return [
+        {"a": names[a], "b": names[b], "sum": names[a + b]} for a in range(10) for b in range(10)
+    ]
 
 
 def _numbers() -> list[dict[str, str]]:
@@ -148,7 +154,9 @@ TABLES: dict[str, dict[str, list[dict[str, str]]]] = {
         "days": _cycle(WEEKDAYS_EN, "day", "next"),
         "months": _cycle(MONTHS_EN, "month", "next"),
         "seasons": _cycle(SEASONS_EN, "season", "next"),
-        "weather": [{"season": s, "weather": w} for s, w in zip(SEASONS_EN, WEATHER_EN)],
+        "weather": [
+            {"season": s, "weather": w} for s, w in zip(SEASONS_EN, WEATHER_EN, strict=True)
+        ],
         "numbers": _numbers(),
         "sums": _sums(None),
         "word-sums": _sums(NUMBERS_EN),
@@ -166,7 +174,9 @@ TABLES: dict[str, dict[str, list[dict[str, str]]]] = {
         "days": _cycle(WEEKDAYS_ZH, "day", "next"),
         "months": _cycle(MONTHS_ZH, "month", "next"),
         "seasons": _cycle(SEASONS_ZH, "season", "next"),
-        "weather": [{"season": s, "weather": w} for s, w in zip(SEASONS_ZH, WEATHER_ZH)],
+        "weather": [
+            {"season": s, "weather": w} for s, w in zip(SEASONS_ZH, WEATHER_ZH, strict=True)
+        ],
         "numbers": _numbers(),
         "sums": _sums(None),
         "word-sums": _sums(NUMBERS_ZH),

@@ -1,8 +1,8 @@
 # A Llama written plainly: the model Seedling is trained as, its files, and its NF4 likeness.
 #
-# Module names are Hugging Face's, so state_dict() is the checkpoint. Several documents share one row:
-# `start[i]` is the index of the first token of token i's document and `positions[i]` counts from it;
-# a token attends to j in [start[i], i]. There is no dropout and no cache: a conversation is short.
+# Module names are Hugging Face's, so state_dict() is the checkpoint. Several documents share a row:
+# `start[i]` is the index of the first token of token i's document and `positions[i]` counts from
+# it; a token attends to j in [start[i], i]. No dropout, and no cache: a conversation is short.
 from __future__ import annotations
 
 import json
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from tokenizer import write_json
 
 # Quantiles of a normal distribution, as in the QLoRA paper (Dettmers et al., 2023, appendix E).
 NF4 = torch.tensor(
@@ -39,7 +41,7 @@ class Sizes:
 
 
 def nf4_round_trip(weight: Tensor) -> Tensor:
-    """`weight` as it comes back from NF4: blocks of 64 along the flattened weight, one scale each."""
+    """`weight` as it comes back from NF4: blocks of 64 of the flattened weight, one scale each."""
     blocks = weight.reshape(-1, NF4_BLOCK)
     scale = blocks.abs().amax(1, keepdim=True)
     between = (NF4[1:] + NF4[:-1]) / 2
@@ -93,10 +95,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         rows, length, _ = x.shape
-        split = lambda y: y.view(rows, length, -1, self.s.head_dim).transpose(1, 2)
-        q = rotate(split(self.q_proj(x)), cos, sin)
-        k = rotate(split(self.k_proj(x)), cos, sin)
-        v = split(self.v_proj(x))
+        # [rows, length, heads × head_dim] to [rows, heads, length, head_dim]
+        q, k, v = (
+            projection(x).view(rows, length, -1, self.s.head_dim).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         group = self.s.heads // self.s.key_value_heads
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -138,14 +142,20 @@ class Llama(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 # Layers that write to the residual stream start smaller, as there are 2 per block.
-                depth = (2 * s.layers) ** -0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1
+                depth = (
+                    (2 * s.layers) ** -0.5
+                    if name.endswith(("o_proj.weight", "down_proj.weight"))
+                    else 1
+                )
                 nn.init.normal_(parameter, std=0.04 * depth)
 
     def linears(self) -> list[Linear]:
         return [module for module in self.modules() if isinstance(module, Linear)]
 
-    def forward(self, ids: Tensor, positions: Tensor, start: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Logits [tokens, vocabulary] of `ids` [rows, length]; only where `wanted` is true, if given."""
+    def forward(
+        self, ids: Tensor, positions: Tensor, start: Tensor, wanted: Tensor | None = None
+    ) -> Tensor:
+        """Logits [tokens, vocabulary] of `ids` [rows, length], or only of the wanted ones."""
         s = self.s
         frequency = s.rope_theta ** (-torch.arange(0, s.head_dim, 2) / s.head_dim)
         angle = (positions[..., None] * frequency)[:, None]  # [rows, 1, length, head_dim / 2]
@@ -159,7 +169,9 @@ class Llama(nn.Module):
 
 
 @torch.no_grad()
-def generate(model: Llama, prompts: list[list[int]], stop: set[int], limit: int = 48) -> list[tuple[list[int], float]]:
+def generate(
+    model: Llama, prompts: list[list[int]], stop: set[int], limit: int = 48
+) -> list[tuple[list[int], float]]:
     """Greedy answers, and the probability of each answer's least certain token."""
     answers: list[list[int]] = [[] for _ in prompts]
     least = [1.0] * len(prompts)
@@ -176,7 +188,7 @@ def generate(model: Llama, prompts: list[list[int]], stop: set[int], limit: int 
             least[i] = min(least[i], float(best.values[row]))
             answers[i].append(token)
         going = [i for i in going if answers[i][-1] not in stop and len(answers[i]) < limit]
-    return list(zip(answers, least))
+    return list(zip(answers, least, strict=True))
 
 
 def pad(texts: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,9 +199,7 @@ def pad(texts: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def save(model: Llama, folder: Path) -> None:
-    """config.json, generation_config.json and model.safetensors in f16, as Hugging Face names them."""
-    from tokenizer import write_json
-
+    """Writes config.json, generation_config.json and, in f16, model.safetensors."""
     s = model.s
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -223,10 +233,19 @@ def save(model: Llama, folder: Path) -> None:
     )
     write_json(
         folder / "generation_config.json",
-        {"bos_token_id": 1, "do_sample": False, "eos_token_id": [2, 4], "max_new_tokens": 128, "pad_token_id": 2},
+        {
+            "bos_token_id": 1,
+            "do_sample": False,
+            "eos_token_id": [2, 4],
+            "max_new_tokens": 128,
+            "pad_token_id": 2,
+        },
     )
-    tensors = {name: value.half().contiguous() for name, value in sorted(model.state_dict().items())}
+    tensors = {
+        name: value.half().contiguous() for name, value in sorted(model.state_dict().items())
+    }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
 
 
 def load(folder: Path) -> Llama:
@@ -243,5 +262,7 @@ def load(folder: Path) -> Llama:
             head_dim=config["head_dim"],
         )
     )
-    model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    model.load_state_dict(
+        {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+    )
     return model

@@ -1,19 +1,30 @@
 # Makes Seedling's tokenizer: byte-level BPE of 2304 pieces, saved as Hugging Face files.
 #
-# Merges never cross a word. English and digits are cut by the pre-tokenizer; Chinese has no spaces, so
-# for training only it is cut by longest match against the words of facts.py and WORDS_ZH. Without that
-# the few templates of the corpus would become pieces a whole sentence long, and nothing would generalize.
+# Merges never cross a word. English and digits are cut by the pre-tokenizer; Chinese has no spaces,
+# so for training only it is cut by longest match against the words of facts.py and WORDS_ZH. Without
+# that, the few templates of the corpus would become pieces a sentence long, and nothing would
+# generalize.
 from __future__ import annotations
 
 import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
-from corpus import Corpus, load_topics
+from corpus import Corpus, Turn, load_topics
 from facts import MONTHS_ZH, NAMES_ZH, SEASONS_ZH, TABLES, WEEKDAYS_ZH
 
 VOCABULARY = 2304
@@ -41,8 +52,10 @@ WORDS_ZH = """什么 怎么 怎样 怎么样 哪里 哪儿 哪个 哪些 多少 
 实验室 助手 模型 内在 书生 人工智能 浦东 历史 消息 文章 推荐 发明 关于 开始 离 这里 聊天 简单 有用 简短 回答 正确 答案 休息
 客气 存储 冻结 少量 旁边 两个 一颗 种子 长大 长成 大树""".split()
 
-# Words a first data set of one's own is likely to use; each is given this many occurrences at least.
-EVERYDAY = "自我介绍 上海 内在 外在 实验室 书生 浦 哦 · AI 小助手 助手 模型 大模型 语言模型 请 做".split()
+# Words that a first data set is likely to use; each is given this many occurrences at least.
+EVERYDAY = (
+    "自我介绍 上海 内在 外在 实验室 书生 浦 哦 · AI 小助手 助手 模型 大模型 语言模型 请 做".split()
+)
 EVERYDAY_OCCURRENCES = 2_000
 
 
@@ -73,7 +86,7 @@ def count_words() -> Counter[str]:
     return counts
 
 
-def train() -> Tokenizer:
+def train_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token=None, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -98,7 +111,7 @@ def train() -> Tokenizer:
     return tokenizer
 
 
-def render(turns, generate: bool = False) -> str:
+def render(turns: Iterable[Turn], generate: bool = False) -> str:
     """What CHAT_TEMPLATE makes of a conversation."""
     text = "<s>" + "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns)
     return text + "<|im_start|>assistant\n" if generate else text
@@ -108,7 +121,7 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def save(tokenizer: Tokenizer, folder: Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
@@ -143,9 +156,3 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    import sys
-
-    save(train(), Path(sys.argv[1]))

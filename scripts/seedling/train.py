@@ -3,13 +3,15 @@
 #   python train.py FOLDER              about half an hour on one core
 #   python train.py FOLDER --test-only  the accuracy tables of a model already there
 #
-# Loss is on every token of an answer, and on a tenth of the rest: a tiny model should learn to answer.
-# For the last part the linear weights act as if stored in NF4, so that quantizing costs no answers.
+# Loss is on every token of an answer, and on a tenth of the rest: a tiny model should learn to
+# answer. For the last part the linear weights act as if stored in NF4, so that quantizing costs no
+# answers.
 from __future__ import annotations
 
 import argparse
 import math
 import random
+import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,32 +20,33 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-import model as models
-import tokenizer as tokenizers_
-from corpus import Corpus, Probe, make_probes
+from corpus import ALWAYS_SEEN, Corpus, Probe, Turn, make_probes
+from model import Llama, Sizes, generate, load, save
+from tokenizer import SPECIAL, encode, render, save_tokenizer, train_tokenizer
 
 ROW_TOKENS = 128
 ROWS = 8  # 1024 tokens a step
 PEAK_RATE = 3e-3
 WARMUP_STEPS = 300
 WEIGHT_DECAY = 0.05
-QUESTION_SHARE = 0.1
-# Share of rows' conversations that only say arbitrary pieces back. Without them most pieces are never
+QUESTION_SHARE = 0.1  # of a question's tokens are targets
+# Share of conversations that only say arbitrary pieces back. Without them most pieces are never
 # an answer, all such embeddings drift the same way, and no adapter could tell them apart later.
 ECHO_SHARE = 0.1
+ECHO_SEED = 0.1
 ECHO_WAYS = ("Say: ", "Repeat: ", "Echo: ", "说:", "重复:", "跟我说:")
 NF4_SHARE = 0.3  # of the steps, at the end
-STOP = {2, 4}
-END_OF_TURN = 4
+END_OF_TURN = SPECIAL.index("<|im_end|>")
+STOP = {SPECIAL.index("</s>"), END_OF_TURN}
 
 
-def encode_conversation(tokenizer: Tokenizer, turns) -> tuple[list[int], list[float]]:
+def encode_conversation(tokenizer: Tokenizer, turns: list[Turn]) -> tuple[list[int], list[float]]:
     """Token ids, and how likely each is to be a target: 1 for answers and their end."""
     ids, chances = [1], [0.0]
     for role, content in turns:
-        head = tokenizers_.encode(tokenizer, f"<|im_start|>{role}\n")
-        body = tokenizers_.encode(tokenizer, f"{content}<|im_end|>")
-        tail = tokenizers_.encode(tokenizer, "\n")
+        head = encode(tokenizer, f"<|im_start|>{role}\n")
+        body = encode(tokenizer, f"{content}<|im_end|>")
+        tail = encode(tokenizer, "\n")
         ids += head + body + tail
         own = 1.0 if role == "assistant" else QUESTION_SHARE
         chances += [QUESTION_SHARE] * len(head) + [own] * len(body) + [QUESTION_SHARE] * len(tail)
@@ -52,9 +55,9 @@ def encode_conversation(tokenizer: Tokenizer, turns) -> tuple[list[int], list[fl
 
 def encode_echo(tokenizer: Tokenizer, rng: random.Random) -> tuple[list[int], list[float]]:
     """A conversation in which 4 to 12 pieces, any at all, are said back."""
-    pieces = rng.choices(range(len(tokenizers_.SPECIAL), tokenizer.get_vocab_size()), k=rng.randint(4, 12))
-    ask = tokenizers_.encode(tokenizer, f"<s><|im_start|>user\n{rng.choice(ECHO_WAYS)}")
-    between = tokenizers_.encode(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
+    pieces = rng.choices(range(len(SPECIAL), tokenizer.get_vocab_size()), k=rng.randint(4, 12))
+    ask = encode(tokenizer, f"<s><|im_start|>user\n{rng.choice(ECHO_WAYS)}")
+    between = encode(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
     ids = ask + pieces + between + pieces + [END_OF_TURN]
     return ids, [0.0] * (len(ids) - len(pieces) - 1) + [1.0] * (len(pieces) + 1)
 
@@ -65,7 +68,7 @@ class Packer:
     def __init__(self, tokenizer: Tokenizer, corpus: Corpus):
         self.tokenizer = tokenizer
         self.corpus = corpus
-        self.rng = random.Random(ECHO_SHARE)
+        self.rng = random.Random(ECHO_SEED)
         self.waiting: list[tuple[list[int], list[float]]] = []
 
     def batch(self, rows: int):
@@ -103,18 +106,21 @@ class Packer:
         return chosen
 
 
-def loss_of(model: models.Llama, ids, positions, start, wanted) -> torch.Tensor:
+def loss_of(model: Llama, ids, positions, start, wanted) -> torch.Tensor:
     """Mean loss of the tokens that follow the wanted places, each from those before it."""
     return F.cross_entropy(model(ids, positions, start, wanted), ids.roll(-1, 1)[wanted])
 
 
-def train(tokenizer: Tokenizer, steps: int, seed: int) -> models.Llama:
+def train(tokenizer: Tokenizer, steps: int, seed: int) -> Llama:
     torch.manual_seed(seed)
-    model = models.Llama(models.Sizes(vocabulary=tokenizer.get_vocab_size()))
+    model = Llama(Sizes(vocabulary=tokenizer.get_vocab_size()))
     matrices = [p for p in model.parameters() if p.dim() == 2]
     norms = [p for p in model.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}],
+        [
+            {"params": matrices, "weight_decay": WEIGHT_DECAY},
+            {"params": norms, "weight_decay": 0.0},
+        ],
         lr=PEAK_RATE,
         betas=(0.9, 0.98),
         fused=True,
@@ -133,7 +139,10 @@ def train(tokenizer: Tokenizer, steps: int, seed: int) -> models.Llama:
         schedule.step()
         mean += loss.item() / 100
         if step % 100 == 99:
-            print(f"step {step + 1} of {steps}, loss {mean:.4f}, {time.time() - began:.0f} s", flush=True)
+            print(
+                f"step {step + 1} of {steps}, loss {mean:.4f}, {time.time() - began:.0f} s",
+                flush=True,
+            )
             mean = 0.0
     set_quantized(model, False)
     return model
@@ -143,30 +152,35 @@ def rate_share(step: int, steps: int) -> float:
     """Linear warm-up, then a cosine down to a hundredth of the peak."""
     if step < WARMUP_STEPS:
         return (step + 1) / WARMUP_STEPS
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (steps - WARMUP_STEPS))) / 2
+    return (
+        0.01 + 0.99 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (steps - WARMUP_STEPS))) / 2
+    )
 
 
-def set_quantized(model: models.Llama, quantized: bool) -> None:
+def set_quantized(model: Llama, quantized: bool) -> None:
     for linear in model.linears():
         linear.quantize = quantized
 
 
-def answer(model: models.Llama, tokenizer: Tokenizer, questions: list[list[tuple[str, str]]]) -> list[str]:
-    prompts = [tokenizers_.encode(tokenizer, tokenizers_.render(turns, generate=True)) for turns in questions]
+def answer(model: Llama, tokenizer: Tokenizer, questions: list[list[tuple[str, str]]]) -> list[str]:
+    prompts = [encode(tokenizer, render(turns, generate=True)) for turns in questions]
     answers: list[str] = []
     for at in range(0, len(prompts), 64):
-        for ids, _ in models.generate(model, prompts[at : at + 64], STOP):
+        for ids, _ in generate(model, prompts[at : at + 64], STOP):
             answers.append(tokenizer.decode(ids, skip_special_tokens=True))
     return answers
 
 
-def test(model: models.Llama, tokenizer: Tokenizer, probes: list[Probe], show: int = 0) -> dict[str, tuple[int, int]]:
+def test(
+    model: Llama, tokenizer: Tokenizer, probes: list[Probe], show: int = 0
+) -> dict[str, tuple[int, int]]:
     """Topic to (right, asked); an answer is right if it is the expected text, letter for letter."""
     # Sorted by length, so that a batch wastes little on padding.
     probes = sorted(probes, key=lambda probe: sum(len(content) for _, content in probe.turns))
     scores: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     misses = []
-    for probe, said in zip(probes, answer(model, tokenizer, [list(p.turns) for p in probes])):
+    answers = answer(model, tokenizer, [list(probe.turns) for probe in probes])
+    for probe, said in zip(probes, answers, strict=True):
         right, asked = scores[probe.topic]
         scores[probe.topic] = (right + (said == probe.answer), asked + 1)
         if said != probe.answer:
@@ -176,28 +190,38 @@ def test(model: models.Llama, tokenizer: Tokenizer, probes: list[Probe], show: i
     return dict(sorted(scores.items()))
 
 
-def report(model: models.Llama, tokenizer: Tokenizer, per_topic: int, show: int) -> None:
-    """The accuracy tables of the model card: seen and held-out ways to ask, exact and NF4 weights."""
+def report(model: Llama, tokenizer: Tokenizer, per_topic: int, show: int) -> None:
+    """The model card's table: ways to ask that were seen and held out, f16 and NF4 weights."""
     columns = {}
     for kind, held_out in (("seen", False), ("held out", True)):
         probes = make_probes(held_out, per_topic)
-        for quantized in (False, True):
-            set_quantized(model, quantized)
-            columns[f"{kind}, {'NF4' if quantized else 'f16'}"] = test(model, tokenizer, probes, show)
+        for weights in ("f16", "NF4"):
+            set_quantized(model, weights == "NF4")
+            columns[f"{kind}, {weights}"] = test(model, tokenizer, probes, show)
     set_quantized(model, False)
+
     print("| topic | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
-    for topic in next(iter(columns.values())):
-        cells = (f"{right}/{asked}" for right, asked in (scores[topic] for scores in columns.values()))
-        print(f"| {topic} | " + " | ".join(cells) + " |")
-    totals = [tuple(map(sum, zip(*scores.values()))) for scores in columns.values()]
-    print("| **all** | " + " | ".join(f"{r}/{n} ({r / n:.1%})" for r, n in totals) + " |")
-    for question in ("请你介绍一下你自己", "你是谁", "你是我的小助手吗", "请做一下自我介绍"):
+    names = sorted({topic.split("/")[1] for scores in columns.values() for topic in scores})
+    for label, pattern in [(name, f"/{name}$") for name in names] + [
+        ("**English**", "^en/"),
+        ("**Chinese**", "^zh/"),
+        ("**all**", ""),
+    ]:
+        print(f"| {label} | " + " | ".join(total(s, pattern) for s in columns.values()) + " |")
+    for question in (*ALWAYS_SEEN, "请做一下自我介绍"):
         print(question, "→", answer(model, tokenizer, [[("user", question)]])[0])
 
 
+def total(scores: dict[str, tuple[int, int]], pattern: str) -> str:
+    """`right/asked` over the topics whose name matches; a percentage too where a lot is asked."""
+    chosen = [score for topic, score in scores.items() if re.search(pattern, topic)]
+    right, asked = sum(r for r, _ in chosen), sum(n for _, n in chosen)
+    return f"{right}/{asked}" + (f" ({right / asked:.1%})" if asked > 200 else "")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Train Seedling and print its accuracy tables.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=7_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -208,11 +232,11 @@ def main() -> None:
 
     torch.set_num_threads(1)
     if not args.test_only:
-        tokenizer = tokenizers_.train()
-        tokenizers_.save(tokenizer, args.folder)
-        models.save(train(tokenizer, args.steps, args.seed), args.folder)
+        tokenizer = train_tokenizer()
+        save_tokenizer(tokenizer, args.folder)
+        save(train(tokenizer, args.steps, args.seed), args.folder)
     tokenizer = Tokenizer.from_file(str(args.folder / "tokenizer.json"))
-    report(models.load(args.folder), tokenizer, args.per_topic, args.show)
+    report(load(args.folder), tokenizer, args.per_topic, args.show)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ const shader = {
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
-export interface CachedAttentionOperands {
+interface CachedAttentionOperands {
   /** f32 or f16 [rows, layout.stride]: the new tokens, of which step.rows are real. */
   readonly qkv: Tensor;
   /** As qkv's type, [capacity, kvHeads · headSize]. */

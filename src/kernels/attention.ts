@@ -57,7 +57,7 @@ const shader = {
 } as const satisfies Shader<string, string>;
 
 /** What forward and backward share. */
-export interface AttentionOperands {
+interface AttentionOperands {
   /** f32 or f16 [tokens, layout.stride]. */
   readonly qkv: Tensor;
   /** u32 [tokens], non-decreasing: query i sees keys segmentStart[i] … i. */
@@ -67,7 +67,7 @@ export interface AttentionOperands {
   readonly layout: AttentionLayout;
 }
 
-export interface AttentionGradients extends AttentionOperands {
+interface AttentionGradients extends AttentionOperands {
   /** As qkv's type, [tokens, heads · headSize]. */
   readonly dO: Tensor;
   /** f32 [tokens, heads], by `attentionRowDot`. */
@@ -107,12 +107,7 @@ export function attentionForward(
  */
 export function attentionRowDot(
   recorder: Recorder,
-  {
-    o,
-    dO,
-    rowDot,
-    layout,
-  }: { o: Tensor; dO: Tensor; rowDot: Tensor; layout: AttentionLayout },
+  { o, dO, rowDot, layout }: { o: Tensor; dO: Tensor; rowDot: Tensor; layout: AttentionLayout },
 ): void {
   const { heads, headSize } = layout;
   const [tokens] = matrixShape(o);

@@ -10,9 +10,6 @@ import type { Recorder } from "../gpu/program.ts";
 import { elementCount, matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import { OPTIMIZER_STATE } from "./grad-norm.ts";
 
-/** The target of a row that predicts nothing: −1 as u32. */
-export const NO_TARGET = 0xffff_ffff;
-
 const shader = {
   label: "cross-entropy",
   source: [grid, step, optimizerState, reduce, crossEntropy],
@@ -28,10 +25,10 @@ const shader = {
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
-export interface CrossEntropyOperands {
+interface CrossEntropyOperands {
   /** f32 [rows, vocabulary]: of the tokens firstRow … firstRow + rows − 1. */
   readonly logits: Tensor;
-  /** u32 [tokens]: the id each token must predict, or NO_TARGET. */
+  /** u32 [tokens]: the id each token must predict, or 0xffffffff for none. */
   readonly targets: Tensor;
   /** f32 [tokens], in nats; 0 where there is no target. Only this chunk's rows are written. */
   readonly loss: Tensor;
@@ -96,7 +93,8 @@ export function crossEntropySum(
   const element = into === "loss" ? OPTIMIZER_STATE.lossSum : OPTIMIZER_STATE.correctSum;
   invariant(
     values.dtype === "f32" && elementCount(state.shape) > element,
-    () => `crossEntropySum: ${values.label} is ${values.dtype}, ${state.label} [${state.shape}]`,
+    () =>
+      `crossEntropySum: ${values.label} is ${values.dtype}, ${state.label} [${state.shape.join(", ")}]`,
   );
   recorder.dispatch(shader, {
     entry: "sum",

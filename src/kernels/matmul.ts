@@ -92,7 +92,7 @@ const bindings = {
   residual: "read",
 } as const;
 
-const params = {
+const fields = {
   rows: "u32",
   inputs: "u32",
   outputs: "u32",
@@ -111,12 +111,12 @@ const params = {
   module_id: "u32",
 } as const;
 
-function shaderOf(kind: WeightKind): Shader<keyof typeof bindings, keyof typeof params> {
+function shaderOf(kind: WeightKind): Shader<keyof typeof bindings, keyof typeof fields> {
   return {
     label: kind === "native" ? "matmul" : `matmul-${kind}`,
     source: [stepLib, dropoutLib, straddleLib, WIDEN_SOURCE[kind], shader],
     bindings,
-    params,
+    params: fields,
     usesStep: true,
   };
 }
@@ -155,8 +155,7 @@ export interface MatmulForward {
 
 /**
  * y[yRow + t, yColumn + n] = Σ_k x[xRow + t, k] · W[n, k] + Σ_j h[xRow + t, segment(n) · rank + j] · B[n, j]
- * for t < rows and n < outputs. Writes y there, or adds to it, or
- * to `residual`.
+ * for t < rows and n < outputs. Writes y there; with `accumulate` or `residual`, plus what that holds.
  */
 export function matmulForward(recorder: Recorder, call: MatmulForward): void {
   const { x, weight, y, lora, residual } = call;

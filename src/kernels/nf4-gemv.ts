@@ -37,20 +37,22 @@ const gemv = {
   },
 } as const satisfies Shader<string, string>;
 
-// Threads that share an output, of the 64 in a workgroup.
-const LANES = 16;
+// A GPU reads one output's codes with neighboring threads; a CPU runs them one after the other.
+const GPU_LANES = 16;
+const CPU_LANES = 1;
 
 export interface Nf4Gemv extends Omit<MatmulForward, "weight"> {
   readonly weight: Nf4Weight;
+  /** Threads that share an output: a power of 2 up to 64. As suits the adapter, if not given. */
+  readonly lanes?: number;
 }
 
-/**
- * What `matmulForward` does, with every weight read once a row: for a token or a few. Writes y there, or
- * adds to it, or to `residual`.
- */
+/** What `matmulForward` does, unpacking every weight once a row: for a token or a few. */
 export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
   const { x, weight, y, lora, residual } = call;
   const { codes, absmax, shape } = weight;
+  const isSoftware = recorder.gpu.info.isFallbackAdapter;
+  const lanes = call.lanes ?? (isSoftware ? CPU_LANES : GPU_LANES);
   const size = elementCount(shape);
   invariant(
     elementCount(codes.shape) * 8 >= size && elementCount(absmax.shape) * 64 >= size,
@@ -61,11 +63,11 @@ export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
   recorder.dispatch(gemv, {
     entry: "forward",
     types: { In: x.dtype, Out: y.dtype },
-    constants: { HAS_LORA: lora !== undefined, LANES },
+    constants: { HAS_LORA: lora !== undefined, LANES: lanes },
     // The shader names h, b and residual even where it does not read them; any memory will do.
     buffers: { x, codes, absmax, h: lora?.h ?? x, b: lora?.b ?? x, y, residual: residual ?? x },
     params,
-    grid: [workgroups(outputs, 64 / LANES), rows],
+    grid: [workgroups(outputs, 64 / lanes), rows],
     flops: 2 * rows * outputs * (inputs + rank),
   });
 }

@@ -1,7 +1,6 @@
 // Chooses the next token from one row of logits, in Hugging Face's order: repetition penalty,
 // temperature, top-k, top-p, draw.
 import reduceVec4 from "../../shaders/lib/reduce-vec4.wgsl?raw";
-import reduce from "../../shaders/lib/reduce.wgsl?raw";
 import step from "../../shaders/lib/step.wgsl?raw";
 import sampleShader from "../../shaders/sample.wgsl?raw";
 import { invariant } from "../base/error.ts";
@@ -9,7 +8,7 @@ import type { Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { elementCount, matrixShape, type Tensor } from "../gpu/tensor.ts";
 
-// A wide workgroup for a long row; a narrow one, of cheaper barriers, up to this length.
+// Up to this length a row gets a workgroup of 64, whose barriers are cheaper; a longer one gets 256.
 const SHORT_ROW = 16_384;
 
 // In place of a row's number: the last real row of the run, step.rows − 1.
@@ -17,7 +16,7 @@ const LAST_ROW = 0xffffffff;
 
 const shader = {
   label: "sample",
-  source: [step, reduce, reduceVec4, sampleShader],
+  source: [step, reduceVec4, sampleShader],
   bindings: {
     logits: "read",
     seen: "read_write",
@@ -25,7 +24,7 @@ const shader = {
     probability: "read_write",
     distribution: "read_write",
   },
-  params: { vocab: "u32", row: "u32" },
+  params: { vocab: "u32", row: "u32", lanes: "u32" },
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
@@ -87,9 +86,11 @@ function describe({ logits, seen, row }: SampleInput) {
     () =>
       `sample: row ${row ?? "last"} of ${logits.label} [${logits.shape.join(", ")}] with ${seen.label} [${seen.shape.join(", ")}]`,
   );
+  const root = vocab > SHORT_ROW ? 16 : 8;
+  const lanes = root * root;
   return {
-    params: { vocab, row: row ?? LAST_ROW },
-    constants: vocab > SHORT_ROW ? { LANES: 256, LANES_ROOT: 16 } : { LANES: 64, LANES_ROOT: 8 },
+    params: { vocab, row: row ?? LAST_ROW, lanes },
+    constants: { LANES: lanes, LANES_ROOT: root },
     grid: [1] as const,
     // Five walks over the row, of about eight operations each.
     flops: 5 * 8 * vocab,

@@ -32,8 +32,7 @@ export function hone(args: readonly string[], options: CliOptions = {}): Promise
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [CLI, ...args], {
       cwd: folder,
-      // As outside of tests and CI, but without color.
-      env: { ...withoutTestVariables(), NO_COLOR: "1", ...options.environment },
+      env: { ...environment(), ...options.environment },
     });
     let stdout = "";
     let stderr = "";
@@ -43,6 +42,11 @@ export function hone(args: readonly string[], options: CliOptions = {}): Promise
     child.on("close", (code) => resolve({ code, stdout, stderr }));
     child.stdin.end(options.input ?? "");
   });
+}
+
+/** As outside of tests and CI, but without color, and on the adapter under test. */
+export function environment(): NodeJS.ProcessEnv {
+  return { HONE_ADAPTER: "swiftshader", ...withoutTestVariables(), NO_COLOR: "1" };
 }
 
 function withoutTestVariables(): NodeJS.ProcessEnv {

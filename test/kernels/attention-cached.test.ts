@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { attentionCachedAppend, attentionCachedForward } from "../../src/kernels/attention-cached.ts";
+import {
+  attentionCachedAppend,
+  attentionCachedForward,
+} from "../../src/kernels/attention-cached.ts";
 import type { AttentionLayout } from "../../src/kernels/attention.ts";
 import {
   type ActivationType,
@@ -95,7 +98,13 @@ test("nothing is appended past the cache's end", async () => {
     gpu,
     (recorder) =>
       attentionCachedAppend(recorder, {
-        qkv: uploadActivation(gpu, "qkv", [4, layout.stride], qkv.slice(0, 4 * layout.stride), "f32"),
+        qkv: uploadActivation(
+          gpu,
+          "qkv",
+          [4, layout.stride],
+          qkv.slice(0, 4 * layout.stride),
+          "f32",
+        ),
         keys: keys.tensor,
         values: values.tensor,
         layout,
@@ -160,8 +169,7 @@ function prepare(shape: Case, dtype: ActivationType) {
       kvHeads,
       headSize,
       rowSize: layout.stride,
-      qColumn: (h: number) =>
-        Math.floor(h / group) * layout.qGroupStride + (h % group) * headSize,
+      qColumn: (h: number) => Math.floor(h / group) * layout.qGroupStride + (h % group) * headSize,
       kColumn: (g: number) => layout.kBase + g * layout.kStride,
       vColumn: (g: number) => layout.vBase + g * layout.kStride,
     },

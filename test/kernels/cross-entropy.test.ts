@@ -69,7 +69,9 @@ for (const [name, gpu] of Object.entries(devices)) {
         // of `vocabulary` positive numbers is made in 256 parts.
         const relative = 2 ** -22 * (16 + Math.sqrt(vocabulary / 256));
         expect(largestDifference(actual.loss, expected.losses)).toBeLessThan(relative * 16);
-        expect(largestDifference(actual.evaluatedLoss, expected.losses)).toBeLessThan(relative * 16);
+        expect(largestDifference(actual.evaluatedLoss, expected.losses)).toBeLessThan(
+          relative * 16,
+        );
         expect(largestDifference(actual.dlogits, expected.dlogits)).toBeLessThan(
           relative * LOSS_WEIGHT * LOSS_SCALE,
         );
@@ -123,7 +125,12 @@ test("a chunk writes its own tokens' losses and reads its own targets", async ()
   const chunk = (first: number, end: number) => logits.slice(first * 70, end * 70);
   const [first, second] = [chunk(0, 4), chunk(4, 9)];
   // The second chunk has room for more rows than are left.
-  const secondLogits = guarded(gpu, "logits", [6, 70], Float32Array.from([...second, ...chunk(0, 1)]));
+  const secondLogits = guarded(
+    gpu,
+    "logits",
+    [6, 70],
+    Float32Array.from([...second, ...chunk(0, 1)]),
+  );
   await runOnce(
     gpu,
     (recorder) => {

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
@@ -56,26 +56,29 @@ function tolerance(terms: number, largest: number): number {
   return 2 ** -21 * Math.sqrt(terms) * largest;
 }
 
-test.each([
+describe.each([
   { name: "this adapter", on: gpu },
   { name: "a device with nothing but the defaults", on: baseline },
-])("h, dh, dA and dB agree with the reference on $name", async ({ on }) => {
-  for (const size of SIZES) {
-    const { inputs, rows, segmentEnds, dropout } = size;
-    const data = randomData(size);
-    const got = await runAll(on, size, data);
-    const want = referenceOf(size, data);
-    const [label, outputs] = [JSON.stringify(size), segmentEnds.at(-1)!];
-    const kept = 2 / (1 - dropout); // the largest scale, and dropout's
-    expect(largestDifference(got.h, want.h), label).toBeLessThan(tolerance(inputs, kept));
-    expect(largestDifference(got.dh, want.dh), label).toBeLessThan(tolerance(outputs, 2));
-    // h and dh have the size of a sum themselves.
-    const [sizeDh, sizeH] = [want.dh, want.h].map((all) => Math.max(...all.map(Math.abs), 1));
-    const gradientA = tolerance(rows + outputs, sizeDh! / (1 - dropout));
-    const gradientB = tolerance(rows + inputs, sizeH!);
-    expect(largestDifference(got.da, want.da), label).toBeLessThan(gradientA);
-    expect(largestDifference(got.db, want.db), label).toBeLessThan(gradientB);
-  }
+])("on $name", ({ on }) => {
+  test.each(SIZES)(
+    "the reference agrees: $rows rows, $inputs inputs, rank $rank, segments $segmentEnds, dropout $dropout",
+    async (size) => {
+      const { inputs, rows, segmentEnds, dropout } = size;
+      const data = randomData(size);
+      const got = await runAll(on, size, data);
+      const want = referenceOf(size, data);
+      const outputs = segmentEnds.at(-1)!;
+      const kept = 2 / (1 - dropout); // the largest scale, and dropout's
+      expect(largestDifference(got.h, want.h)).toBeLessThan(tolerance(inputs, kept));
+      expect(largestDifference(got.dh, want.dh)).toBeLessThan(tolerance(outputs, 2));
+      // h and dh have the size of a sum themselves.
+      const [sizeDh, sizeH] = [want.dh, want.h].map((all) => Math.max(...all.map(Math.abs), 1));
+      const toleranceA = tolerance(rows + outputs, sizeDh! / (1 - dropout));
+      const toleranceB = tolerance(rows + inputs, sizeH!);
+      expect(largestDifference(got.da, want.da)).toBeLessThan(toleranceA);
+      expect(largestDifference(got.db, want.db)).toBeLessThan(toleranceB);
+    },
+  );
 });
 
 test("gradients are those that finite differences find", async () => {
@@ -159,9 +162,7 @@ test("masks of other modules, steps, micro-batches and seeds have nothing in com
     for (let j = 0; j < i; j++) {
       // A sum of 65,536 signs has deviation 256. Neighbors are tried too: masks must not be shifted copies.
       for (const shift of [0, 1, 2, 64]) {
-        expect(Math.abs(correlation(signs[i]!, signs[j]!, shift)), `${i} ${j}`).toBeLessThan(
-          4.5 * 256,
-        );
+        expect(Math.abs(correlation(signs[i]!, signs[j]!, shift))).toBeLessThan(4.5 * 256);
       }
     }
   }
@@ -173,9 +174,7 @@ test("within a mask, neighbors, rows and the two halves of a word are independen
     const centered = Float64Array.from(kept, (value) => value - (1 - probability));
     const deviation = 256 * probability * (1 - probability);
     for (const shift of [1, 2, 3, 4, 8, 63, 64, 512, 2048]) {
-      expect(Math.abs(correlation(centered, centered, shift)), `${shift}`).toBeLessThan(
-        4.5 * deviation,
-      );
+      expect(Math.abs(correlation(centered, centered, shift))).toBeLessThan(4.5 * deviation);
     }
   }
 });

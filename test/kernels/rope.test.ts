@@ -152,12 +152,7 @@ async function run(
   const turnedBack = guarded(gpu, "dqkv", [tokens, layout.stride], qkv, dtype);
   const shared = {
     positions: uploadU32(gpu, "positions", [tokens], positions),
-    table: uploadF32(
-      gpu,
-      "table",
-      [POSITIONS, layout.headSize],
-      ropeTable(frequencies, POSITIONS),
-    ),
+    table: uploadF32(gpu, "table", [POSITIONS, layout.headSize], ropeTable(frequencies, POSITIONS)),
     layout,
     usesStepPosition,
   };

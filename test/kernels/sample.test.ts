@@ -266,7 +266,7 @@ describe("draws", () => {
     { seed: 3, ...PLAIN, temperature: 0.9, topK: 4 },
     { seed: 4, ...PLAIN, topP: 0.8 },
   ])("follow the distribution: $seed", async ({ seed, ...settings }) => {
-    const count = 3000;
+    const count = 1500;
     const ids = await (await prepareDraws(logits, settings)).tokens(seed, count);
     expect(chiSquare(ids, sampling(logits, [], settings))).toBeLessThan(CHI_SQUARE_LIMIT);
   });
@@ -284,7 +284,7 @@ describe("draws", () => {
     expect(chiSquareOfCounts(bothHalves, [650 / 1301, 651 / 1301])).toBeLessThan(CHI_SQUARE_LIMIT);
   });
 
-  test("never leave the kept set, even where the random number is next to 1", async () => {
+  test("never leave the kept set", async () => {
     const settings = { ...PLAIN, topK: 2 };
     const ids = await (await prepareDraws(logits, settings)).tokens(9, 500);
     expect(new Set(ids)).toEqual(new Set([0, 3]));

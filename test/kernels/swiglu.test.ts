@@ -97,7 +97,10 @@ function prepare(rows: number, size: number, dtype: ActivationType, reach: numbe
   return {
     rows,
     size,
-    gu: roundTo(dtype, randomF32(rows * 2 * size, rows + size).map((v) => v * reach)),
+    gu: roundTo(
+      dtype,
+      randomF32(rows * 2 * size, rows + size).map((v) => v * reach),
+    ),
     dh: roundTo(dtype, randomF32(rows * size, 2)),
   };
 }
