@@ -1,20 +1,18 @@
 // Attention of new tokens over a cache of keys and values, which `append` fills beforehand.
 //
 //   qkv     Act  [rows, stride]                     heads by the layout of src/kernels/attention.ts
-//   keys    Act  [capacity, kv_heads, HEAD_SIZE]
+//   keys    Act  [capacity, kv_heads, head size]
 //   values  Act  as keys
-//   o       Act  [rows, heads, HEAD_SIZE]           0 from row step.rows on
+//   o       Act  [rows, heads, head size]           0 from row step.rows on
 //
 // Row t is the token at step.position + t and sees cache rows 0 … step.position + t.
 //
 // forward: one workgroup per row and head walks over the cache LANES keys at a time. First each thread
-// scores one key; then the threads form teams of HEAD_QUADS, each team adding up every TEAMS-th value
+// scores one key; then the threads form teams of head_quads, each team adding up every teams-th value
 // of the tile, four dimensions to a thread. At the end the teams' sums are added in order.
-// Sums are f32. Requires HEAD_SIZE % 4 == 0 and HEAD_SIZE ≤ 256.
+// Sums are f32. Requires a head size that is a multiple of 4, up to 256.
 
 const LANES = 64u;
-const HEAD_QUADS = HEAD_SIZE / 4u;
-const TEAMS = LANES / HEAD_QUADS;
 const LOWEST = -3.4028234e38; // there is no literal for −∞
 
 struct Params {
@@ -26,6 +24,7 @@ struct Params {
   k_base: u32,
   v_base: u32,
   kv_stride: u32,
+  head_quads: u32,     // head size / 4
   capacity: u32,
   scale: f32,
 }
@@ -42,7 +41,7 @@ fn append(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let width = params.kv_heads * HEAD_QUADS;
+  let width = params.kv_heads * params.head_quads;
   let index = flat_workgroup(workgroup, count) * LANES + lane;
   let row = index / width;
   let cache_row = step.position + row;
@@ -50,7 +49,7 @@ fn append(
     return;
   }
   let column = index % width;
-  let head_offset = (column / HEAD_QUADS) * params.kv_stride / 4u + column % HEAD_QUADS;
+  let head_offset = (column / params.head_quads) * params.kv_stride / 4u + column % params.head_quads;
   let from_row = row * params.stride / 4u + head_offset;
   keys[cache_row * width + column] = qkv[from_row + params.k_base / 4u];
   values[cache_row * width + column] = qkv[from_row + params.v_base / 4u];
@@ -62,7 +61,7 @@ var<workgroup> team_weights: array<f32, LANES>;
 
 fn score(q_row: u32, k_row: u32) -> f32 {
   var sum = 0.0;
-  for (var quad = 0u; quad < HEAD_QUADS; quad++) {
+  for (var quad = 0u; quad < params.head_quads; quad++) {
     sum += dot(vec4f(qkv[q_row + quad]), vec4f(keys[k_row + quad]));
   }
   return params.scale * sum;
@@ -80,20 +79,21 @@ fn forward(
     return;
   }
   if (row >= step.rows) {
-    if (lane < HEAD_QUADS) {
-      o[index * HEAD_QUADS + lane] = vec4<Act>();
+    if (lane < params.head_quads) {
+      o[index * params.head_quads + lane] = vec4<Act>();
     }
     return;
   }
   let head = index % params.heads;
   let group = params.heads / params.kv_heads;
-  let q_column = (head / group) * params.q_group_stride + (head % group) * HEAD_SIZE;
-  let q_row = (row * params.stride + q_column) / 4u;
-  let width = params.kv_heads * HEAD_QUADS;
-  let column = (head / group) * HEAD_QUADS;
+  let q_column = (head / group) * params.q_group_stride / 4u + (head % group) * params.head_quads;
+  let q_row = row * params.stride / 4u + q_column;
+  let width = params.kv_heads * params.head_quads;
+  let column = (head / group) * params.head_quads;
   let visible = min(step.position + row + 1u, params.capacity);
-  let team = lane / HEAD_QUADS;
-  let quad = lane % HEAD_QUADS;
+  let teams = LANES / params.head_quads;
+  let team = lane / params.head_quads;
+  let quad = lane % params.head_quads;
 
   var largest = LOWEST;
   var weight = 0.0;
@@ -113,8 +113,8 @@ fn forward(
     largest = higher;
     weight *= kept;
     sum *= kept;
-    if (team < TEAMS) {
-      for (var i = team; i < min(LANES, visible - start); i += TEAMS) {
+    if (team < teams) {
+      for (var i = team; i < min(LANES, visible - start); i += teams) {
         let p = exp(scores[i] - largest);
         weight += p;
         sum += p * vec4f(values[(start + i) * width + column + quad]);
@@ -126,11 +126,11 @@ fn forward(
   team_sums[lane] = sum;
   team_weights[lane] = weight;
   workgroupBarrier();
-  if (lane < HEAD_QUADS) {
-    for (var other = 1u; other < TEAMS; other++) {
-      sum += team_sums[other * HEAD_QUADS + lane];
-      weight += team_weights[other * HEAD_QUADS + lane];
+  if (lane < params.head_quads) {
+    for (var other = 1u; other < teams; other++) {
+      sum += team_sums[other * params.head_quads + lane];
+      weight += team_weights[other * params.head_quads + lane];
     }
-    o[index * HEAD_QUADS + lane] = vec4<Act>(sum / weight);
+    o[index * params.head_quads + lane] = vec4<Act>(sum / weight);
   }
 }

@@ -2,8 +2,8 @@
 //
 //   qkv            Act  [tokens, stride]          heads by the layout of src/kernels/attention.ts
 //   segment_start  u32  [tokens]                  query i sees keys segment_start[i] … i; non-decreasing
-//   d_o            Act  [tokens, heads, HEAD_SIZE]
-//   o              Act  [tokens, heads, HEAD_SIZE]
+//   d_o            Act  [tokens, heads, head size]
+//   o              Act  [tokens, heads, head size]
 //   lse            f32  [tokens, heads]           log Σ exp(scores)
 //   row_dot        f32  [tokens, heads]           Σ d_o ∘ o
 //   d_qkv          Act  as qkv
@@ -18,14 +18,12 @@
 // registers; heads too long for that are cut into slices, each of which makes the scores again. No
 // score outlives its tile. backward_keys adds up all query heads that share its key head, so nothing
 // needs atomics and the order of every sum is fixed.
-// Sums are f32. Requires HEAD_SIZE % 4 == 0 and all columns of the layout likewise.
+// Sums are f32. The head size and all columns of the layout are multiples of 4; the head size is a
+// parameter, no constant, lest compilers unroll the loops over it for seconds.
 
 const TILE = 32u;
 const GROUPS = TILE / 4u;
 const THREADS = GROUPS * GROUPS;
-const HEAD_QUADS = HEAD_SIZE / 4u;
-const SLICE_QUADS = 4u * GROUPS;      // four sums of quads per thread and row
-const KEY_SLICE_QUADS = 2u * GROUPS;  // two each of dk and dv
 const LOWEST = -3.4028234e38;         // there is no literal for −∞
 const FOUR = vec4u(0u, 1u, 2u, 3u);
 
@@ -38,6 +36,7 @@ struct Params {
   k_base: u32,
   v_base: u32,
   kv_stride: u32,
+  head_quads: u32,     // head size / 4
   scale: f32,
 }
 
@@ -60,7 +59,7 @@ var<workgroup> maxima: array<vec4f, THREADS>;
 
 fn q_column(head: u32) -> u32 {
   let group = params.heads / params.kv_heads;
-  return ((head / group) * params.q_group_stride + (head % group) * HEAD_SIZE) / 4u;
+  return (head / group) * params.q_group_stride / 4u + (head % group) * params.head_quads;
 }
 
 fn k_column(kv_head: u32) -> u32 {
@@ -74,7 +73,7 @@ fn v_column(kv_head: u32) -> u32 {
 /// Products of heads at four rows of qkv with those at four others: [other][own].
 fn dots(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
-  for (var quad = 0u; quad < HEAD_QUADS; quad++) {
+  for (var quad = 0u; quad < params.head_quads; quad++) {
     let a = mat4x4f(
       vec4f(qkv[own.x + quad]), vec4f(qkv[own.y + quad]),
       vec4f(qkv[own.z + quad]), vec4f(qkv[own.w + quad]),
@@ -90,7 +89,7 @@ fn dots(own: vec4u, other: vec4u) -> mat4x4f {
 /// The same with own rows of d_o.
 fn d_o_dots(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
-  for (var quad = 0u; quad < HEAD_QUADS; quad++) {
+  for (var quad = 0u; quad < params.head_quads; quad++) {
     let a = mat4x4f(
       vec4f(d_o[own.x + quad]), vec4f(d_o[own.y + quad]),
       vec4f(d_o[own.z + quad]), vec4f(d_o[own.w + quad]),
@@ -106,7 +105,7 @@ fn d_o_dots(own: vec4u, other: vec4u) -> mat4x4f {
 /// The same with other rows of d_o.
 fn dots_d_o(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
-  for (var quad = 0u; quad < HEAD_QUADS; quad++) {
+  for (var quad = 0u; quad < params.head_quads; quad++) {
     let a = mat4x4f(
       vec4f(qkv[own.x + quad]), vec4f(qkv[own.y + quad]),
       vec4f(qkv[own.z + quad]), vec4f(qkv[own.w + quad]),
@@ -130,8 +129,8 @@ fn scale_rows(rows: mat4x4f, factor: vec4f) -> mat4x4f {
 }
 
 fn write_o(tokens: vec4u, head: u32, quad: u32, rows: mat4x4f) {
-  if (quad < HEAD_QUADS) {
-    let at = (tokens * params.heads + head) * HEAD_QUADS + quad;
+  if (quad < params.head_quads) {
+    let at = (tokens * params.heads + head) * params.head_quads + quad;
     if (tokens.x < params.tokens) { o[at.x] = vec4<Act>(rows[0]); }
     if (tokens.y < params.tokens) { o[at.y] = vec4<Act>(rows[1]); }
     if (tokens.z < params.tokens) { o[at.z] = vec4<Act>(rows[2]); }
@@ -140,7 +139,7 @@ fn write_o(tokens: vec4u, head: u32, quad: u32, rows: mat4x4f) {
 }
 
 fn write_d_qkv(tokens: vec4u, column: u32, quad: u32, rows: mat4x4f) {
-  if (quad < HEAD_QUADS) {
+  if (quad < params.head_quads) {
     let at = tokens * (params.stride / 4u) + column + quad;
     if (tokens.x < params.tokens) { d_qkv[at.x] = vec4<Act>(rows[0]); }
     if (tokens.y < params.tokens) { d_qkv[at.y] = vec4<Act>(rows[1]); }
@@ -196,9 +195,9 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
   let i = workgroup.x * TILE + own_group * 4u + FOUR;
   let q_rows = min(i, vec4u(last_token)) * stride + q_column(head);
   let starts = starts_of(min(i, vec4u(last_token)));
-  let quad = workgroup.z * SLICE_QUADS + other_group;
+  let quad = workgroup.z * SLOTS * GROUPS + other_group;
   // Threads without a quad of the head sum its last one in vain.
-  let v_quads = v_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(HEAD_QUADS - 1u));
+  let v_quads = v_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
 
   var largest = vec4f(LOWEST);
   var sum = vec4f();
@@ -233,25 +232,25 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
     largest = higher;
     sum *= kept;
     out_0 = scale_rows(out_0, kept);
-    if (HEAD_QUADS > GROUPS) { out_1 = scale_rows(out_1, kept); }
-    if (HEAD_QUADS > 2u * GROUPS) { out_2 = scale_rows(out_2, kept); }
-    if (HEAD_QUADS > 3u * GROUPS) { out_3 = scale_rows(out_3, kept); }
+    if (SLOTS > 1u) { out_1 = scale_rows(out_1, kept); }
+    if (SLOTS > 2u) { out_2 = scale_rows(out_2, kept); }
+    if (SLOTS > 3u) { out_3 = scale_rows(out_3, kept); }
     for (var key = 0u; key < min(TILE, last_query + 1u - start); key++) {
       let weight = weights[key * GROUPS + own_group];
       let row = (start + key) * stride;
       sum += weight;
       out_0 += spread(weight, qkv[row + v_quads.x]);
-      if (HEAD_QUADS > GROUPS) { out_1 += spread(weight, qkv[row + v_quads.y]); }
-      if (HEAD_QUADS > 2u * GROUPS) { out_2 += spread(weight, qkv[row + v_quads.z]); }
-      if (HEAD_QUADS > 3u * GROUPS) { out_3 += spread(weight, qkv[row + v_quads.w]); }
+      if (SLOTS > 1u) { out_1 += spread(weight, qkv[row + v_quads.y]); }
+      if (SLOTS > 2u) { out_2 += spread(weight, qkv[row + v_quads.z]); }
+      if (SLOTS > 3u) { out_3 += spread(weight, qkv[row + v_quads.w]); }
     }
   }
 
   let share = 1.0 / sum;
   write_o(i, head, quad, scale_rows(out_0, share));
-  write_o(i, head, quad + GROUPS, scale_rows(out_1, share));
-  write_o(i, head, quad + 2u * GROUPS, scale_rows(out_2, share));
-  write_o(i, head, quad + 3u * GROUPS, scale_rows(out_3, share));
+  if (SLOTS > 1u) { write_o(i, head, quad + GROUPS, scale_rows(out_1, share)); }
+  if (SLOTS > 2u) { write_o(i, head, quad + 2u * GROUPS, scale_rows(out_2, share)); }
+  if (SLOTS > 3u) { write_o(i, head, quad + 3u * GROUPS, scale_rows(out_3, share)); }
   if (quad == 0u) {
     let log_sum = largest + log(sum);
     let at = i * params.heads + head;
@@ -273,7 +272,7 @@ fn row_dot_forward(
     return;
   }
   var sum = 0.0;
-  for (var quad = row * HEAD_QUADS; quad < (row + 1u) * HEAD_QUADS; quad++) {
+  for (var quad = row * params.head_quads; quad < (row + 1u) * params.head_quads; quad++) {
     sum += dot(vec4f(d_o[quad]), vec4f(o[quad]));
   }
   row_dot[row] = sum;
@@ -299,8 +298,8 @@ fn backward_queries(
   let log_sums = vec4f(lse[heads.x], lse[heads.y], lse[heads.z], lse[heads.w]);
   let row_sums = vec4f(row_dot[heads.x], row_dot[heads.y], row_dot[heads.z], row_dot[heads.w]);
   let starts = starts_of(token);
-  let quad = workgroup.z * SLICE_QUADS + other_group;
-  let k_quads = k_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(HEAD_QUADS - 1u));
+  let quad = workgroup.z * SLOTS * GROUPS + other_group;
+  let k_quads = k_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
 
   var dq_0 = mat4x4f();
   var dq_1 = mat4x4f();
@@ -310,7 +309,7 @@ fn backward_queries(
     let j = start + other_group * 4u + FOUR;
     let rows = min(j, vec4u(last_token)) * stride;
     let scores = dots(q_rows, rows + k_column(kv_head));
-    let dp = d_o_dots(heads * HEAD_QUADS, rows + v_column(kv_head));
+    let dp = d_o_dots(heads * params.head_quads, rows + v_column(kv_head));
     let p_0 = weigh(masked(scores[0], j.x, i, starts), log_sums);
     let p_1 = weigh(masked(scores[1], j.y, i, starts), log_sums);
     let p_2 = weigh(masked(scores[2], j.z, i, starts), log_sums);
@@ -326,17 +325,17 @@ fn backward_queries(
       let ds = score_gradients[key * GROUPS + own_group];
       let row = (start + key) * stride;
       dq_0 += spread(ds, qkv[row + k_quads.x]);
-      if (HEAD_QUADS > GROUPS) { dq_1 += spread(ds, qkv[row + k_quads.y]); }
-      if (HEAD_QUADS > 2u * GROUPS) { dq_2 += spread(ds, qkv[row + k_quads.z]); }
-      if (HEAD_QUADS > 3u * GROUPS) { dq_3 += spread(ds, qkv[row + k_quads.w]); }
+      if (SLOTS > 1u) { dq_1 += spread(ds, qkv[row + k_quads.y]); }
+      if (SLOTS > 2u) { dq_2 += spread(ds, qkv[row + k_quads.z]); }
+      if (SLOTS > 3u) { dq_3 += spread(ds, qkv[row + k_quads.w]); }
     }
     workgroupBarrier();
   }
 
   write_d_qkv(i, q_column(head), quad, dq_0);
-  write_d_qkv(i, q_column(head), quad + GROUPS, dq_1);
-  write_d_qkv(i, q_column(head), quad + 2u * GROUPS, dq_2);
-  write_d_qkv(i, q_column(head), quad + 3u * GROUPS, dq_3);
+  if (SLOTS > 1u) { write_d_qkv(i, q_column(head), quad + GROUPS, dq_1); }
+  if (SLOTS > 2u) { write_d_qkv(i, q_column(head), quad + 2u * GROUPS, dq_2); }
+  if (SLOTS > 3u) { write_d_qkv(i, q_column(head), quad + 3u * GROUPS, dq_3); }
 }
 
 @compute @workgroup_size(THREADS)
@@ -353,8 +352,8 @@ fn backward_keys(
 
   let j = workgroup.x * TILE + own_group * 4u + FOUR;
   let rows = min(j, vec4u(last_token)) * stride;
-  let quad = workgroup.z * KEY_SLICE_QUADS + other_group;
-  let quads = min(quad + FOUR.xy * GROUPS, vec2u(HEAD_QUADS - 1u));
+  let quad = workgroup.z * SLOTS * GROUPS + other_group;
+  let quads = min(quad + FOUR.xy * GROUPS, vec2u(params.head_quads - 1u));
   let end = end_of_queries(min(workgroup.x * TILE + TILE - 1u, last_token));
 
   var dk_0 = mat4x4f();
@@ -368,7 +367,7 @@ fn backward_keys(
       let heads = token * params.heads + head;
       let starts = starts_of(token);
       let scores = dots(rows + k_column(kv_head), token * stride + q_column(head));
-      let dp = dots_d_o(rows + v_column(kv_head), heads * HEAD_QUADS);
+      let dp = dots_d_o(rows + v_column(kv_head), heads * params.head_quads);
       let p_0 = weigh_keys(scores[0], i.x, j, starts.x, lse[heads.x]);
       let p_1 = weigh_keys(scores[1], i.y, j, starts.y, lse[heads.y]);
       let p_2 = weigh_keys(scores[2], i.z, j, starts.z, lse[heads.z]);
@@ -388,10 +387,10 @@ fn backward_keys(
         let p = weights[query * GROUPS + own_group];
         let ds = score_gradients[query * GROUPS + own_group];
         let q_row = (start + query) * stride + q_column(head);
-        let d_o_row = ((start + query) * params.heads + head) * HEAD_QUADS;
+        let d_o_row = ((start + query) * params.heads + head) * params.head_quads;
         dk_0 += spread(ds, qkv[q_row + quads.x]);
         dv_0 += spread(p, d_o[d_o_row + quads.x]);
-        if (HEAD_QUADS > GROUPS) {
+        if (SLOTS > 1u) {
           dk_1 += spread(ds, qkv[q_row + quads.y]);
           dv_1 += spread(p, d_o[d_o_row + quads.y]);
         }
@@ -401,9 +400,11 @@ fn backward_keys(
   }
 
   write_d_qkv(j, k_column(kv_head), quad, dk_0);
-  write_d_qkv(j, k_column(kv_head), quad + GROUPS, dk_1);
   write_d_qkv(j, v_column(kv_head), quad, dv_0);
-  write_d_qkv(j, v_column(kv_head), quad + GROUPS, dv_1);
+  if (SLOTS > 1u) {
+    write_d_qkv(j, k_column(kv_head), quad + GROUPS, dk_1);
+    write_d_qkv(j, v_column(kv_head), quad + GROUPS, dv_1);
+  }
 }
 
 /// What query i gives to four keys: exp(scale · scores − log_sum), and 0 where it does not see them.

@@ -1,15 +1,14 @@
-// Turns dimensions i and i + HEAD_SIZE / 2 of every query and key head by an angle, in place.
+// Turns dimensions i and i + head size / 2 of every query and key head by an angle, in place.
 //
 //   qkv        Act  [tokens, stride]        heads by the layout of src/kernels/attention.ts
 //   positions  u32  [tokens]
-//   table      f32  [angles, HEAD_SIZE]     a row is HEAD_SIZE / 2 cosines, then as many sines
+//   table      f32  [angles, head size]    a row is head size / 2 cosines, then as many sines
 //
 //   (a, b) → (a cos − b sin, b cos + a sin); backward turns the other way.
 //
 // One thread turns one pair. Values are not touched.
 
 const THREADS = 64u;
-const PAIRS = HEAD_SIZE / 2u;
 
 struct Params {
   tokens: u32,
@@ -20,7 +19,8 @@ struct Params {
   k_base: u32,
   v_base: u32,
   kv_stride: u32,
-  angles: u32,       // rows of the table
+  head_quads: u32,     // head size / 4
+  angles: u32,         // rows of the table
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,26 +34,27 @@ fn head_column(head: u32) -> u32 {
     return params.k_base + (head - params.heads) * params.kv_stride;
   }
   let group = params.heads / params.kv_heads;
-  return (head / group) * params.q_group_stride + (head % group) * HEAD_SIZE;
+  return (head / group) * params.q_group_stride + (head % group) * params.head_quads * 4u;
 }
 
 fn turn(pair: u32, direction: f32) {
   let heads = params.heads + params.kv_heads;
-  let token = pair / (heads * PAIRS);
+  let pairs = params.head_quads * 2u;
+  let token = pair / (heads * pairs);
   if (token >= params.tokens) {
     return;
   }
-  let i = pair % PAIRS;
-  let a_at = token * params.stride + head_column(pair / PAIRS % heads) + i;
-  let b_at = a_at + PAIRS;
+  let i = pair % pairs;
+  let a_at = token * params.stride + head_column(pair / pairs % heads) + i;
+  let b_at = a_at + pairs;
 
   var position = positions[token];
   if (USE_STEP_POSITION) {
     position += step.position;
   }
-  let row = min(position, params.angles - 1u) * HEAD_SIZE;
+  let row = min(position, params.angles - 1u) * 2u * pairs;
   let cosine = table[row + i];
-  let sine = direction * table[row + PAIRS + i];
+  let sine = direction * table[row + pairs + i];
 
   let a = f32(qkv[a_at]);
   let b = f32(qkv[b_at]);

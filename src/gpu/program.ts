@@ -3,7 +3,8 @@
 // A Recorder collects dispatches over tensors. `build` plans the memory of the transients, compiles the
 // pipelines side by side and makes the bind groups; after that a run creates nothing but the command
 // buffers that WebGPU wants anew, and waits for nothing.
-import { invariant } from "../base/error.ts";
+import { invariant, UserError } from "../base/error.ts";
+import { formatBytes } from "../base/format.ts";
 import type { Gpu } from "./device.ts";
 import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
@@ -153,13 +154,9 @@ export class Recorder {
 
   #placeTransients(): Map<Tensor, GPUBuffer> {
     const lifetimes = new Map<Tensor, { bytes: number; first: number; last: number }>();
-    this.#recorded.forEach(({ buffers, name }, index) => {
+    this.#recorded.forEach(({ buffers }, index) => {
       for (const { tensor } of buffers) {
-        invariant(
-          tensor.bytes <= this.gpu.maxTensorBytes,
-          () =>
-            `${name}: ${tensor.label} has ${tensor.bytes} bytes, more than one binding may show`,
-        );
+        this.#checkSize(tensor);
         if (tensor.at) continue;
         const lifetime = lifetimes.get(tensor);
         if (lifetime) lifetime.last = index;
@@ -174,6 +171,15 @@ export class Recorder {
       if (buffer) places.set(tensor, buffer);
     });
     return places;
+  }
+
+  #checkSize({ label, bytes }: Tensor): void {
+    const { maxTensorBytes, name } = this.gpu;
+    if (bytes <= maxTensorBytes) return;
+    throw new UserError(
+      `${label} takes ${formatBytes(bytes)}; ${name} shows a shader at most ${formatBytes(maxTensorBytes)} of one tensor.`,
+      "Lower max_length or batch_size, or choose a smaller model.",
+    );
   }
 
   /** All parameter blocks in one uniform buffer; equal blocks are stored once. */

@@ -40,7 +40,10 @@ function findPackage(): string | undefined {
 
 /** Unpacks beside the final place and renames, so that two processes may do it at once. */
 async function unpack(archive: string, name: string): Promise<string> {
-  for (const parent of [join(cacheHome(), "hone"), join(tmpdir(), `hone-${process.getuid?.() ?? 0}`)]) {
+  for (const parent of [
+    join(cacheHome(), "hone"),
+    join(tmpdir(), `hone-${process.getuid?.() ?? 0}`),
+  ]) {
     const folder = join(parent, name);
     if (existsSync(join(folder, "complete"))) return folder;
     try {

@@ -22,6 +22,7 @@ const shader = {
     k_base: "u32",
     v_base: "u32",
     kv_stride: "u32",
+    head_quads: "u32",
     capacity: "u32",
     scale: "f32",
   },
@@ -44,8 +45,8 @@ export function attentionCachedAppend(recorder: Recorder, operands: CachedAttent
   const [rows, capacity] = checkCache("attentionCachedAppend", operands);
   const quads = rows * layout.kvHeads * (layout.headSize / 4);
   recorder.dispatch(shader, {
-    ...variantFor(operands),
     entry: "append",
+    types: { Act: qkv.dtype },
     buffers: { qkv, keys, values },
     params: paramsFor(rows, capacity, layout),
     grid: foldGrid(workgroups(quads, THREADS)),
@@ -68,17 +69,13 @@ export function attentionCachedForward(
   const [rows, capacity] = checkCache("attentionCachedForward", operands);
   requireShape("attentionCachedForward", o, qkv.dtype, [rows, heads * headSize], qkv);
   recorder.dispatch(shader, {
-    ...variantFor(operands),
     entry: "forward",
+    types: { Act: qkv.dtype },
     buffers: { qkv, keys, values, o },
     params: paramsFor(rows, capacity, layout),
     grid: foldGrid(rows * heads),
     flops: 4 * rows * capacity * heads * headSize,
   });
-}
-
-function variantFor({ qkv, layout }: CachedAttentionOperands) {
-  return { types: { Act: qkv.dtype }, constants: { HEAD_SIZE: layout.headSize } };
 }
 
 function paramsFor(rows: number, capacity: number, layout: AttentionLayout) {

@@ -25,11 +25,13 @@ export interface AttentionLayout {
 }
 
 const THREADS = 64;
-// Rows of one workgroup.
+// Rows of one workgroup, of either side.
 const TILE = 32;
-// Dimensions of a head that one workgroup sums; for more, others compute the scores again.
-const SLICE = 128;
-const KEY_SLICE = 64;
+// Dimensions of a head that a workgroup sums in one slot of registers.
+const SLOT_DIMENSIONS = 32;
+// Slots a thread has registers for. A longer head takes more workgroups, each with scores of its own.
+const MAX_SLOTS = 4;
+const MAX_KEY_SLOTS = 2; // for dk and dv each
 
 const shader = {
   label: "attention",
@@ -52,6 +54,7 @@ const shader = {
     k_base: "u32",
     v_base: "u32",
     kv_stride: "u32",
+    head_quads: "u32",
     scale: "f32",
   },
 } as const satisfies Shader<string, string>;
@@ -89,12 +92,14 @@ export function attentionForward(
   const { heads, headSize } = layout;
   const tokens = checkOperands("attentionForward", { qkv, segmentStart, lse, layout });
   requireShape("attentionForward", o, qkv.dtype, [tokens, heads * headSize], qkv);
+  const slots = slotsFor(headSize, MAX_SLOTS);
   recorder.dispatch(shader, {
-    ...variantFor(qkv, layout),
     entry: "forward",
+    types: { Act: qkv.dtype },
+    constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, o, lse },
     params: paramsFor(tokens, layout),
-    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, SLICE)],
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
     flops: 2 * tokens * tokens * heads * headSize,
   });
 }
@@ -115,8 +120,9 @@ export function attentionRowDot(
   requireShape("attentionRowDot", dO, o.dtype, [tokens, heads * headSize], o);
   requireShape("attentionRowDot", rowDot, "f32", [tokens, heads], o);
   recorder.dispatch(shader, {
-    ...variantFor(o, layout),
     entry: "row_dot_forward",
+    types: { Act: o.dtype },
+    constants: { SLOTS: 1 },
     buffers: { o, d_o: dO, row_dot: rowDot },
     params: paramsFor(tokens, layout),
     grid: foldGrid(workgroups(tokens * heads, THREADS)),
@@ -129,12 +135,14 @@ export function attentionBackwardKeys(recorder: Recorder, operands: AttentionGra
   const { qkv, segmentStart, lse, layout, dO, rowDot, dqkv } = operands;
   const { heads, kvHeads, headSize } = layout;
   const tokens = checkGradients("attentionBackwardKeys", operands);
+  const slots = slotsFor(headSize, MAX_KEY_SLOTS);
   recorder.dispatch(shader, {
-    ...variantFor(qkv, layout),
     entry: "backward_keys",
+    types: { Act: qkv.dtype },
+    constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
     params: paramsFor(tokens, layout),
-    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, KEY_SLICE)],
+    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
     flops: 4 * tokens * tokens * heads * headSize,
   });
 }
@@ -144,12 +152,14 @@ export function attentionBackwardQueries(recorder: Recorder, operands: Attention
   const { qkv, segmentStart, lse, layout, dO, rowDot, dqkv } = operands;
   const { heads, headSize } = layout;
   const tokens = checkGradients("attentionBackwardQueries", operands);
+  const slots = slotsFor(headSize, MAX_SLOTS);
   recorder.dispatch(shader, {
-    ...variantFor(qkv, layout),
     entry: "backward_queries",
+    types: { Act: qkv.dtype },
+    constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
     params: paramsFor(tokens, layout),
-    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, SLICE)],
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
     flops: 3 * tokens * tokens * heads * headSize,
   });
 }
@@ -174,11 +184,14 @@ export function layoutParams(layout: AttentionLayout) {
     k_base: kBase,
     v_base: vBase,
     kv_stride: kStride,
+    head_quads: headSize / 4,
   };
 }
 
-function variantFor(values: Tensor, { headSize }: AttentionLayout) {
-  return { types: { Act: values.dtype }, constants: { HEAD_SIZE: headSize } };
+/** How many slots each thread sums at once: 1, 2 or 4, to have few variants of the shader. */
+function slotsFor(headSize: number, most: number): number {
+  const needed = workgroups(headSize, SLOT_DIMENSIONS);
+  return Math.min(needed < 3 ? needed : 4, most);
 }
 
 function paramsFor(tokens: number, layout: AttentionLayout) {

@@ -23,6 +23,7 @@ const shader = {
     k_base: "u32",
     v_base: "u32",
     kv_stride: "u32",
+    head_quads: "u32",
     angles: "u32",
   },
   usesStep: true,
@@ -89,7 +90,7 @@ function turn(
   recorder.dispatch(shader, {
     entry,
     types: { Act: qkv.dtype },
-    constants: { HEAD_SIZE: headSize, USE_STEP_POSITION: usesStepPosition },
+    constants: { USE_STEP_POSITION: usesStepPosition },
     buffers: { qkv, positions, table },
     params: { tokens, ...layoutParams(layout), angles },
     grid: foldGrid(workgroups(pairs, THREADS)),

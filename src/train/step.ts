@@ -36,6 +36,7 @@ export interface StepperOptions extends OptimizerOptions {
 export interface StepOutcome {
   /** Mean loss over the step's label tokens, in nats. */
   readonly loss: number;
+  /** Before clipping; NaN where it was not finite and the step was skipped. */
   readonly gradNorm: number;
   readonly lossScale: number;
   readonly finite: boolean;
@@ -128,7 +129,7 @@ export class Stepper {
     const at = (name: keyof typeof OPTIMIZER_STATE) => state[OPTIMIZER_STATE[name]] ?? Number.NaN;
     return {
       loss: labelTokens > 0 ? at("lossSum") / labelTokens : 0,
-      gradNorm: at("gradNorm"),
+      gradNorm: at("finite") === 1 ? at("gradNorm") : Number.NaN,
       lossScale: at("usedLossScale"),
       finite: at("finite") === 1,
       skippedTotal: at("skippedTotal"),

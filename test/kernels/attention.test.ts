@@ -62,8 +62,8 @@ const interleaved: Arrange = (heads, kvHeads, headSize) => {
   };
 };
 
-// Few head sizes, since each is four pipelines more: one quad per thread or less, a size that fills no
-// tile, the usual one, one that leaves slices mostly empty, and the largest.
+// Head sizes: 16 and 20 leave threads of the only slot without work, 64 fills two slots, 144 and 256 take
+// four and more than one workgroup for the keys (and 144 leaves most of the last one empty).
 const cases: Case[] = [
   { tokens: 1, heads: 1, kvHeads: 1, headSize: 16, starts: [0] }, // nothing to choose between
   { tokens: 1, heads: 3, kvHeads: 1, headSize: 20, starts: [0] },

@@ -55,7 +55,6 @@ test.runIf(gpu.hasF16)("NF4 is rounded to f16 once, to the nearest", async () =>
     [31, 44],
     [48, 1024],
   ] as const) {
-    // prettier-ignore
     const { weight, want } = randomNf4(gpu, outputs, inputs);
     const out = gpu.allocate("out", "f16", [outputs, inputs]);
     await runOnce(gpu, (recorder) => dequantize(recorder, { weight, out }));

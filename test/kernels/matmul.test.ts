@@ -90,7 +90,6 @@ test.each([
     [5, 7, 12],
     [33, 35, 64],
   ] as const) {
-    // prettier-ignore
     const halves = encode(randomF32(outputs * inputs, 4));
     const w = decode(halves);
     const words = new Uint32Array(halves.buffer, 0, halves.length / 2);
@@ -122,7 +121,6 @@ test.runIf(gpu.hasF16)("f16 activations and weights cost no more than their roun
     [34, 33, 68],
     [1, 64, 256],
   ] as const) {
-    // prettier-ignore
     const [x, w, dy] = [rows * inputs, outputs * inputs, rows * outputs].map((count, i) =>
       encodeF16(randomF32(count, 7 + i)),
     ) as [Uint16Array, Uint16Array, Uint16Array];
@@ -232,7 +230,7 @@ const PLACE = { seed: 77, step: 3, micro: 2 };
 test.each(ADAPTED)(
   "the adapter is added to each segment: $segmentEnds of rank $rank",
   async ({ rows, inputs, rank, segmentEnds }) => {
-    const { outputs, h, dh, a, b } = adapterOf(rows, inputs, rank, segmentEnds);
+    const { outputs, h, dh, a, b, up, down } = adapterOf(rows, inputs, rank, segmentEnds);
     const segments = segmentEnds.length;
     const [x, w] = [randomF32(rows * inputs, 20), randomF32(outputs * inputs, 21)];
     const dy = randomF32(rows * outputs, 22);
@@ -244,20 +242,11 @@ test.each(ADAPTED)(
       gpu,
       (recorder) => {
         const weight = nativeWeight(gpu, outputs, inputs, w);
-        const low = [rows, segments * rank];
-        const up = { h: uploadF32(gpu, "h", low, h), b: uploadF32(gpu, "b", [outputs, rank], b) };
-        const down = { dh: uploadF32(gpu, "dh", low, dh), a: uploadF32(gpu, "a", [segments * rank, inputs], a) }; // prettier-ignore
-        const input = uploadF32(gpu, "x", [rows, inputs], x);
-        const side = { ...down, rank, segments };
         const dyTensor = uploadF32(gpu, "dy", [rows, outputs], dy);
-        matmulForward(recorder, {
-          x: input,
-          weight,
-          y: y.tensor,
-          lora: { ...up, rank, segmentEnds },
-        });
-        matmulBackward(recorder, { dy: dyTensor, weight, dx: dx.tensor, lora: side });
-        const lora = { ...side, dropout };
+        const lora = { ...down, dropout };
+        const input = uploadF32(gpu, "x", [rows, inputs], x);
+        matmulForward(recorder, { x: input, weight, y: y.tensor, lora: up });
+        matmulBackward(recorder, { dy: dyTensor, weight, dx: dx.tensor, lora: down });
         matmulBackward(recorder, { dy: dyTensor, weight, dx: dropped.tensor, lora });
       },
       PLACE,
@@ -291,7 +280,7 @@ test.each(ADAPTED)(
 
 test("backward with adapter and dropout is the gradient that finite differences find", async () => {
   const [rows, inputs, outputs, rank, scale] = [3, 8, 6, 4, 1.5];
-  const { dh: _, a, b } = adapterOf(rows, inputs, rank, [outputs]);
+  const { a, b, down } = adapterOf(rows, inputs, rank, [outputs]);
   const [x, w] = [randomF32(rows * inputs, 23), randomF32(outputs * inputs, 24)];
   const dy = randomF32(rows * outputs, 25);
   const kept = keptMask({ ...PLACE, moduleId: 5 }, rows * inputs, 0.5);
@@ -311,10 +300,8 @@ test("backward with adapter and dropout is the gradient that finite differences 
         weight: nativeWeight(gpu, outputs, inputs, w),
         dx: dx.tensor,
         lora: {
+          ...down,
           dh: uploadF32(gpu, "dh", [rows, rank], dh),
-          a: uploadF32(gpu, "a", [rank, inputs], a),
-          rank,
-          segments: 1,
           dropout: { probability: 0.5, moduleId: 5 },
         },
       });
@@ -327,7 +314,7 @@ test("backward with adapter and dropout is the gradient that finite differences 
 
 test("h and dropout follow the rows of x when a product is made in chunks", async () => {
   const [rows, inputs, outputs, rank] = [11, 12, 9, 4];
-  const { h, dh, a, b } = adapterOf(rows, inputs, rank, [outputs]);
+  const { up, down } = adapterOf(rows, inputs, rank, [outputs]);
   const [x, w] = [randomF32(rows * inputs, 26), randomF32(outputs * inputs, 27)];
   const dy = randomF32(rows * outputs, 28);
   const [y, chunkedY] = [0, 1].map(() => poisoned(gpu, "y", [rows, outputs]));
@@ -338,25 +325,17 @@ test("h and dropout follow the rows of x when a product is made in chunks", asyn
       const weight = nativeWeight(gpu, outputs, inputs, w);
       const input = uploadF32(gpu, "x", [rows, inputs], x);
       const dyTensor = uploadF32(gpu, "dy", [rows, outputs], dy);
-      const up = { h: uploadF32(gpu, "h", [rows, rank], h), b: uploadF32(gpu, "b", [outputs, rank], b), rank, segmentEnds: [outputs] }; // prettier-ignore
-      const down = { dh: uploadF32(gpu, "dh", [rows, rank], dh), a: uploadF32(gpu, "a", [rank, inputs], a), rank, segments: 1, dropout: { probability: 0.5, moduleId: 9 } }; // prettier-ignore
+      const lora = { ...down, dropout: { probability: 0.5, moduleId: 9 } };
       matmulForward(recorder, { x: input, weight, y: y!.tensor, lora: up });
-      matmulBackward(recorder, { dy: dyTensor, weight, dx: dx!.tensor, lora: down });
-      for (const [first, count] of [
-        [0, 6],
-        [6, 5],
-      ] as const) {
-        // prettier-ignore
+      matmulBackward(recorder, { dy: dyTensor, weight, dx: dx!.tensor, lora });
+      for (const { first, count } of [
+        { first: 0, count: 6 },
+        { first: 6, count: 5 },
+      ]) {
         const place = { rows: count, xRow: first, yRow: first };
         matmulForward(recorder, { x: input, weight, y: chunkedY!.tensor, ...place, lora: up });
         const back = { rows: count, dyRow: first, dxRow: first };
-        matmulBackward(recorder, {
-          dy: dyTensor,
-          weight,
-          dx: chunkedDx!.tensor,
-          ...back,
-          lora: down,
-        });
+        matmulBackward(recorder, { dy: dyTensor, weight, dx: chunkedDx!.tensor, ...back, lora });
       }
     },
     PLACE,
@@ -367,17 +346,13 @@ test("h and dropout follow the rows of x when a product is made in chunks", asyn
 
 test("a second run gives the same bits", async () => {
   const [rows, outputs, inputs] = [37, 41, 300];
-  const [x, w] = [randomF32(rows * inputs, 29), randomF32(outputs * inputs, 30)];
-  const results: Float32Array[] = [];
-  for (let run = 0; run < 2; run++) {
-    const y = poisoned(gpu, "y", [rows, outputs]);
-    await runOnce(gpu, (recorder) => {
-      const weight = nativeWeight(gpu, outputs, inputs, w);
-      matmulForward(recorder, { x: uploadF32(gpu, "x", [rows, inputs], x), weight, y: y.tensor });
-    });
-    results.push(await y.read());
+  const x = uploadF32(gpu, "x", [rows, inputs], randomF32(rows * inputs, 29));
+  const weight = nativeWeight(gpu, outputs, inputs, randomF32(outputs * inputs, 30));
+  const [first, second] = [0, 1].map(() => poisoned(gpu, "y", [rows, outputs]));
+  for (const y of [first!, second!]) {
+    await runOnce(gpu, (recorder) => matmulForward(recorder, { x, weight, y: y.tensor }));
   }
-  expect(results[1]).toEqual(results[0]);
+  expect(await second!.read()).toEqual(await first!.read());
 });
 
 test("shapes that do not fit are refused by name", async () => {
@@ -392,7 +367,7 @@ test("shapes that do not fit are refused by name", async () => {
   ).rejects.toThrow("logits is 3 × 6, needs 3 × 8");
 });
 
-/** Random A and B, the h and dh that belong to them, and the number of outputs. */
+/** Random A, B, h and dh, and what the two passes are given of them. */
 function adapterOf(rows: number, inputs: number, rank: number, segmentEnds: number[]) {
   const segments = segmentEnds.length;
   const outputs = segmentEnds.at(-1)!;
@@ -400,7 +375,19 @@ function adapterOf(rows: number, inputs: number, rank: number, segmentEnds: numb
   const b = randomF32(outputs * rank, 33);
   const h = randomF32(rows * segments * rank, 34);
   const dh = randomF32(rows * segments * rank, 35);
-  return { outputs, a, b, h, dh };
+  const up = {
+    h: uploadF32(gpu, "h", [rows, segments * rank], h),
+    b: uploadF32(gpu, "b", [outputs, rank], b),
+    rank,
+    segmentEnds,
+  };
+  const down = {
+    dh: uploadF32(gpu, "dh", [rows, segments * rank], dh),
+    a: uploadF32(gpu, "a", [segments * rank, inputs], a),
+    rank,
+    segments,
+  };
+  return { outputs, a, b, h, dh, up, down };
 }
 
 function uploadF16(label: string, shape: readonly number[], halves: Uint16Array): StoredTensor {
