@@ -19,7 +19,7 @@
 // score outlives its tile. backward_keys adds up all query heads that share its key head, so nothing
 // needs atomics and the order of every sum is fixed.
 // Sums are f32. The head size and all columns of the layout are multiples of 4; the head size is a
-// parameter, no constant, lest compilers unroll the loops over it for seconds.
+// parameter, no constant, so that one variant serves many of them.
 
 const TILE = 32u;
 const GROUPS = TILE / 4u;
@@ -70,18 +70,21 @@ fn v_column(kv_head: u32) -> u32 {
   return (params.v_base + kv_head * params.kv_stride) / 4u;
 }
 
+fn qkv_quads(rows: vec4u, quad: u32) -> mat4x4f {
+  let at = rows + quad;
+  return mat4x4f(vec4f(qkv[at.x]), vec4f(qkv[at.y]), vec4f(qkv[at.z]), vec4f(qkv[at.w]));
+}
+
+fn d_o_quads(rows: vec4u, quad: u32) -> mat4x4f {
+  let at = rows + quad;
+  return mat4x4f(vec4f(d_o[at.x]), vec4f(d_o[at.y]), vec4f(d_o[at.z]), vec4f(d_o[at.w]));
+}
+
 /// Products of heads at four rows of qkv with those at four others: [other][own].
 fn dots(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
   for (var quad = 0u; quad < params.head_quads; quad++) {
-    let a = mat4x4f(
-      vec4f(qkv[own.x + quad]), vec4f(qkv[own.y + quad]),
-      vec4f(qkv[own.z + quad]), vec4f(qkv[own.w + quad]),
-    );
-    sums += mat4x4f(
-      vec4f(qkv[other.x + quad]) * a, vec4f(qkv[other.y + quad]) * a,
-      vec4f(qkv[other.z + quad]) * a, vec4f(qkv[other.w + quad]) * a,
-    );
+    sums += transpose(qkv_quads(own, quad)) * qkv_quads(other, quad);
   }
   return sums;
 }
@@ -90,14 +93,7 @@ fn dots(own: vec4u, other: vec4u) -> mat4x4f {
 fn d_o_dots(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
   for (var quad = 0u; quad < params.head_quads; quad++) {
-    let a = mat4x4f(
-      vec4f(d_o[own.x + quad]), vec4f(d_o[own.y + quad]),
-      vec4f(d_o[own.z + quad]), vec4f(d_o[own.w + quad]),
-    );
-    sums += mat4x4f(
-      vec4f(qkv[other.x + quad]) * a, vec4f(qkv[other.y + quad]) * a,
-      vec4f(qkv[other.z + quad]) * a, vec4f(qkv[other.w + quad]) * a,
-    );
+    sums += transpose(d_o_quads(own, quad)) * qkv_quads(other, quad);
   }
   return sums;
 }
@@ -106,14 +102,7 @@ fn d_o_dots(own: vec4u, other: vec4u) -> mat4x4f {
 fn dots_d_o(own: vec4u, other: vec4u) -> mat4x4f {
   var sums = mat4x4f();
   for (var quad = 0u; quad < params.head_quads; quad++) {
-    let a = mat4x4f(
-      vec4f(qkv[own.x + quad]), vec4f(qkv[own.y + quad]),
-      vec4f(qkv[own.z + quad]), vec4f(qkv[own.w + quad]),
-    );
-    sums += mat4x4f(
-      vec4f(d_o[other.x + quad]) * a, vec4f(d_o[other.y + quad]) * a,
-      vec4f(d_o[other.z + quad]) * a, vec4f(d_o[other.w + quad]) * a,
-    );
+    sums += transpose(qkv_quads(own, quad)) * d_o_quads(other, quad);
   }
   return sums;
 }

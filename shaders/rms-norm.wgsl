@@ -6,12 +6,9 @@
 //   dy      Act  [rows, hidden]
 //   dx      f32  as x; added to (written, where not ACCUMULATE):  dx += r · (weight · dy − x · r² · mean(weight · dy · x))
 //
-// One workgroup per row, each thread taking every LANES-th four columns. Nothing is kept from forward
+// One workgroup of LANES threads per row, each taking every LANES-th four columns. Nothing is kept from forward
 // to backward: r costs one more walk over a row that is then in the cache.
 // Requires hidden % 4 == 0.
-
-const LANES = 64u;
-const LANES_ROOT = 8u;
 
 struct Params {
   rows: u32,

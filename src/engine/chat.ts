@@ -165,7 +165,8 @@ function createStopper(
     /** True once a stop word has come. */
     push: (id: number): boolean => take(decoder.push(id)),
     finish(): string {
-      if (!isStopped) take(decoder.flush());
+      // An answer cut off by its length may end within a character, of which nothing is shown.
+      if (!isStopped) take(decoder.flush().replace(/\uFFFD+$/u, ""));
       show(text.length);
       return text;
     },

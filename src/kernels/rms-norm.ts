@@ -40,7 +40,7 @@ export function rmsNormForward(
   recorder.dispatch(shader, {
     entry: "forward",
     types: { Act: y.dtype },
-    constants: { LAST_ROW: firstRow === "last", ACCUMULATE: false },
+    constants: { LAST_ROW: firstRow === "last", ACCUMULATE: false, ...lanesFor(hidden) },
     buffers: { x, weight, y },
     params: { rows, quads: hidden / 4, first_row: firstRow === "last" ? 0 : firstRow, epsilon },
     grid: foldGrid(rows),
@@ -82,12 +82,17 @@ export function rmsNormBackward(
   recorder.dispatch(shader, {
     entry: "backward",
     types: { Act: dy.dtype },
-    constants: { LAST_ROW: false, ACCUMULATE: accumulate },
+    constants: { LAST_ROW: false, ACCUMULATE: accumulate, ...lanesFor(hidden) },
     buffers: { x, weight, dy, dx },
     params: { rows, quads: hidden / 4, first_row: firstRow, epsilon },
     grid: foldGrid(rows),
     flops: 9 * rows * hidden,
   });
+}
+
+/** Threads of a row's workgroup. A narrow row has no work for many, and each costs at the barriers. */
+function lanesFor(hidden: number) {
+  return hidden < 1024 ? { LANES: 16, LANES_ROOT: 4 } : { LANES: 64, LANES_ROOT: 8 };
 }
 
 /** The shape of `part`, y or dy, once x, weight and it are known to fit. */
