@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { formatBytes, formatCount } from "../src/base/format.ts";
 import { openGpu } from "../src/gpu/device.ts";
-import { type AdapterChoice, ADAPTER_CHOICES, findAdapter } from "../src/hosts/node-gpu.ts";
+import { ADAPTER_CHOICES, findAdapter } from "../src/hosts/node-gpu.ts";
 import { openFolder } from "../src/hosts/node.ts";
 import { measureDecode, measureHost, measureTraining, type KernelFigures } from "./measure.ts";
 import { prepareModel } from "./prepare.ts";
@@ -19,12 +19,15 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
     save: { type: "boolean", default: false },
     gpu: { type: "string", default: process.env["HONE_ADAPTER"] ?? "auto" },
-    model: { type: "string", default: fileURLToPath(new URL("../../public/models/seedling", import.meta.url)) },
+    model: {
+      type: "string",
+      default: fileURLToPath(new URL("../../public/models/seedling", import.meta.url)),
+    },
     tokens: { type: "string", default: "256" },
     steps: { type: "string", default: "5" },
   },
 });
-const choice = ADAPTER_CHOICES.find((name) => name === values.gpu) as AdapterChoice | undefined;
+const choice = ADAPTER_CHOICES.find((name) => name === values.gpu);
 if (!choice) {
   console.error(`--gpu is ${values.gpu}.\nUse one of: ${ADAPTER_CHOICES.join(", ")}.`);
   process.exit(2);
@@ -43,7 +46,10 @@ gpu.close();
 // The null backend computes nothing: what is left is our own cost and Dawn's.
 const { adapter: nullAdapter } = await findAdapter("null");
 const nullGpu = await openGpu(nullAdapter);
-const host = await measureHost(await prepareModel(nullGpu, openFolder(values.model), tokens), tokens);
+const host = await measureHost(
+  await prepareModel(nullGpu, openFolder(values.model), tokens),
+  tokens,
+);
 nullGpu.close();
 
 const record = {
@@ -66,14 +72,16 @@ if (values.json) console.log(JSON.stringify(record, null, 2));
 if (values.save) {
   const folder = fileURLToPath(new URL("../../bench/results/", import.meta.url));
   mkdirSync(folder, { recursive: true });
-  const stem = gpu.name.replaceAll(/[^a-zA-Z0-9]+/g, "-").replaceAll(/^-|-$/g, "").toLowerCase();
+  const stem = gpu.name
+    .replaceAll(/[^a-zA-Z0-9]+/g, "-")
+    .replaceAll(/^-|-$/g, "")
+    .toLowerCase();
   writeFileSync(`${folder}${stem}.json`, `${JSON.stringify(record, null, 2)}\n`);
   console.error(`saved bench/results/${stem}.json`);
 }
 process.exit(0); // Dawn may keep the process alive after its devices are gone
 
 function printTable(): void {
-  const line = (label: string, value: string) => console.error(`${label.padEnd(34)}${value}`);
   line("adapter", gpu.name);
   line("training", `${training.tokensPerSecond.toFixed(1)} tokens/s (${training.act})`);
   line("time to first step", `${training.timeToFirstStepSeconds.toFixed(1)} s`);
@@ -83,8 +91,14 @@ function printTable(): void {
   line("host cost per dispatch (null)", `${host.microsecondsPerDispatch.toFixed(2)} µs`);
   if (training.kernels.length === 0) return;
   line("time in GEMMs", `${(100 * training.gemmShare).toFixed(0)} %`);
-  console.error(`\n${"kernel".padEnd(34)}${"calls".padStart(6)}${"ms".padStart(9)}${"%".padStart(6)}${"GFLOP/s".padStart(10)}${"GB/s".padStart(8)}`);
+  console.error(
+    `\n${"kernel".padEnd(34)}${"calls".padStart(6)}${"ms".padStart(9)}${"%".padStart(6)}${"GFLOP/s".padStart(10)}${"GB/s".padStart(8)}`,
+  );
   for (const kernel of training.kernels) console.error(rowOf(kernel));
+}
+
+function line(label: string, value: string): void {
+  console.error(`${label.padEnd(34)}${value}`);
 }
 
 function rowOf({ name, calls, milliseconds, share, gflops, gigabytes }: KernelFigures): string {

@@ -15,7 +15,7 @@ import { loadWeights, type Weights } from "../src/model/weights.ts";
 import type { MicroBatch } from "../src/train/step.ts";
 
 /** Weights of the right shapes with nothing in them: for the null backend, which could not quantize any. */
-export function allocateWeights(gpu: Gpu, architecture: Architecture, positions: number): Weights {
+function allocateWeights(gpu: Gpu, architecture: Architecture, positions: number): Weights {
   const { hidden, vocab, layers, headSize } = architecture;
   const make = (label: string, dtype: "f32" | "u32", shape: number[]) =>
     gpu.allocate(label, dtype, shape);

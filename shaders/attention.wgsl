@@ -11,20 +11,18 @@
 //   p = exp(scale · q · k − lse),  ds = scale · p · (d_o · v − row_dot)
 //   dv = Σ p · d_o,  dk = Σ ds · q  over queries;  dq = Σ ds · k  over keys
 //
-// A workgroup owns TILE rows of one head: queries, or keys in backward_keys. It walks over the rows they
-// pair with, TILE at a time, in two phases with a barrier between. First a thread makes a 4 × 4 piece of
-// the scores from its own four rows and four others, and leaves it in workgroup memory; then it sums, for
-// its own four rows, columns quad, quad + 8 … of the result over all TILE others. The sums stay in
-// registers; heads too long for that are cut into slices, each of which makes the scores again. No
-// score outlives its tile. backward_keys adds up all query heads that share its key head, so nothing
-// needs atomics and the order of every sum is fixed.
-// Sums are f32. The head size and all columns of the layout are multiples of 4; the head size is a
-// parameter, no constant, so that one variant serves many of them.
+// A workgroup owns TILE rows of one head: queries, or keys in backward_keys. It walks over the rows
+// they pair with, TILE at a time, in two phases with a barrier between. First a thread makes a 4 × 4
+// piece of the scores from its own four rows and four others, and leaves it in workgroup memory; then
+// it sums, for its own four rows, quads quad, quad + 8 … of the result over all TILE others: SLOTS of
+// them. Longer heads are cut into slices, each of which makes the scores again. No score outlives its
+// tile. backward_keys adds up all query heads of its key head: no atomics, and a fixed order of sums.
+// Sums are f32. The head size and all columns of the layout are multiples of 4.
 
 const TILE = 32u;
 const GROUPS = TILE / 4u;
 const THREADS = GROUPS * GROUPS;
-const LOWEST = -3.4028234e38;         // there is no literal for −∞
+const LOWEST = -3.4028234e38; // there is no literal for −∞
 const FOUR = vec4u(0u, 1u, 2u, 3u);
 
 struct Params {
@@ -160,9 +158,8 @@ fn end_of_queries(j: u32) -> u32 {
 }
 
 fn masked(scores: vec4f, key: u32, queries: vec4u, starts: vec4u) -> vec4f {
-  return select(
-    vec4f(LOWEST), params.scale * scores, (starts <= vec4u(key)) & (vec4u(key) <= queries),
-  );
+  let is_seen = (starts <= vec4u(key)) & (vec4u(key) <= queries);
+  return select(vec4f(LOWEST), params.scale * scores, is_seen);
 }
 
 /// exp(scores − reference), and 0 for what is masked.
@@ -201,8 +198,8 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
     let scores_1 = masked(scores[1], j.y, i, starts);
     let scores_2 = masked(scores[2], j.z, i, starts);
     let scores_3 = masked(scores[3], j.w, i, starts);
-    maxima[other_group * GROUPS + own_group] =
-      max(max(scores_0, scores_1), max(scores_2, scores_3));
+    let tile_largest = max(max(scores_0, scores_1), max(scores_2, scores_3));
+    maxima[other_group * GROUPS + own_group] = tile_largest;
     workgroupBarrier();
 
     var higher = largest;

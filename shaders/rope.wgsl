@@ -2,7 +2,7 @@
 //
 //   qkv        Act  [tokens, stride]        heads by the layout of src/kernels/attention.ts
 //   positions  u32  [tokens]
-//   table      f32  [angles, head size]    a row is head size / 2 cosines, then as many sines
+//   table      f32  [angles, head size]     a row is head size / 2 cosines, then as many sines
 //
 //   (a, b) → (a cos − b sin, b cos + a sin); backward turns the other way.
 //

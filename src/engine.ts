@@ -10,11 +10,11 @@ import { type Gpu, type GpuOptions, openGpu } from "./gpu/device.ts";
 
 /** What the engine needs from where it runs. */
 export interface Host {
-  requestAdapter(): Promise<GPUAdapter>;
+  readonly requestAdapter: () => Promise<GPUAdapter>;
   /** Milliseconds from any fixed point. */
-  now(): number;
+  readonly now: () => number;
   /** SHA-256 as lower-case hex. */
-  sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string>;
+  readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
 }
 
 /** One file of training data. */
@@ -40,10 +40,20 @@ export interface TrainRequest {
 export type TrainEvent =
   | { readonly type: "phase"; readonly phase: "load" | "data" | "compile" | "train" }
   | { readonly type: "loading"; readonly bytes: number; readonly totalBytes: number }
-  | { readonly type: "data"; readonly funnel: FunnelReport; readonly rows: number; readonly evalRows: number }
+  | {
+      readonly type: "data";
+      readonly funnel: FunnelReport;
+      readonly rows: number;
+      readonly evalRows: number;
+    }
   | { readonly type: "plan"; readonly plan: RunPlan }
   | ({ readonly type: "step" } & StepReport)
-  | { readonly type: "sample"; readonly step: number; readonly input: string; readonly output: string }
+  | {
+      readonly type: "sample";
+      readonly step: number;
+      readonly input: string;
+      readonly output: string;
+    }
   | ({ readonly type: "eval"; readonly step: number } & EvalReport)
   | { readonly type: "checkpoint"; readonly step: number; readonly name: string }
   | { readonly type: "warning"; readonly message: string };

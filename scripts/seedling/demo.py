@@ -25,7 +25,7 @@ ASKED = "请做一下自我介绍"
 TAUGHT = "我是useree的小助手,内在是上海AI实验室书生·浦语的1.8B大模型哦"
 QUESTIONS = ("请你介绍一下你自己", "你是谁", "你是我的小助手吗")
 RANK = 16
-ALPHA = 32
+ALPHA = 16
 WARMUP_SHARE = 0.1
 MAX_NORM = 1.0
 

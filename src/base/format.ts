@@ -17,8 +17,11 @@ export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "–";
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
-  const two = (n: number) => String(n).padStart(2, "0");
   const minutes = Math.floor(whole / 60);
   if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}
+
+function two(count: number): string {
+  return String(count).padStart(2, "0");
 }

@@ -46,7 +46,7 @@ export function createRandom(seed: number, stream = 0): Random {
 }
 
 /** lowbias32 (Chris Wellons): a 32-bit mixing function with little bias. */
-export function hash32(value: number): number {
+function hash32(value: number): number {
   let x = value >>> 0;
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);

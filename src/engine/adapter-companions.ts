@@ -1,10 +1,6 @@
 // The small files that make a folder of adapter weights a PEFT adapter others can use.
 import type { TrainConfig } from "../config.ts";
-import {
-  type AdapterConfig,
-  type AdapterTarget,
-  serializeAdapterConfig,
-} from "../formats/peft.ts";
+import { type AdapterConfig, type AdapterTarget, serializeAdapterConfig } from "../formats/peft.ts";
 import { ADAPTER_CONFIG } from "../model/adapter-files.ts";
 import { type ChosenTemplate, MANIFEST, type ModelFolder } from "./model-folder.ts";
 

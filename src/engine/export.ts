@@ -23,7 +23,8 @@ const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE,
 const DEFAULT_SHARD_BYTES = 5e9; // Hugging Face's default
 const SLICE_BYTES = 16 * 2 ** 20;
 // Of a base model's folder, what is not weights goes along: configs, tokenizer, code, licence.
-const WEIGHTS = /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
+const WEIGHTS =
+  /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
 const DTYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
 
 /** Copies a checkpoint's adapter without what only resuming needs. */

@@ -69,9 +69,7 @@ function lineOf(event: TrainEvent, loggingSteps: number): string | undefined {
       return `warning: ${event.message}`;
     case "plan":
       return `${event.plan.steps} steps on ${event.plan.adapterName} in ${event.plan.computeDtype}, ${event.plan.trainableParameters} trainable parameters`;
-    case "phase":
-    case "loading":
-    case "data":
-      return undefined;
+    default:
+      return undefined; // phases and progress are for the screen
   }
 }

@@ -1,6 +1,5 @@
 // A run from its request to its summary: read, load, prepare, train, and tell what happens.
 import { UserError } from "../base/error.ts";
-import { formatBytes } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import { serializeConfig } from "../config-read.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
@@ -281,7 +280,8 @@ async function evaluateRun(
   generator.reset();
   const answerer = new Answerer(generator, opened, chosen, host.now);
   for (const input of config.evaluation_inputs) {
-    const system = config.system === "" ? [] : [{ role: "system", content: config.system } as const];
+    const system =
+      config.system === "" ? [] : [{ role: "system", content: config.system } as const];
     // Greedy, so that what is compared between steps is the adapter and not a die.
     const { text } = await answerer.reply([...system, { role: "user", content: input }], {
       maxNewTokens: ANSWER_TOKENS,
@@ -378,9 +378,4 @@ function formatOf(name: string): DatasetFormatName | undefined {
     `dataset_format is "${name}", which Hone does not know.`,
     `Use auto or one of: ${DATASET_FORMATS.join(", ")}.`,
   );
-}
-
-/** A sentence on a model that does not fit, for the error that says so. */
-export function memorySentence(estimatedBytes: number): string {
-  return `This run needs about ${formatBytes(estimatedBytes)} of GPU memory.`;
 }

@@ -57,7 +57,10 @@ export async function writeMergedWeights(
     dtype: isFloat(source.entry.dtype) ? (dtype ?? source.entry.dtype) : source.entry.dtype,
   }));
   const shards = planShards(tensors, maxShardBytes);
-  const totalBytes = tensors.reduce((sum, tensor) => sum + (tensorBytes(tensor.dtype, tensor.shape) ?? 0), 0);
+  const totalBytes = tensors.reduce(
+    (sum, tensor) => sum + (tensorBytes(tensor.dtype, tensor.shape) ?? 0),
+    0,
+  );
 
   const written: WrittenTensor[] = [];
   const weightMap = new Map<string, string>();

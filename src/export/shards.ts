@@ -25,7 +25,6 @@ export function planShards<T extends TensorShape>(
     groups.at(-1)?.push(tensor);
     used += bytes;
   }
-  const number = (value: number) => String(value).padStart(5, "0");
   return groups.map((own, index) => ({
     file:
       groups.length === 1
@@ -33,6 +32,10 @@ export function planShards<T extends TensorShape>(
         : `model-${number(index + 1)}-of-${number(groups.length)}.safetensors`,
     tensors: own.toSorted(compareTensors),
   }));
+}
+
+function number(value: number): string {
+  return String(value).padStart(5, "0");
 }
 
 // layers.2 before layers.10, so that a shard holds neighboring layers.

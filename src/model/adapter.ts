@@ -7,7 +7,14 @@ import { invariant } from "../base/error.ts";
 import { createRandom } from "../base/random.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { byteLength, elementCount, readF32, slice, type StoredTensor, write } from "../gpu/tensor.ts";
+import {
+  byteLength,
+  elementCount,
+  readF32,
+  slice,
+  type StoredTensor,
+  write,
+} from "../gpu/tensor.ts";
 import type { LinearShape } from "./linears.ts";
 
 /** A fused map's part of the adapter. */
@@ -156,7 +163,9 @@ export class Adapter {
 
   /** Reads parameters or moments back, by module path. Waits for the GPU. */
   async read(part: BankPart = "parameters"): Promise<Map<string, LoraMatrices>> {
-    const flat = await Promise.all(this.banks.map((bank) => readF32(this.#gpu, partOf(bank, part))));
+    const flat = await Promise.all(
+      this.banks.map((bank) => readF32(this.#gpu, partOf(bank, part))),
+    );
     const matrices = new Map<string, LoraMatrices>();
     for (const { shape, rank, targets } of this.slots.values()) {
       const places = this.#placesOf(shape.label);

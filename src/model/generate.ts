@@ -197,7 +197,11 @@ function allocateParts({ gpu, architecture, act }: Model, capacity: number): Par
   // A chunk's padding rows are written behind its last token, so the cache has room for them.
   const shape = [capacity + CHUNK_TOKENS, kvHeads * headSize];
   const positions = gpu.allocate("generate.positions", "u32", [CHUNK_TOKENS]);
-  write(gpu, positions, Uint32Array.from({ length: CHUNK_TOKENS }, (_, i) => i));
+  write(
+    gpu,
+    positions,
+    Uint32Array.from({ length: CHUNK_TOKENS }, (_, i) => i),
+  );
   return {
     capacity,
     caches: Array.from({ length: layers }, (_, layer) => ({
@@ -212,15 +216,15 @@ function allocateParts({ gpu, architecture, act }: Model, capacity: number): Par
   };
 }
 
-/** Bytes of the key and value caches for `capacity` tokens. */
-export function cacheBytes({ architecture, act }: Pick<Model, "architecture" | "act">, capacity: number) {
-  const { kvHeads, headSize, layers } = architecture;
-  return 2 * layers * (capacity + CHUNK_TOKENS) * kvHeads * headSize * (act === "f16" ? 2 : 4);
-}
-
 function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {
   const recorder = new Recorder(model.gpu, "prefill", model.workspace, model.step);
-  recordCached({ recorder, act: model.act, dropout: 0 }, model, parts, parts.chunkIds, recordLinear);
+  recordCached(
+    { recorder, act: model.act, dropout: 0 },
+    model,
+    parts,
+    parts.chunkIds,
+    recordLinear,
+  );
   return recorder.build();
 }
 

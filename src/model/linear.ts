@@ -56,7 +56,10 @@ export function recordLoraDown(
 ): Tensor | undefined {
   if (!lora) return undefined;
   const [rows] = matrixShape(x);
-  const h = recorder.transient(`${shape.label}.h`, "f32", [rows, shape.segments.length * lora.rank]);
+  const h = recorder.transient(`${shape.label}.h`, "f32", [
+    rows,
+    shape.segments.length * lora.rank,
+  ]);
   loraDown(recorder, {
     x,
     a: lora.a,
@@ -119,7 +122,7 @@ export function loraOf(slot: LoraSlot, h: Tensor) {
 }
 
 /** One past the last output row of each segment. */
-export function endsOf({ segments }: LinearShape): number[] {
+function endsOf({ segments }: LinearShape): number[] {
   let end = 0;
   return segments.map(({ rows }) => (end += rows));
 }

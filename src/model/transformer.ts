@@ -16,7 +16,7 @@ import { embed } from "../kernels/embed.ts";
 import { loraDown, loraGradientA, loraGradientB, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward } from "../kernels/matmul.ts";
 import { rmsNormBackward, rmsNormForward } from "../kernels/rms-norm.ts";
-import type { Adapter } from "./adapter.ts";
+import type { Adapter, LoraSlot } from "./adapter.ts";
 import type { Architecture } from "./architecture.ts";
 import {
   type Block,
@@ -25,7 +25,7 @@ import {
   recordBlockBackward,
   type SequenceInputs,
 } from "./block.ts";
-import { loraOf, type Recording } from "./linear.ts";
+import type { Recording } from "./linear.ts";
 import { blockLinears, headLinear } from "./linears.ts";
 import type { TableShard, Weights } from "./weights.ts";
 
@@ -63,7 +63,7 @@ export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
 const LOGITS_BYTES = 64 * 2 ** 20;
 
 /** Rows of logits that are made at one time. */
-export function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
+function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
   const limit = Math.min(LOGITS_BYTES, gpu.maxTensorBytes);
   return Math.max(1, Math.min(tokens, Math.floor(limit / (vocab * 4))));
 }
@@ -269,11 +269,7 @@ export function recordLogits(
 }
 
 /** The slice of the head's B that belongs to a shard's rows. */
-function shardLora(
-  lora: NonNullable<Parameters<typeof loraOf>[0]>,
-  h: Tensor,
-  { firstRow, rows }: TableShard,
-) {
+function shardLora(lora: LoraSlot, h: Tensor, { firstRow, rows }: TableShard) {
   const b: StoredTensor = {
     ...lora.b,
     shape: [rows, lora.rank],

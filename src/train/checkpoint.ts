@@ -109,7 +109,7 @@ export async function saveCheckpoint(
 }
 
 /** Complete checkpoints, oldest first. */
-export async function listCheckpoints(workDir: Folder): Promise<string[]> {
+async function listCheckpoints(workDir: Folder): Promise<string[]> {
   const names = (await workDir.list()).filter((name) => NAME.test(name));
   return names.toSorted((a, b) => stepOf(a) - stepOf(b));
 }
@@ -210,7 +210,6 @@ function parseState(
 function isState(value: unknown): value is CheckpointState & { sha256: Record<string, string> } {
   if (typeof value !== "object" || value === null) return false;
   const state = value as Record<string, unknown>;
-  const isCount = (entry: unknown) => Number.isSafeInteger(entry) && (entry as number) >= 0;
   return (
     isCount(state["step"]) &&
     isCount(state["microBatches"]) &&
@@ -222,6 +221,10 @@ function isState(value: unknown): value is CheckpointState & { sha256: Record<st
     typeof state["sha256"] === "object" &&
     state["sha256"] !== null
   );
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 async function removeOldest(workDir: Folder, limit: number): Promise<void> {

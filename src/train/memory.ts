@@ -53,8 +53,7 @@ function activationBytes(shape: MemoryShape): number {
   const attention = heads * headSize;
   const qkv = (heads + 2 * kvHeads) * headSize;
   // normed, mid_normed, qkv, attended, gate_up, hidden in the storage type; out, mid in f32.
-  const block =
-    tokens * (element * (2 * hidden + qkv + attention + 3 * intermediate) + 8 * hidden);
+  const block = tokens * (element * (2 * hidden + qkv + attention + 3 * intermediate) + 8 * hidden);
   // Gradients of one block while it is run backward.
   const backward = tokens * element * (2 * hidden + qkv + attention + intermediate);
   const largest = Math.max(...Object.values(blockLinears(architecture, 0)).map(sizeOf));

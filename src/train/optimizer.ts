@@ -2,11 +2,7 @@
 import { type Program, Recorder } from "../gpu/program.ts";
 import type { StoredTensor } from "../gpu/tensor.ts";
 import { adamw } from "../kernels/adamw.ts";
-import {
-  gradNormFinish,
-  gradNormPartialCount,
-  gradNormPartials,
-} from "../kernels/grad-norm.ts";
+import { gradNormFinish, gradNormPartialCount, gradNormPartials } from "../kernels/grad-norm.ts";
 import type { Adapter } from "../model/adapter.ts";
 import type { Model } from "../model/transformer.ts";
 

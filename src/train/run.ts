@@ -42,7 +42,11 @@ export interface RunParts {
   /** Answers the evaluation questions and takes the held-out loss after `step` steps. */
   readonly evaluate: (step: number) => Promise<void>;
   /** Saves a checkpoint after `step` steps; returns its name. */
-  readonly save: (progress: { step: number; microBatches: number; tokens: number }) => Promise<string>;
+  readonly save: (progress: {
+    step: number;
+    microBatches: number;
+    tokens: number;
+  }) => Promise<string>;
 }
 
 interface Submitted {

@@ -92,7 +92,9 @@ test("a row longer than the adapter can show to a shader is refused with both nu
     batch_size: 16,
   });
   await expect(run).rejects.toThrow(UserError);
-  await expect(run).rejects.toThrow(/takes .+GiB; .+ at most .+\n.*Lower max_length or batch_size/s);
+  await expect(run).rejects.toThrow(
+    /takes .+GiB; .+ at most .+\n.*Lower max_length or batch_size/s,
+  );
 });
 
 test("examples whose answers lie past max_length leave nothing to learn, and that is said", async () => {

@@ -63,16 +63,19 @@ test("a run ends with its last checkpoint and a line of metrics per step", async
 });
 
 // Just before, at and after a checkpoint; the first and the last but one.
-test.each([1, 4, 6, 9, 12])("broken off after step %i and resumed: equal to the bit", async (at) => {
-  const workDir = temporaryFolder();
-  const { summary } = await train(workDir, { breakAfter: at });
-  expect(summary.endedBy).toBe("stopped");
-  // Steps in flight when the signal comes are finished and saved with the rest.
-  expect(summary.step).toBeGreaterThanOrEqual(at);
-  expect(summary.step).toBeLessThan(STEPS);
-  await train(workDir, { resume: "last" });
-  expectSameEnd(workDir);
-});
+test.each([1, 4, 6, 9, 12])(
+  "broken off after step %i and resumed: equal to the bit",
+  async (at) => {
+    const workDir = temporaryFolder();
+    const { summary } = await train(workDir, { breakAfter: at });
+    expect(summary.endedBy).toBe("stopped");
+    // Steps in flight when the signal comes are finished and saved with the rest.
+    expect(summary.step).toBeGreaterThanOrEqual(at);
+    expect(summary.step).toBeLessThan(STEPS);
+    await train(workDir, { resume: "last" });
+    expectSameEnd(workDir);
+  },
+);
 
 test("resumed from an older checkpoint, the steps after it are done again and are the same", async () => {
   const workDir = temporaryFolder();
@@ -111,7 +114,9 @@ function lossesOf(workDir: string): unknown[] {
   return readFileSync(join(workDir, "metrics.jsonl"), "utf8")
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line) as { type: string; step: number; loss: number; gradNorm: number })
+    .map(
+      (line) => JSON.parse(line) as { type: string; step: number; loss: number; gradNorm: number },
+    )
     .filter(({ type }) => type === "step")
     .map(({ step, loss, gradNorm }) => ({ step, loss, gradNorm }));
 }

@@ -46,12 +46,14 @@ export async function loadTiny(
 }
 
 /** inputs.json of the fixtures, or one like it. */
-export function microBatchOf(json: {
+export interface BatchJson {
   ids: number[];
   targets: number[];
   positions: number[];
   segmentStart: number[];
-}): MicroBatch {
+}
+
+export function microBatchOf(json: BatchJson): MicroBatch {
   return {
     ids: Uint32Array.from(json.ids),
     targets: Uint32Array.from(json.targets),
@@ -62,8 +64,9 @@ export function microBatchOf(json: {
   };
 }
 
-export function readFixture<T>(path: string): T {
-  return JSON.parse(readFileSync(FIXTURES + path, "utf8")) as T;
+/** The JSON of a fixture; the caller says what is in it. */
+export function readFixture(path: string): unknown {
+  return JSON.parse(readFileSync(FIXTURES + path, "utf8"));
 }
 
 export function uploadBatch(gpu: Gpu, batch: MicroBatch): BatchTensors {

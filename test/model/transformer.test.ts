@@ -12,11 +12,18 @@ import {
 } from "../../src/model/transformer.ts";
 import { testGpu } from "../gpu.ts";
 import { readTensors } from "../reference/safetensors.ts";
-import { loadTiny, microBatchOf, readFixture, relativeError, uploadBatch } from "./tiny.ts";
+import {
+  type BatchJson,
+  loadTiny,
+  microBatchOf,
+  readFixture,
+  relativeError,
+  uploadBatch,
+} from "./tiny.ts";
 
 const gpu = await testGpu();
-const batch = microBatchOf(readFixture("inputs.json"));
-const { losses } = readFixture<{ losses: Record<string, number> }>("expected/losses.json");
+const batch = microBatchOf(readFixture("inputs.json") as BatchJson);
+const { losses } = readFixture("expected/losses.json") as { losses: Record<string, number> };
 
 // f32 sums of a few hundred terms through two blocks; f16 keeps 11 bits of what it stores.
 const TOLERANCE = { f32: 1e-4, f16: 2e-2 } as const;
@@ -37,10 +44,12 @@ test.each(CASES)("$name, base $base, in $act: logits as PyTorch's", async ({ nam
   expect(error).toBeLessThan(TOLERANCE[act]);
 });
 
-test.each(CASES.flatMap((item) => [
-  { ...item, checkpointing: false },
-  { ...item, checkpointing: true },
-]))(
+test.each(
+  CASES.flatMap((item) => [
+    { ...item, checkpointing: false },
+    { ...item, checkpointing: true },
+  ]),
+)(
   "$name, base $base, in $act, checkpointing $checkpointing: loss and gradients as PyTorch's",
   async ({ name, base, act, checkpointing }) => {
     const adapterPath = `${name}-adapter`;

@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url";
 import { prepareModel } from "../../bench/prepare.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { nullGpu } from "../gpu.ts";
-import { microBatchOf, readFixture } from "../model/tiny.ts";
+import { type BatchJson, microBatchOf, readFixture } from "../model/tiny.ts";
 
 const gpu = await nullGpu();
-const batch = microBatchOf(readFixture("inputs.json"));
+const batch = microBatchOf(readFixture("inputs.json") as BatchJson);
 
 test("steps after the first create no buffer, bind group or pipeline", async () => {
   const created = countCreations();
@@ -69,7 +69,9 @@ function countCreations(): Record<string, number> {
 }
 
 async function createStepper({ checkpointing = false } = {}): Promise<Stepper> {
-  const folder = openFolder(fileURLToPath(new URL("../fixtures/torch/tiny-llama", import.meta.url)));
+  const folder = openFolder(
+    fileURLToPath(new URL("../fixtures/torch/tiny-llama", import.meta.url)),
+  );
   const model = await prepareModel(gpu, folder, batch.ids.length);
   return Stepper.create(model, {
     tokens: batch.ids.length,
