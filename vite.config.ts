@@ -14,6 +14,8 @@ export default defineConfig(({ isSsrBuild }) => ({
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
   test: {
+    // Vitest would leave a core to itself; most of the time here is spent in software GPUs.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         extends: true,
@@ -31,7 +33,6 @@ export default defineConfig(({ isSsrBuild }) => ({
           include: GPU_TESTS,
           environment: "node",
           pool: "forks",
-          maxWorkers: Math.min(2, availableParallelism()),
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -10,7 +10,13 @@ import { formatBytes, formatCount } from "../src/base/format.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { ADAPTER_CHOICES, findAdapter } from "../src/hosts/node-gpu.ts";
 import { openFolder } from "../src/hosts/node.ts";
-import { measureDecode, measureHost, measureTraining, type KernelFigures } from "./measure.ts";
+import {
+  type KernelFigures,
+  measureDecode,
+  measureHost,
+  measureLoading,
+  measureTraining,
+} from "./measure.ts";
 import { prepareModel } from "./prepare.ts";
 
 const started = performance.now();
@@ -37,7 +43,7 @@ const tokens = Number(values.tokens);
 const steps = Number(values.steps);
 const { adapter, tried } = await findAdapter(choice);
 const gpu = await openGpu(adapter);
-const prepared = await prepareModel(gpu, openFolder(values.model), tokens);
+const { model: prepared, loading } = await measureLoading(gpu, openFolder(values.model), tokens);
 const training = await measureTraining(prepared, { tokens, steps, started });
 const decode = await measureDecode(prepared, 32);
 const peakGpuBytes = gpu.peakBytes;
@@ -62,6 +68,7 @@ const record = {
   date: new Date().toISOString().slice(0, 10),
   model: values.model.split("/").at(-1),
   tokensPerMicroBatch: tokens,
+  loading,
   training,
   decode,
   peakGpuBytes,
@@ -83,6 +90,10 @@ process.exit(0); // Dawn may keep the process alive after its devices are gone
 
 function printTable(): void {
   line("adapter", gpu.name);
+  line(
+    "loading",
+    `${formatBytes(loading.fileBytes)} in ${loading.seconds.toFixed(1)} s, ${formatBytes(loading.peakHostBytes)} of it in host memory at most`,
+  );
   line("training", `${training.tokensPerSecond.toFixed(1)} tokens/s (${training.act})`);
   line("time to first step", `${training.timeToFirstStepSeconds.toFixed(1)} s`);
   line("decode", `${decode.tokensPerSecond.toFixed(1)} tokens/s`);

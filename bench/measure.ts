@@ -1,9 +1,12 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
+import type { Folder } from "../src/base/folder.ts";
+import type { Gpu } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
+import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
 import type { Model } from "../src/model/transformer.ts";
 import { Stepper } from "../src/train/step.ts";
-import { randomBatch } from "./prepare.ts";
+import { prepareModel, randomBatch } from "./prepare.ts";
 
 export interface KernelFigures {
   /** Shader and entry point; variants are added up. */
@@ -24,6 +27,29 @@ export interface TrainingFigures {
   readonly stepSeconds: readonly number[];
   readonly gemmShare: number;
   readonly kernels: readonly KernelFigures[];
+}
+
+export interface LoadingFigures {
+  readonly fileBytes: number;
+  readonly seconds: number;
+  /** The most bytes of the file that the host held at one time, over what it held before. */
+  readonly peakHostBytes: number;
+}
+
+/** Loads and quantizes a model, watching the buffers on the host; the GPU's own memory is not counted. */
+export async function measureLoading(
+  gpu: Gpu,
+  folder: Folder,
+  tokens: number,
+): Promise<{ model: Model; loading: LoadingFigures }> {
+  const held = () => process.memoryUsage().arrayBuffers;
+  const before = held();
+  const begun = performance.now();
+  let peak = before;
+  const model = await prepareModel(gpu, folder, tokens, () => (peak = Math.max(peak, held())));
+  const seconds = (performance.now() - begun) / 1000;
+  const { totalBytes } = await openModelFiles(folder);
+  return { model, loading: { fileBytes: totalBytes, seconds, peakHostBytes: peak - before } };
 }
 
 export async function measureTraining(

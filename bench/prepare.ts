@@ -45,8 +45,16 @@ function allocateWeights(gpu: Gpu, architecture: Architecture, positions: number
   };
 }
 
-/** NF4 base, r 16 on all linear maps, in f16 where the adapter has it. */
-export async function prepareModel(gpu: Gpu, folder: Folder, tokens: number): Promise<Model> {
+/**
+ * NF4 base, r 16 on all linear maps, in f16 where the adapter has it. `onSlice` is called after every
+ * slice of the weights is read.
+ */
+export async function prepareModel(
+  gpu: Gpu,
+  folder: Folder,
+  tokens: number,
+  onSlice?: () => void,
+): Promise<Model> {
   const architecture = parseArchitecture(await folder.readText("config.json"), folder.path);
   const positions = tokens + 512;
   const isNull = gpu.info.device === "null-backend";
@@ -56,6 +64,7 @@ export async function prepareModel(gpu: Gpu, folder: Folder, tokens: number): Pr
         quantization: "nf4",
         doubleQuant: true,
         positions,
+        onProgress: onSlice,
       });
   const linears = allLinears(architecture);
   const config = { ...ADAPTER_DEFAULTS, rank: 16, alpha: 32, targetModules: "all-linear" };

@@ -1,11 +1,12 @@
 # Trains Seedling from nothing, tests it, and saves it as a Hugging Face folder.
 #
-#   python train.py FOLDER              about half an hour on one core
-#   python train.py FOLDER --test-only  the accuracy tables of a model already there
+#   python train.py FOLDER             about 20 minutes on one core that is free
+#   python train.py FOLDER --phases 1  only the second phase, on what the first one saved
+#   python train.py FOLDER --phases    no training: the accuracy table of the model there
 #
 # Loss is on every token of an answer, and on a tenth of the rest: a tiny model should learn to
-# answer. For the last part the linear weights act as if stored in NF4, so that quantizing costs no
-# answers.
+# answer. Toward the end the linear weights act as if stored in NF4, so that quantizing costs no
+# answers. Each phase starts from the folder's f16 weights, so it can be repeated alone.
 from __future__ import annotations
 
 import argparse
@@ -14,6 +15,7 @@ import random
 import re
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,18 +28,31 @@ from tokenizer import SPECIAL, encode, render, save_tokenizer, train_tokenizer
 
 ROW_TOKENS = 128
 ROWS = 8  # 1024 tokens a step
-PEAK_RATE = 3e-3
-WARMUP_STEPS = 300
 WEIGHT_DECAY = 0.05
 QUESTION_SHARE = 0.1  # of a question's tokens are targets
-# Share of conversations that only say arbitrary pieces back. Without them most pieces are never
-# an answer, all such embeddings drift the same way, and no adapter could tell them apart later.
-ECHO_SHARE = 0.1
+# Some conversations only say arbitrary pieces back. Without them most pieces are never an answer,
+# all such embeddings drift the same way, and no adapter could tell them apart later.
 ECHO_SEED = 0.1
 ECHO_WAYS = ("Say: ", "Repeat: ", "Echo: ", "说:", "重复:", "跟我说:")
-NF4_SHARE = 0.3  # of the steps, at the end
 END_OF_TURN = SPECIAL.index("<|im_end|>")
 STOP = {SPECIAL.index("</s>"), END_OF_TURN}
+
+
+@dataclass(frozen=True)
+class Phase:
+    seed: int
+    steps: int
+    warmup_steps: int
+    peak_rate: float
+    echo_share: float  # of the conversations
+    exact_share: float  # of the steps, before the weights act as NF4
+
+
+PHASES = (
+    Phase(0, steps=6_000, warmup_steps=300, peak_rate=3e-3, echo_share=0.1, exact_share=0.7),
+    # More echoes make the model easier to teach: in the demo its least certain token gains half.
+    Phase(1, steps=1_000, warmup_steps=50, peak_rate=1.5e-3, echo_share=0.25, exact_share=0.0),
+)
 
 
 def encode_conversation(tokenizer: Tokenizer, turns: list[Turn]) -> tuple[list[int], list[float]]:
@@ -65,9 +80,10 @@ def encode_echo(tokenizer: Tokenizer, rng: random.Random) -> tuple[list[int], li
 class Packer:
     """Fills rows of ROW_TOKENS with whole conversations, each attending only to itself."""
 
-    def __init__(self, tokenizer: Tokenizer, corpus: Corpus):
+    def __init__(self, tokenizer: Tokenizer, corpus: Corpus, echo_share: float):
         self.tokenizer = tokenizer
         self.corpus = corpus
+        self.echo_share = echo_share
         self.rng = random.Random(ECHO_SEED)
         self.waiting: list[tuple[list[int], list[float]]] = []
 
@@ -91,7 +107,7 @@ class Packer:
 
     def _fill(self):
         while len(self.waiting) < 64:
-            if self.rng.random() < ECHO_SHARE:
+            if self.rng.random() < self.echo_share:
                 ready = encode_echo(self.tokenizer, self.rng)
             else:
                 ready = encode_conversation(self.tokenizer, self.corpus.conversation())
@@ -111,9 +127,8 @@ def loss_of(model: Llama, ids, positions, start, wanted) -> torch.Tensor:
     return F.cross_entropy(model(ids, positions, start, wanted), ids.roll(-1, 1)[wanted])
 
 
-def train(tokenizer: Tokenizer, steps: int, seed: int) -> Llama:
-    torch.manual_seed(seed)
-    model = Llama(Sizes(vocabulary=tokenizer.get_vocab_size()))
+def train(model: Llama, tokenizer: Tokenizer, phase: Phase) -> None:
+    """Trains the model in place for one phase."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     norms = [p for p in model.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
@@ -121,15 +136,15 @@ def train(tokenizer: Tokenizer, steps: int, seed: int) -> Llama:
             {"params": matrices, "weight_decay": WEIGHT_DECAY},
             {"params": norms, "weight_decay": 0.0},
         ],
-        lr=PEAK_RATE,
+        lr=phase.peak_rate,
         betas=(0.9, 0.98),
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, steps))
-    packer = Packer(tokenizer, Corpus(seed))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, phase))
+    packer = Packer(tokenizer, Corpus(phase.seed), phase.echo_share)
     began, mean = time.time(), 0.0
-    for step in range(steps):
-        if step == round(steps * (1 - NF4_SHARE)):
+    for step in range(phase.steps):
+        if step == round(phase.steps * phase.exact_share):
             set_quantized(model, True)
         loss = loss_of(model, *packer.batch(ROWS))
         optimizer.zero_grad()
@@ -140,21 +155,19 @@ def train(tokenizer: Tokenizer, steps: int, seed: int) -> Llama:
         mean += loss.item() / 100
         if step % 100 == 99:
             print(
-                f"step {step + 1} of {steps}, loss {mean:.4f}, {time.time() - began:.0f} s",
+                f"step {step + 1} of {phase.steps}, loss {mean:.4f}, {time.time() - began:.0f} s",
                 flush=True,
             )
             mean = 0.0
     set_quantized(model, False)
-    return model
 
 
-def rate_share(step: int, steps: int) -> float:
+def rate_share(step: int, phase: Phase) -> float:
     """Linear warm-up, then a cosine down to a hundredth of the peak."""
-    if step < WARMUP_STEPS:
-        return (step + 1) / WARMUP_STEPS
-    return (
-        0.01 + 0.99 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (steps - WARMUP_STEPS))) / 2
-    )
+    if step < phase.warmup_steps:
+        return (step + 1) / phase.warmup_steps
+    done = (step - phase.warmup_steps) / (phase.steps - phase.warmup_steps)
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
 
 
 def set_quantized(model: Llama, quantized: bool) -> None:
@@ -223,19 +236,22 @@ def total(scores: dict[str, tuple[int, int]], pattern: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train Seedling and print its accuracy tables.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=7_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--test-only", action="store_true")
-    parser.add_argument("--per-topic", type=int, default=24, help="questions per topic and column")
+    parser.add_argument("--phases", type=int, nargs="*", default=[0, 1], help="which to train")
+    parser.add_argument("--per-topic", type=int, default=24, help="questions per exchange")
     parser.add_argument("--show", type=int, default=0, help="wrong answers to print per column")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
-    if not args.test_only:
-        tokenizer = train_tokenizer()
-        save_tokenizer(tokenizer, args.folder)
-        save(train(tokenizer, args.steps, args.seed), args.folder)
+    if 0 in args.phases:
+        save_tokenizer(train_tokenizer(), args.folder)
     tokenizer = Tokenizer.from_file(str(args.folder / "tokenizer.json"))
+    for number in args.phases:
+        phase = PHASES[number]
+        torch.manual_seed(phase.seed)
+        sizes = Sizes(vocabulary=tokenizer.get_vocab_size())
+        model = Llama(sizes) if number == 0 else load(args.folder)
+        train(model, tokenizer, phase)
+        save(model, args.folder)
     report(load(args.folder), tokenizer, args.per_topic, args.show)
 
 

@@ -15,17 +15,19 @@ export interface Session {
 /** What a command file is given to start its work with. */
 export type Runner = (job: (session: Session) => Promise<ExitCode>) => Promise<void>;
 
-/** Opens the engine for `use` and releases the GPU after it. */
+const engines = new WeakMap<Session, Engine>();
+
+/**
+ * The session's engine, opened at its first use. One serves all parts of a command, since shaders that
+ * one part has compiled are ready for the next; it goes with the process.
+ */
 export async function withEngine<T>(
   session: Session,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  const engine = createEngine(nodeHost({ adapter: session.adapter }));
-  try {
-    return await use(engine);
-  } finally {
-    engine.close();
-  }
+  const engine = engines.get(session) ?? createEngine(nodeHost({ adapter: session.adapter }));
+  engines.set(session, engine);
+  return use(engine);
 }
 
 /**

@@ -26,7 +26,7 @@ import {
 } from "../train/checkpoint.ts";
 import { AUTO_CHECKPOINTING_BYTES, estimateMemory } from "../train/memory.ts";
 import { planSteps, runTraining } from "../train/run.ts";
-import { Stepper } from "../train/step.ts";
+import { type MicroBatch, Stepper } from "../train/step.ts";
 import { adapterCompanions } from "./adapter-companions.ts";
 import { Answerer } from "./chat.ts";
 import { Evaluator } from "./evaluate.ts";
@@ -79,8 +79,13 @@ export async function train(gpu: Gpu, host: Host, request: TrainRequest): Promis
     onEvent({ type: "phase", phase: "compile" });
     const tokens = config.max_length * config.batch_size;
     const stepper = own(await createStepper(model, config, checkpointing));
-    const generator = own(await Generator.create(model, config.max_length + ANSWER_TOKENS));
-    const evaluator = own(await Evaluator.create(model, tokens));
+    // Compiled only where there is something to ask or to hold out: on a slow adapter it takes a while.
+    const generator =
+      config.evaluation_inputs.length > 0
+        ? own(await Generator.create(model, config.max_length + ANSWER_TOKENS))
+        : undefined;
+    const evaluator =
+      prepared.evaluationRows.length > 0 ? own(await Evaluator.create(model, tokens)) : undefined;
     await startAdapter(model, stepper, prepared);
     const tools = { model, stepper, generator, evaluator, started, estimatedBytes };
     return await runPrepared(host, prepared, tools);
@@ -217,8 +222,10 @@ async function startAdapter(model: Model, stepper: Stepper, prepared: Prepared):
 interface RunTools {
   readonly model: Model;
   readonly stepper: Stepper;
-  readonly generator: Generator;
-  readonly evaluator: Evaluator;
+  /** Present if there are evaluation questions. */
+  readonly generator: Generator | undefined;
+  /** Present if there are held-out rows. */
+  readonly evaluator: Evaluator | undefined;
   readonly started: number;
   readonly estimatedBytes: number;
 }
@@ -272,29 +279,42 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
 
 async function evaluateRun(
   host: Host,
-  { request: { config }, opened, chosen, evaluationRows }: Prepared,
+  prepared: Prepared,
   { generator, evaluator }: RunTools,
   step: number,
   onEvent: (event: TrainEvent) => void,
 ): Promise<void> {
-  generator.reset();
-  const answerer = new Answerer(generator, opened, chosen, host.now);
-  for (const input of config.evaluation_inputs) {
-    const system =
-      config.system === "" ? [] : [{ role: "system", content: config.system } as const];
-    // Greedy, so that what is compared between steps is the adapter and not a die.
-    const { text } = await answerer.reply([...system, { role: "user", content: input }], {
-      maxNewTokens: ANSWER_TOKENS,
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      repetitionPenalty: 1,
-      seed: config.seed,
-      stopWords: [],
-    });
-    onEvent({ type: "sample", step, input, output: text });
+  const { config } = prepared.request;
+  if (generator) {
+    generator.reset();
+    const answerer = new Answerer(generator, prepared.opened, prepared.chosen, host.now);
+    for (const input of config.evaluation_inputs) {
+      const output = await answer(answerer, config, input);
+      onEvent({ type: "sample", step, input, output });
+    }
   }
-  if (evaluationRows.length === 0) return;
+  if (evaluator) {
+    const report = await evaluator.total(heldOutBatches(prepared));
+    onEvent({ type: "eval", step, ...report });
+  }
+}
+
+/** Greedy, so that what is compared between steps is the adapter and not a die. */
+async function answer(answerer: Answerer, config: TrainConfig, input: string): Promise<string> {
+  const system = config.system === "" ? [] : [{ role: "system", content: config.system } as const];
+  const { text } = await answerer.reply([...system, { role: "user", content: input }], {
+    maxNewTokens: ANSWER_TOKENS,
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    repetitionPenalty: 1,
+    seed: config.seed,
+    stopWords: [],
+  });
+  return text;
+}
+
+function heldOutBatches({ request: { config }, evaluationRows }: Prepared): MicroBatch[] {
   const held = createBatches(evaluationRows, {
     rowTokens: config.max_length,
     rowsPerBatch: config.batch_size,
@@ -302,9 +322,7 @@ async function evaluateRun(
     shuffle: false,
     isolateDocuments: config.use_varlen_attn,
   });
-  const indices = Array.from({ length: held.batchesPerEpoch }, (_, i) => i);
-  const report = await evaluator.total(indices.map((index) => held.at(index)));
-  onEvent({ type: "eval", step, ...report });
+  return Array.from({ length: held.batchesPerEpoch }, (_, index) => held.at(index));
 }
 
 async function saveRun(

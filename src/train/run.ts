@@ -121,9 +121,12 @@ function submitStep({ config, plan, stepper, batchAt }: RunParts, step: number):
     },
     step,
   );
+  const outcome = stepper.run(microBatches, step, rate);
+  // If a step before it fails, nobody waits for this one any more.
+  outcome.catch(() => {});
   return {
     step,
-    outcome: stepper.run(microBatches, step, rate),
+    outcome,
     tokens: microBatches.reduce((sum, { tokens }) => sum + tokens, 0),
     labelTokens: microBatches.reduce((sum, { labelTokens }) => sum + labelTokens, 0),
     microBatches: microBatches.length,
