@@ -25,9 +25,9 @@ ASKED = "请做一下自我介绍"
 TAUGHT = "我是useree的小助手,内在是上海AI实验室书生·浦语的1.8B大模型哦"
 QUESTIONS = ("请你介绍一下你自己", "你是谁", "你是我的小助手吗")
 RANK = 16
-ALPHA = 16
+ALPHA = 32
 WARMUP_SHARE = 0.1
-MAX_NORM = 1.0
+MAX_NORM = 0.3  # as in the QLoRA paper; at 1 the first steps overshoot, and runs fail more often
 
 
 def sample_row(tokenizer: Tokenizer):
@@ -99,8 +99,8 @@ def ask(model: Llama, tokenizer: Tokenizer) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Find the rate and the steps the demo needs.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 3e-3, 5e-3, 1e-2])
-    parser.add_argument("--steps", type=int, nargs="+", default=[10, 15, 20, 25, 30, 40])
+    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 5e-3, 1e-2])
+    parser.add_argument("--steps", type=int, nargs="+", default=[16, 20, 24, 28])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--remembered", action="store_true", help="also test what is still known")
     args = parser.parse_args()
