@@ -50,7 +50,7 @@ class Phase:
 
 PHASES = (
     Phase(0, steps=6_000, warmup_steps=300, peak_rate=3e-3, echo_share=0.1, exact_share=0.7),
-    # More echoes make the model easier to teach: in the demo its least certain token gains half.
+    # More echoes make the model easier to teach a sentence of words it has never said.
     Phase(1, steps=1_000, warmup_steps=50, peak_rate=1.5e-3, echo_share=0.25, exact_share=0.0),
 )
 

@@ -63,6 +63,12 @@ export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
     },
     folder.path,
   );
+  if (tokenizer.vocabSize > architecture.vocab) {
+    throw new UserError(
+      `${folder.path}/tokenizer.json has ids up to ${tokenizer.vocabSize - 1}; config.json's vocab_size is ${architecture.vocab}.`,
+      "Check that the tokenizer and the weights are of the same model.",
+    );
+  }
   const files = await openModelFiles(folder);
   const ids = [
     ...tokenizer.eosIds,

@@ -9,7 +9,7 @@ import { encodeFloats } from "../../src/formats/float.ts";
 import { encodeSafetensors } from "../../src/formats/safetensors.ts";
 
 const SEEDLING = fileURLToPath(new URL("../../public/models/seedling/", import.meta.url));
-const VOCAB = 2048;
+const VOCAB = 2304; // as many as Seedling's tokenizer has
 const HIDDEN = 64;
 const INTERMEDIATE = 128;
 const LAYERS = 2;
