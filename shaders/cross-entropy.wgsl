@@ -8,12 +8,10 @@
 //   state     f32  [16]                    lib/optimizer-state.wgsl
 //   summands  f32  [rows]                  of `sum`: state[element] += Σ summands
 //
-// One workgroup per row and two walks over it: the first keeps a running maximum and the sum of
-// exponentials relative to it, the second writes. Rows need not begin on a multiple of 16 bytes, so
-// every access is to a single number. A row without target gets loss 0, correct 0 and gradient 0.
+// One workgroup of LANES threads per row and two walks over it: the first keeps a running maximum and
+// the sum of exponentials relative to it, the second writes. Rows need not begin on a multiple of 16
+// bytes, so every access is to a single number. A row without target gets loss 0, correct 0, gradient 0.
 
-const LANES = 256u;
-const LANES_ROOT = 16u;
 const NO_TARGET = 0xffffffffu;
 const LOWEST = -3.4028234e38; // there is no literal for −∞
 

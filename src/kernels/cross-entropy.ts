@@ -51,6 +51,7 @@ export function crossEntropyForwardBackward(
   const { rows, vocabulary, firstRow } = checkChunk("crossEntropyForwardBackward", operands);
   recorder.dispatch(shader, {
     entry: "forward_backward",
+    constants: lanesFor(vocabulary),
     buffers: { targets, logits, loss, state },
     params: { rows, vocabulary, first_row: firstRow, element: 0 },
     grid: foldGrid(rows),
@@ -72,6 +73,7 @@ export function crossEntropyEvaluate(
   requireShape("crossEntropyEvaluate", correct, "f32", matrixShape(loss), loss);
   recorder.dispatch(shader, {
     entry: "evaluate",
+    constants: lanesFor(vocabulary),
     buffers: { targets, logits, loss, correct },
     params: { rows, vocabulary, first_row: firstRow, element: 0 },
     grid: foldGrid(rows),
@@ -98,11 +100,17 @@ export function crossEntropySum(
   );
   recorder.dispatch(shader, {
     entry: "sum",
+    constants: lanesFor(rows),
     buffers: { summands: values, state },
     params: { rows, vocabulary: 0, first_row: 0, element },
     grid: [1],
     flops: rows,
   });
+}
+
+/** Threads of a row's workgroup: more only where there is work for them, since each costs at barriers. */
+function lanesFor(count: number) {
+  return count < 16_384 ? { LANES: 64, LANES_ROOT: 8 } : { LANES: 256, LANES_ROOT: 16 };
 }
 
 function checkChunk(
