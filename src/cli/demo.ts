@@ -150,7 +150,7 @@ async function sayNextSteps(
   output.say("\nNext:");
   output.say(`  npx hone chat ${merged}`);
   output.say(`  npx hone chat seedling --adapter ${adapter}`);
-  output.say(`  npx hone copy-cfg ${CONFIG} .      a config to edit, for data of your own`);
+  output.say(`  npx hone copy-cfg ${CONFIG} .   # for your own data`);
 }
 
 async function weightFiles(path: string): Promise<string[]> {
