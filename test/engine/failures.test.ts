@@ -46,7 +46,11 @@ test("three steps in a row without a finite gradient end the run, with the adapt
   const model = writeTinyModel("F32");
   overwriteEmbedding(model, 3e38); // its square is infinite, so every loss is
   const workDir = openFolder(temporaryFolder());
-  const { run, events } = await train(model, workDir, { save_steps: 1, save_total_limit: -1 });
+  const { run, events } = await train(model, workDir, {
+    compute_dtype: "f32", // in f16 the loss scale would be lowered first, for which a step is skipped too
+    save_steps: 1,
+    save_total_limit: -1,
+  });
   await expect(run).rejects.toThrow(/not finite in 3 steps in a row, up to step 3/);
   const steps = events.filter((event) => event.type === "step");
   expect(steps.map(({ skipped }) => skipped)).toEqual([1, 2, 3]);
