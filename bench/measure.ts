@@ -42,14 +42,17 @@ export async function measureLoading(
   folder: Folder,
   tokens: number,
 ): Promise<{ model: Model; loading: LoadingFigures }> {
-  const held = () => process.memoryUsage().arrayBuffers;
-  const before = held();
+  const before = heldBytes();
   const begun = performance.now();
   let peak = before;
-  const model = await prepareModel(gpu, folder, tokens, () => (peak = Math.max(peak, held())));
+  const model = await prepareModel(gpu, folder, tokens, () => (peak = Math.max(peak, heldBytes())));
   const seconds = (performance.now() - begun) / 1000;
   const { totalBytes } = await openModelFiles(folder);
   return { model, loading: { fileBytes: totalBytes, seconds, peakHostBytes: peak - before } };
+}
+
+function heldBytes(): number {
+  return process.memoryUsage().arrayBuffers;
 }
 
 export async function measureTraining(
