@@ -213,13 +213,18 @@ export interface Engine {
 export function createEngine(host: Host, options: GpuOptions = {}): Engine {
   let opening: Promise<Gpu> | undefined;
   const open = async (): Promise<Gpu> => {
-    opening ??= host.requestAdapter().then((adapter) => openGpu(adapter, options));
-    const gpu = await opening.catch((error: unknown) => {
-      opening = undefined;
+    const mine = (opening ??= host.requestAdapter().then((adapter) => openGpu(adapter, options)));
+    // Another call may have opened a new one meanwhile; that stays.
+    const forget = () => {
+      if (opening === mine) opening = undefined;
+    };
+    const gpu = await mine.catch((error: unknown) => {
+      forget();
       throw error;
     });
     if (!gpu.isLost) return gpu;
-    opening = undefined;
+    forget();
+    gpu.close();
     return open();
   };
   return {
@@ -229,7 +234,11 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     exportAdapter: (checkpoint, output) => exportAdapter(checkpoint, output),
     merge: async (request) => merge(await open(), request),
     close() {
-      void opening?.then((gpu) => gpu.close()); // nothing waits for a device to be gone
+      // Nothing waits for a device to be gone, and one that never opened was told to who asked for it.
+      opening?.then(
+        (gpu) => gpu.close(),
+        () => {},
+      );
       opening = undefined;
     },
   };

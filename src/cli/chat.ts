@@ -133,9 +133,13 @@ async function converse(
   };
 
   let history: Message[] = [...system];
+  let hasLeft = false;
   prompt();
   for await (const input of readMessages(reader, isTerminal)) {
-    if (input.type === "exit") break;
+    if (input.type === "exit") {
+      hasLeft = true;
+      break;
+    }
     if (input.type === "reset") {
       history = [...system];
       output.say("The conversation has been forgotten.");
@@ -160,6 +164,8 @@ async function converse(
     prompt();
   }
   reader.close();
+  // The end of input left the cursor behind the prompt.
+  if (isTerminal && !hasLeft) output.say("");
   return isKilled ? EXIT.killed : EXIT.done;
 }
 

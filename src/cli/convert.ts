@@ -18,6 +18,7 @@ export function convertCommand(run: Runner): Command {
     .description(
       "Export an adapter, or merge it into its model. Each export is checked after writing.",
     )
+    .addHelpText("after", "\nExample:\n  hone convert merge seedling work_dirs/demo/train ./merged")
     .addCommand(adapterCommand(run))
     .addCommand(xtunerCommand(run))
     .addCommand(mergeCommand(run));
@@ -61,7 +62,11 @@ function mergeCommand(run: Runner): Command {
     .argument("<model>", "a model's folder, or seedling")
     .argument("<adapter>", "an adapter, a checkpoint or a work directory")
     .argument("<output>", "a new folder")
-    .option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB", bytesFlag, 2e9)
+    .addOption(
+      new Option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB")
+        .argParser(bytesFlag)
+        .default(2e9, "2GB"),
+    )
     .addOption(
       new Option(
         "--dtype <type>",

@@ -46,7 +46,7 @@ async function evaluate(session: Session, model: string, flags: EvalFlags): Prom
   const { output } = session;
   const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
   const data = await Promise.all(flags.data.map((path) => openDataSource(path)));
-  output.print("   row  tokens     loss  perplexity  accuracy\n");
+  let hasHeader = false;
   const report = await withEngine(session, (engine) =>
     engine.evaluate({
       model: openModel(model),
@@ -60,6 +60,8 @@ async function evaluate(session: Session, model: string, flags: EvalFlags): Prom
       onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
       onExample(example) {
         output.emit("example", { ...example });
+        if (!hasHeader) output.print("   row  tokens     loss  perplexity  accuracy\n");
+        hasHeader = true;
         output.print(formatRow(String(example.row), example));
       },
     }),

@@ -55,9 +55,12 @@ function describeProgram(program: Command, run: Runner): Command {
     .version(packageVersion(), "--version", "print the version")
     .option("--json", "print one JSON event a line on stdout")
     .addOption(
-      new Option("--gpu <adapter>", "what to compute on")
+      new Option(
+        "--gpu <adapter>",
+        "what to compute on; auto is a real GPU, else llvmpipe, else SwiftShader",
+      )
         .choices(GPU_CHOICES)
-        .default("auto", "auto: a real GPU, else llvmpipe, else SwiftShader")
+        .default("auto")
         .env("HONE_ADAPTER"),
     )
     .addHelpText("after", "\nExample:\n  hone demo")
@@ -72,7 +75,7 @@ function describeProgram(program: Command, run: Runner): Command {
   forEachCommand(program, (command) => {
     command
       .exitOverride()
-      .configureHelp({ showGlobalOptions: true })
+      .configureHelp({ showGlobalOptions: true, minWidthToWrap: 20 }) // all in 80 columns
       .configureOutput({ outputError: () => {} }); // `explain` prints what went wrong
   });
   return program;

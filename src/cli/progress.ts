@@ -37,9 +37,9 @@ function formatFigures(report: StepReport): string {
 }
 
 function withBar(head: string, share: number, tail: string, columns: number): string {
-  // The last column stays free: a full line would wrap, and could not be drawn again.
-  const room = columns - 1 - head.length - tail.length - 3;
-  if (room < MIN_BAR) return `${head} ${tail}`.slice(0, columns - 1);
+  // Two columns stay free for the ^C of a Ctrl-C: a line that wraps cannot be drawn again.
+  const room = columns - 2 - head.length - tail.length - 3;
+  if (room < MIN_BAR) return `${head} ${tail}`.slice(0, columns - 2);
   const done = Math.round(Math.min(Math.max(share, 0), 1) * room);
   return `${head} ${"━".repeat(done)}${"─".repeat(room - done)}  ${tail}`;
 }

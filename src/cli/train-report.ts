@@ -56,6 +56,10 @@ export function reportTraining(
 
 /** "Finished 30 steps in 1:02 …" */
 export function formatSummary(summary: RunSummary): string {
+  // Resumed where nothing was left to do: there is no loss to tell of.
+  if (Number.isNaN(summary.finalLoss) && summary.endedBy === "finished") {
+    return `All ${formatCount(summary.steps)} steps were done before; nothing was left to do.`;
+  }
   const verb = summary.endedBy === "finished" ? "Finished" : "Stopped after";
   const steps = `${formatCount(summary.step)} of ${formatCount(summary.steps)} steps`;
   const skipped = summary.skipped > 0 ? `, ${summary.skipped} skipped` : "";

@@ -122,11 +122,30 @@ function checkpointName(given: string | true, workDir: string): string {
   );
 }
 
-/** The table of options for --help, one a line. */
+const HELP_COLUMNS = 80;
+
+/** The table of options for --help: a name and, beside it, what it does, takes and is by default. */
 function formatOptions(): string {
+  const column = Math.max(...ALL_OPTIONS.map(({ path }) => path.length)) + 3;
   return ALL_OPTIONS.map(({ path, option }) => {
-    const unit = option.unit === undefined ? "" : `, in ${option.unit}`;
-    const initial = option.isRequired ? "required" : `default ${JSON.stringify(option.default)}`;
-    return `  ${path.padEnd(22)} ${option.help} (${initial}${unit})`;
+    const { field, unit } = option;
+    const notes = [
+      ...(field.kind === "choice" && field.words.length > 1 ? [field.words.join(", ")] : []),
+      option.isRequired ? "required" : `default ${JSON.stringify(option.default)}`,
+      ...(unit === undefined ? [] : [`in ${unit}`]),
+    ];
+    const lines = wrap(`${option.help} (${notes.join("; ")})`, HELP_COLUMNS - column);
+    return `${`  ${path} `.padEnd(column)}${lines.join(`\n${" ".repeat(column)}`)}`;
   }).join("\n");
+}
+
+/** Lines of whole words, each of at most `columns`. */
+function wrap(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
 }

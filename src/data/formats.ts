@@ -57,6 +57,17 @@ const FORMATS: Record<DatasetFormatName, DatasetFormat> = {
 
 export const DATASET_FORMATS = Object.keys(FORMATS) as readonly DatasetFormatName[];
 
+/** The format of a name from a person; undefined for "auto", which looks at the rows. */
+export function formatNamed(name: string): DatasetFormatName | undefined {
+  if (name === "auto") return undefined;
+  const found = DATASET_FORMATS.find((format) => format === name);
+  if (found) return found;
+  throw new UserError(
+    `There is no dataset format "${name}".`,
+    `Use auto or one of: ${DATASET_FORMATS.join(", ")}.`,
+  );
+}
+
 export interface DetectedFormat {
   format: DatasetFormatName;
   /** Why, as the end of a sentence: "row 1 has …". */

@@ -1,7 +1,8 @@
 // The small files that make a folder of adapter weights a PEFT adapter others can use.
 import type { TrainConfig } from "../config.ts";
 import { type AdapterConfig, type AdapterTarget, serializeAdapterConfig } from "../formats/peft.ts";
-import { ADAPTER_CONFIG } from "../model/adapter-files.ts";
+import { ADAPTER_CONFIG, modulesOf } from "../model/adapter-files.ts";
+import { allLinears } from "../model/linears.ts";
 import { type ChosenTemplate, MANIFEST, type ModelFolder } from "./model-folder.ts";
 
 export interface CompanionParts {
@@ -18,7 +19,7 @@ export const CHAT_TEMPLATE = "chat_template.jinja";
 export function adapterCompanions(parts: CompanionParts): Map<string, string> {
   const { config, chosen, opened, adapterConfig, targets } = parts;
   // Names instead of "all-linear": every release of PEFT reads those alike.
-  const names = [...new Set(targets.map(({ path }) => path.split(".").at(-1) ?? path))].toSorted();
+  const names = targetNames(opened, targets);
   const files = new Map<string, string>();
   files.set(ADAPTER_CONFIG, serializeAdapterConfig({ ...adapterConfig, targetModules: names }));
   const manifest = {
@@ -32,6 +33,18 @@ export function adapterCompanions(parts: CompanionParts): Map<string, string> {
   if (chatTemplate !== undefined) files.set(CHAT_TEMPLATE, chatTemplate);
   files.set("README.md", modelCard(parts, names));
   return files;
+}
+
+/** The modules' own names, or their whole paths where other modules of those names are not adapted. */
+function targetNames({ architecture }: ModelFolder, targets: readonly AdapterTarget[]): string[] {
+  const names = new Set(targets.map(({ path }) => nameOf(path)));
+  const named = modulesOf(allLinears(architecture)).filter(({ path }) => names.has(nameOf(path)));
+  const isExact = named.length === targets.length;
+  return isExact ? [...names].toSorted() : targets.map(({ path }) => path).toSorted();
+}
+
+function nameOf(path: string): string {
+  return path.split(".").at(-1) ?? path;
 }
 
 function modelCard({ config, chosen }: CompanionParts, names: readonly string[]): string {

@@ -35,6 +35,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
   );
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",
+    doubleQuant: manifest?.doubleQuant ?? true,
     computeDtype: request.computeDtype ?? "auto",
     // The padding of the last chunk of a prompt has positions too.
     positions: capacity + Generator.paddingTokens,
@@ -42,7 +43,10 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     onProgress: request.onProgress,
   });
   if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-  const generator = await Generator.create(model, capacity);
+  const generator = await Generator.create(model, capacity).catch((error: unknown) => {
+    freeModel(model);
+    throw error;
+  });
   const answerer = new Answerer(generator, opened, chosen, now);
   return {
     template: {

@@ -2,7 +2,7 @@
 import { buildBatch } from "../data/batches.ts";
 import { encodeDataset } from "../data/dataset.ts";
 import type { EncodedExample } from "../data/encode.ts";
-import type { DatasetFormatName } from "../data/formats.ts";
+import { formatNamed } from "../data/formats.ts";
 import type { EvalReport, EvaluateRequest } from "../engine.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
@@ -27,18 +27,20 @@ export async function evaluateData(
     template: chooseTemplate(name, opened).template,
     system: request.system ?? manifest?.system ?? "",
     maxLength,
-    format: datasetFormat === "auto" ? undefined : (datasetFormat as DatasetFormatName),
+    format: formatNamed(datasetFormat),
   });
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",
+    doubleQuant: manifest?.doubleQuant ?? true,
     computeDtype: request.computeDtype ?? "auto",
     positions: maxLength,
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
   });
+  let evaluator: Evaluator | undefined;
   try {
     if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-    const evaluator = await Evaluator.create(model, maxLength);
+    evaluator = await Evaluator.create(model, maxLength);
     let total = { loss: 0, correct: 0, labelTokens: 0 };
     let row = 0;
     for (const group of groupExamples(examples, maxLength)) {
@@ -52,9 +54,9 @@ export async function evaluateData(
         };
       }
     }
-    evaluator.free();
     return { ...reportOf(total), examples: examples.length };
   } finally {
+    evaluator?.free();
     freeModel(model);
   }
 }

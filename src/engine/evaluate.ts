@@ -45,7 +45,13 @@ export class Evaluator {
     const batch = allocateBatch(model.gpu, tokens);
     const state = model.gpu.allocate("evaluate.state", "f32", [16]);
     write(model.gpu, state, firstOptimizerState(false));
-    return new Evaluator(model, batch, state, await buildEvaluateProgram(model, { batch, state }));
+    try {
+      const built = await buildEvaluateProgram(model, { batch, state });
+      return new Evaluator(model, batch, state, built);
+    } catch (error) {
+      for (const tensor of [state, ...Object.values(batch)]) model.gpu.free(tensor);
+      throw error;
+    }
   }
 
   /** Per token: the loss in nats and 1 where the target was ranked first; 0 where there is no target. */

@@ -2,6 +2,7 @@
 import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
 import type { ExportSummary, MergeRequest } from "../engine.ts";
+import type { AdapterTarget } from "../formats/peft.ts";
 import type { FloatDtype } from "../formats/float.ts";
 import { parseJsonObject } from "../formats/json.ts";
 import { pairAdapterTensors } from "../formats/peft.ts";
@@ -12,12 +13,14 @@ import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
   decodeTensors,
+  modulesOf,
   readAdapterFolder,
 } from "../model/adapter-files.ts";
+import type { Architecture } from "../model/architecture.ts";
 import { openModelFiles, readSlices } from "../model/checkpoint-files.ts";
 import { allLinears } from "../model/linears.ts";
 import { CHAT_TEMPLATE } from "./adapter-companions.ts";
-import { MANIFEST, openModelFolder } from "./model-folder.ts";
+import { MANIFEST, openModelFolder, readManifest } from "./model-folder.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE, "README.md"];
 const DEFAULT_SHARD_BYTES = 5e9; // Hugging Face's default
@@ -56,7 +59,10 @@ export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSumm
   const { model, adapter, output } = request;
   refuseSameFolder(model, output);
   const opened = await openModelFolder(model);
-  const { targets, matrices } = await readAdapterFolder(adapter, allLinears(opened.architecture));
+  const { architecture } = opened;
+  const { targets, matrices } = await readAdapterFolder(adapter, allLinears(architecture));
+  refuseTiedHead(model, architecture, targets);
+  const manifest = await readManifest(adapter);
   const dtype = request.dtype && DTYPES[request.dtype];
   const written = await writeMergedWeights(
     {
@@ -65,7 +71,8 @@ export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSumm
       targets,
       matrices,
       dtype,
-      base: request.base ?? "original",
+      rounded: new Set(request.base === "nf4" ? roundedModules(architecture) : []),
+      doubleQuant: manifest?.doubleQuant ?? true,
       maxShardBytes: request.maxShardBytes ?? DEFAULT_SHARD_BYTES,
       onProgress: request.onProgress,
     },
@@ -77,6 +84,24 @@ export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSumm
     files: await filesOf(output),
     check: `${written.length} tensors read back equal to what was computed, ${targets.length} of them merged`,
   };
+}
+
+/** Loading for training rounds the maps of the blocks, adapted or not; never the head. */
+function roundedModules(architecture: Architecture): string[] {
+  return modulesOf(allLinears(architecture)).flatMap(({ path, isHead }) => (isHead ? [] : [path]));
+}
+
+/** A head in the file is not read where the embeddings are tied, so a change of it would be lost. */
+function refuseTiedHead(
+  { path }: Folder,
+  { family, hasTiedEmbeddings }: Architecture,
+  targets: readonly AdapterTarget[],
+): void {
+  if (!hasTiedEmbeddings || targets.every((target) => target.path !== family.head)) return;
+  throw new UserError(
+    `The adapter acts on ${family.head}, and ${path} has no such weight of its own: embeddings and head are one tensor there.`,
+    "Train without the head among target_modules, or keep the adapter unmerged.",
+  );
 }
 
 async function writeCompanions(

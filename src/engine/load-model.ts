@@ -45,10 +45,17 @@ export async function loadModel(
     positions,
     onProgress,
   });
-  const adapter = options.targets
-    ? new Adapter(gpu, allLinears(architecture), options.targets, options.training === true)
-    : undefined;
-  await gpu.check();
+  let adapter: Adapter | undefined;
+  try {
+    adapter = options.targets
+      ? new Adapter(gpu, allLinears(architecture), options.targets, options.training === true)
+      : undefined;
+    await gpu.check();
+  } catch (error) {
+    adapter?.free();
+    freeWeights(gpu, weights);
+    throw error;
+  }
   const workspace = new Workspace(gpu);
   return { gpu, architecture, weights, adapter, act, workspace, step: new StepScalars(gpu) };
 }

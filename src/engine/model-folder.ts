@@ -2,7 +2,7 @@
 import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
 import { type ChatTemplate, compileChatTemplate } from "../formats/chat-template.ts";
-import { parseJsonObject } from "../formats/json.ts";
+import { isJsonObject, parseJsonObject } from "../formats/json.ts";
 import { createTokenizer, type Tokenizer } from "../formats/tokenizer.ts";
 import type { PromptTemplate } from "../data/template-table.ts";
 import { promptTemplate } from "../data/templates.ts";
@@ -32,6 +32,8 @@ export const MANIFEST = "training_manifest.json";
 export interface Manifest {
   readonly promptTemplate: string;
   readonly system: string;
+  /** Whether NF4's scales were kept in 8 bits in training. */
+  readonly doubleQuant: boolean;
 }
 
 export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
@@ -97,7 +99,11 @@ export function chooseTemplate(name: string, { tokenizer, folder }: ModelFolder)
 export async function readManifest(folder: Folder): Promise<Manifest | undefined> {
   if ((await folder.size(MANIFEST)) === undefined) return undefined;
   const json = parseJsonObject(await folder.readText(MANIFEST), `${folder.path}/${MANIFEST}`);
-  const { prompt_template: template, system } = json;
+  const { prompt_template: template, system, config } = json;
   if (typeof template !== "string") return undefined;
-  return { promptTemplate: template, system: typeof system === "string" ? system : "" };
+  return {
+    promptTemplate: template,
+    system: typeof system === "string" ? system : "",
+    doubleQuant: !isJsonObject(config) || config["double_quant"] !== false,
+  };
 }

@@ -6,7 +6,7 @@ import type { TrainEvent } from "../engine.ts";
 const METRICS = "metrics.jsonl";
 const LOG = "train.log";
 
-/** Writes in the order of the events, off the training loop's path. A failure is told at `close`. */
+/** Writes in the order of the events, off the training loop's path. A failure is told at `flush`. */
 export class RunLog {
   readonly #folder: Folder;
   readonly #loggingSteps: number;
@@ -34,13 +34,14 @@ export class RunLog {
     if (line !== undefined) this.#add(LOG, line);
   }
 
-  async close(): Promise<void> {
+  /** Waits until all that was taken is written. */
+  async flush(): Promise<void> {
     await this.#writing;
   }
 
   #add(file: string, line: string): void {
     this.#writing = this.#writing.then(() => this.#folder.append(file, `${line}\n`));
-    this.#writing.catch(() => {}); // told by `close`, which awaits the same promise
+    this.#writing.catch(() => {}); // told by `flush`, which awaits the same promise
   }
 }
 

@@ -1,10 +1,9 @@
 // A run from its request to its summary: read, load, prepare, train, and tell what happens.
-import { UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import { serializeConfig } from "../config-read.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
 import { buildDataset } from "../data/dataset.ts";
-import { DATASET_FORMATS, type DatasetFormatName } from "../data/formats.ts";
+import { formatNamed } from "../data/formats.ts";
 import type { PackedRow } from "../data/pack.ts";
 import type { Host, RunSummary, TrainEvent, TrainRequest } from "../engine.ts";
 import {
@@ -37,6 +36,7 @@ import {
   type ModelFolder,
   openModelFolder,
 } from "./model-folder.ts";
+import { identityOf, refuseChangedRun } from "./run-identity.ts";
 import { RunLog } from "./run-log.ts";
 
 /** Prompt and answer of an evaluation question may have this many tokens more than a training row. */
@@ -50,6 +50,8 @@ interface Prepared {
   readonly targets: readonly AdapterTarget[];
   readonly batches: Batches;
   readonly evaluationRows: readonly PackedRow[];
+  /** What a resumed part of the run must have in common with it. */
+  readonly identity: Readonly<Record<string, unknown>>;
   readonly resumed: { readonly name: string; readonly state: CheckpointState } | undefined;
 }
 
@@ -116,7 +118,6 @@ async function prepare(host: Host, request: TrainRequest): Promise<Prepared> {
   if (resume !== undefined) {
     const { warnings, ...found } = await chooseCheckpoint(workDir, resume, host.sha256);
     for (const message of warnings) onEvent({ type: "warning", message });
-    refuseChangedRun(config, found.state, `${workDir.path}/${found.name}`);
     resumed = found;
   }
 
@@ -126,18 +127,23 @@ async function prepare(host: Host, request: TrainRequest): Promise<Prepared> {
     template: chosen.template,
     system: config.system,
     maxLength: config.max_length,
-    format: formatOf(config.dataset_format),
+    format: formatNamed(config.dataset_format),
     pack: config.pack_to_max_length,
     seed: config.seed,
     shuffle: config.shuffle,
     evalSplit: config.eval_split,
   });
+  const identity = identityOf(config, dataset.report);
+  if (resumed) refuseChangedRun(identity, resumed.state, `${workDir.path}/${resumed.name}`);
   onEvent({
     type: "data",
     funnel: dataset.report,
     rows: dataset.train.length,
     evalRows: dataset.evaluation.length,
   });
+  for (const message of doubts(config, opened, dataset.evaluation.length)) {
+    onEvent({ type: "warning", message });
+  }
   const batches = createBatches(dataset.train, {
     rowTokens: config.max_length,
     rowsPerBatch: config.batch_size,
@@ -153,8 +159,23 @@ async function prepare(host: Host, request: TrainRequest): Promise<Prepared> {
     targets,
     batches,
     evaluationRows: dataset.evaluation,
+    identity,
     resumed,
   };
+}
+
+/** What is allowed and yet hardly meant. */
+function doubts(config: TrainConfig, { architecture }: ModelFolder, heldOut: number): string[] {
+  const { max_length: rowTokens, eval_split: share } = config;
+  const { maxPositions } = architecture;
+  return [
+    ...(rowTokens > maxPositions
+      ? [`max_length is ${rowTokens}; the model was made for at most ${maxPositions} tokens.`]
+      : []),
+    ...(share > 0 && heldOut === 0
+      ? [`eval_split ${share} leaves no row to take a held-out loss on.`]
+      : []),
+  ];
 }
 
 function planMemory(
@@ -235,7 +256,11 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
   const { config, workDir } = request;
   const { model, stepper, started } = tools;
   const plan = planSteps(config, batches.batchesPerEpoch);
-  const done = { step: resumed?.state.step ?? 0, tokens: resumed?.state.tokens ?? 0 };
+  const done = {
+    step: resumed?.state.step ?? 0,
+    tokens: resumed?.state.tokens ?? 0,
+    checkpoint: resumed?.name ?? "",
+  };
   const log = await RunLog.open(workDir, done.step, config.logging_steps);
   const onEvent = (event: TrainEvent) => {
     log.take(event);
@@ -271,9 +296,17 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
       onEvent({ type: "step", ...report });
     },
     evaluate: (step) => evaluateRun(host, prepared, tools, step, onEvent),
-    save: (progress) => saveRun(host, prepared, tools, progress, onEvent),
+    async save(progress) {
+      // A checkpoint is never ahead of the lines about its steps: a resumed run would not write them.
+      await log.flush();
+      return saveRun(host, prepared, tools, progress, onEvent);
+    },
+  }).catch(async (error: unknown) => {
+    // Its lines are written too; what ended the run is told, not what may befall them.
+    await log.flush().catch(() => {});
+    throw error;
   });
-  await log.close();
+  await log.flush();
   return { ...summary, timeToFirstStepSeconds, peakGpuBytes: model.gpu.peakBytes };
 }
 
@@ -327,7 +360,7 @@ function heldOutBatches({ request: { config }, evaluationRows }: Prepared): Micr
 
 async function saveRun(
   host: Host,
-  { request, chosen, opened, adapterConfig, targets }: Prepared,
+  { request, chosen, opened, adapterConfig, targets, identity }: Prepared,
   { model, stepper }: RunTools,
   progress: { step: number; microBatches: number; tokens: number },
   onEvent: (event: TrainEvent) => void,
@@ -343,7 +376,7 @@ async function saveRun(
         ...progress,
         adapterName: gpu.name,
         computeDtype: act,
-        run: fingerprint(config),
+        run: identity,
       },
       companions: adapterCompanions({ config, chosen, opened, adapterConfig, targets }),
       limit: config.save_total_limit,
@@ -352,48 +385,4 @@ async function saveRun(
   );
   onEvent({ type: "checkpoint", step: progress.step, name });
   return name;
-}
-
-// Options that may differ between the parts of a run without changing a number of it.
-const FREE_OPTIONS = new Set([
-  "model",
-  "data",
-  "work_dir",
-  "save_steps",
-  "save_total_limit",
-  "logging_steps",
-  "evaluation_freq",
-  "evaluation_inputs",
-  "gradient_checkpointing",
-  "compute_dtype",
-]);
-
-/** The options that make the run what it is. */
-function fingerprint(config: TrainConfig): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(config).filter(([key]) => !FREE_OPTIONS.has(key)));
-}
-
-function refuseChangedRun(config: TrainConfig, state: CheckpointState, place: string): void {
-  const now = fingerprint(config);
-  const changed = Object.keys(now).filter(
-    (key) => JSON.stringify(now[key]) !== JSON.stringify(state.run[key]),
-  );
-  if (changed.length === 0) return;
-  const list = changed.map(
-    (key) => `${key} was ${JSON.stringify(state.run[key])} and is ${JSON.stringify(now[key])}`,
-  );
-  throw new UserError(
-    `${place} belongs to a run with other options: ${list.join("; ")}.`,
-    "Resume with the config.yaml in the work directory, or start a new run in another one.",
-  );
-}
-
-function formatOf(name: string): DatasetFormatName | undefined {
-  if (name === "auto") return undefined;
-  const found = DATASET_FORMATS.find((format) => format === name);
-  if (found) return found;
-  throw new UserError(
-    `dataset_format is "${name}", which Hone does not know.`,
-    `Use auto or one of: ${DATASET_FORMATS.join(", ")}.`,
-  );
 }

@@ -60,11 +60,11 @@ export class DeltaMaker {
   }
 
   /** Rounds a whole tensor to NF4, as loading it for training does. */
-  async quantize(folder: Folder, source: TensorFile): Promise<RoundedTensor> {
+  async quantize(folder: Folder, source: TensorFile, doubleQuant: boolean): Promise<RoundedTensor> {
     const gpu = this.#gpu;
     const { shape, dtype, name } = source.entry;
     const [rows = 1, columns = 1] = shape;
-    const quantizer = createNf4Quantizer(gpu, name, [rows, columns]);
+    const quantizer = createNf4Quantizer(gpu, name, [rows, columns], { doubleQuant });
     const tensor = quantizer.begin(0, rows * columns, dtype as "F32" | "F16" | "BF16");
     for await (const { bytes } of readSlices(folder, source, SLICE_BYTES)) await tensor.push(bytes);
     await tensor.end();

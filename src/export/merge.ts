@@ -26,8 +26,9 @@ export interface MergeParts {
   readonly matrices: ReadonlyMap<string, LoraMatrices>;
   /** Type of the written floats; default: each tensor's own. */
   readonly dtype: FloatDtype | undefined;
-  /** What the adapter is added to: the file's weights, or those rounded to NF4 as training saw them. */
-  readonly base: "original" | "nf4";
+  /** Modules whose weights are rounded to NF4 first, as training saw them: empty to add to the file's. */
+  readonly rounded: ReadonlySet<string>;
+  readonly doubleQuant: boolean;
   readonly maxShardBytes: number;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
 }
@@ -39,6 +40,8 @@ export interface WrittenTensor {
   readonly dtype: SafetensorsDtype;
   readonly checksum: number;
 }
+
+const INDEX = "model.safetensors.index.json";
 
 /** Rows are taken so many bytes of f32 at a time. */
 const CHUNK_BYTES = 16 * 2 ** 20;
@@ -88,10 +91,8 @@ export async function writeMergedWeights(
   } finally {
     maker.free();
   }
-  if (shards.length > 1) {
-    const index = encodeSafetensorsIndex(weightMap, totalBytes);
-    await output.write("model.safetensors.index.json", index);
-  }
+  if (shards.length > 1) await output.write(INDEX, encodeSafetensorsIndex(weightMap, totalBytes));
+  else await output.remove(INDEX); // of an earlier merge, which would be read instead
   return written;
 }
 
@@ -102,7 +103,7 @@ async function* mergedBytes(
   source: TensorFile,
   dtype: SafetensorsDtype,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const { files, targets, matrices, base } = parts;
+  const { files, targets, matrices, rounded, doubleQuant } = parts;
   const { entry, file } = source;
   const path = entry.name.replace(/\.weight$/, "");
   const target = targets.find((candidate) => candidate.path === path);
@@ -111,25 +112,30 @@ async function* mergedBytes(
   const rows = entry.shape.length > 1 ? (entry.shape[0] ?? 1) : 1;
   const rowBytes = (entry.end - entry.start) / rows;
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / (columns * 4)));
-  const nf4 = target && base === "nf4" ? await maker.quantize(files.folder, source) : undefined;
-  for (let row = 0; row < rows; row += chunkRows) {
-    const count = Math.min(chunkRows, rows - row);
-    const start = entry.start + row * rowBytes;
-    const raw = await files.folder.read(file, start, start + count * rowBytes);
-    if (!isFloat(entry.dtype) || (entry.dtype === dtype && !target)) {
-      yield raw;
-      continue;
-    }
-    const values = nf4 ? await nf4.rows(row, count) : decodeFloats(raw, entry.dtype);
-    if (target && given) {
-      const delta = await maker.delta(given, target, row, count);
-      for (let i = 0; i < values.length; i++) {
-        values[i] = (values[i] ?? 0) + target.scaling * (delta[i] ?? 0);
+  const nf4 = rounded.has(path)
+    ? await maker.quantize(files.folder, source, doubleQuant)
+    : undefined;
+  try {
+    for (let row = 0; row < rows; row += chunkRows) {
+      const count = Math.min(chunkRows, rows - row);
+      const start = entry.start + row * rowBytes;
+      const raw = await files.folder.read(file, start, start + count * rowBytes);
+      if (!isFloat(entry.dtype) || (entry.dtype === dtype && !target && !nf4)) {
+        yield raw;
+        continue;
       }
+      const values = nf4 ? await nf4.rows(row, count) : decodeFloats(raw, entry.dtype);
+      if (target && given) {
+        const delta = await maker.delta(given, target, row, count);
+        for (let i = 0; i < values.length; i++) {
+          values[i] = (values[i] ?? 0) + target.scaling * (delta[i] ?? 0);
+        }
+      }
+      if (isFloat(dtype)) yield encodeFloats(values, dtype);
     }
-    if (isFloat(dtype)) yield encodeFloats(values, dtype);
+  } finally {
+    nf4?.free();
   }
-  nf4?.free();
 }
 
 function refuseMissingTargets(files: ModelFiles, targets: readonly AdapterTarget[]): void {

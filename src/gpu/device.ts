@@ -159,15 +159,16 @@ export class Gpu {
     invariant(this.#uncaptured === undefined, () => `WebGPU: ${this.#uncaptured}`);
   }
 
-  /** Whether the device is gone, so that whoever wants a GPU must open one anew. */
+  /** Whether the device is gone or a call on it has failed, so that whoever wants a GPU opens one anew. */
   get isLost(): boolean {
-    return this.#loss !== undefined;
+    return this.#loss !== undefined || this.#uncaptured !== undefined;
   }
 
   /** Resolves when all submitted work is done. */
   async finish(): Promise<void> {
     await this.unlessLost(this.device.queue.onSubmittedWorkDone());
-    this.checkErrors();
+    // The verdicts first: work over a buffer that was refused fails too, and says less of the cause.
+    await this.check();
   }
 
   /**

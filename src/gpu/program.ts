@@ -136,7 +136,12 @@ export class Recorder {
         bytes,
       };
     });
-    await gpu.check();
+    try {
+      await gpu.check();
+    } catch (error) {
+      gpu.freeBuffer(uniforms);
+      throw error;
+    }
     return new Program(gpu, this.label, ready, uniforms);
   }
 

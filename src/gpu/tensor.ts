@@ -105,7 +105,7 @@ export async function read(
   gpu.device.queue.submit([encoder.finish()]);
   try {
     await gpu.unlessLost(staging.mapAsync(GPUMapMode.READ));
-    gpu.checkErrors();
+    await gpu.check();
     return staging.getMappedRange().slice(0, byteCount);
   } finally {
     gpu.freeBuffer(staging);

@@ -254,6 +254,7 @@ function tell(error: unknown, verb: Verb, path: string, writtenBytes: number): u
     case "EISDIR":
       return user(`${path} is a folder, not a file.`, "Name a file.");
     case "ENOTDIR":
+    case "EEXIST": // from making a folder
       return user(`A part of the path ${path} is a file, not a folder.`, "Check the path.");
     default:
       return user(`Could not ${verb} ${path}: ${error.message}.`, "Check the path and the disk.");

@@ -93,6 +93,8 @@ export interface Nf4Quantizer {
   begin(start: number, count: number, dtype: Nf4SourceDtype): Nf4Part;
   /** The weight, which the caller now owns. Every part must have ended. */
   finish(): Nf4Weight & { readonly codes: StoredTensor; readonly absmax: StoredTensor };
+  /** Frees all of it, where the weight could not be finished. */
+  abandon(): void;
 }
 
 export interface Nf4QuantizerOptions {
@@ -152,6 +154,10 @@ export function createNf4Quantizer(
       slices.free();
       return { codes, absmax, shape };
     },
+    abandon() {
+      slices.free();
+      for (const tensor of [codes, absmax]) gpu.free(tensor);
+    },
   };
 }
 
@@ -178,9 +184,12 @@ class SliceRunner {
     nf4Quantize(recorder, { ...call, source });
     const program = await recorder.build();
     program.run();
-    // Waits, so that never more than one slice is queued for upload.
-    await gpu.finish();
-    program.free();
+    try {
+      // Waits, so that never more than one slice is queued for upload.
+      await gpu.finish();
+    } finally {
+      program.free();
+    }
   }
 
   free(): void {

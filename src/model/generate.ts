@@ -57,10 +57,9 @@ export class Generator {
   /** Tokens that prompt and answer may have together. */
   readonly capacity: number;
   readonly #model: Model;
-  readonly #caches: readonly Cache[];
+  readonly #parts: Parts;
   readonly #chunkIds: StoredTensor;
   readonly #token: StoredTensor;
-  readonly #positions: StoredTensor;
   readonly #probability: StoredTensor;
   readonly #seen: StoredTensor;
   readonly #chunk: Program;
@@ -71,10 +70,9 @@ export class Generator {
   private constructor(model: Model, parts: Parts, chunk: Program, decode: Program) {
     this.#model = model;
     this.capacity = parts.capacity;
-    this.#caches = parts.caches;
+    this.#parts = parts;
     this.#chunkIds = parts.chunkIds;
     this.#token = parts.token;
-    this.#positions = parts.positions;
     this.#probability = parts.probability;
     this.#seen = parts.seen;
     this.#chunk = chunk;
@@ -84,9 +82,16 @@ export class Generator {
   /** Allocates a cache for `capacity` tokens and records both programs. */
   static async create(model: Model, capacity: number): Promise<Generator> {
     const parts = allocateParts(model, capacity);
-    const chunk = await buildChunkProgram(model, parts);
-    const decode = await buildDecodeProgram(model, parts);
-    return new Generator(model, parts, chunk, decode);
+    let chunk: Program | undefined;
+    try {
+      chunk = await buildChunkProgram(model, parts);
+      const decode = await buildDecodeProgram(model, parts);
+      return new Generator(model, parts, chunk, decode);
+    } catch (error) {
+      chunk?.free();
+      freeParts(model, parts);
+      throw error;
+    }
   }
 
   /**
@@ -119,20 +124,7 @@ export class Generator {
   }
 
   free(): void {
-    const { gpu } = this.#model;
-    for (const { keys, values } of this.#caches) {
-      gpu.free(keys);
-      gpu.free(values);
-    }
-    for (const tensor of [
-      this.#chunkIds,
-      this.#token,
-      this.#positions,
-      this.#probability,
-      this.#seen,
-    ]) {
-      gpu.free(tensor);
-    }
+    freeParts(this.#model, this.#parts);
     this.#chunk.free();
     this.#decode.free();
   }
@@ -214,6 +206,12 @@ function allocateParts({ gpu, architecture, act }: Model, capacity: number): Par
     probability: gpu.allocate("generate.probability", "f32", [1]),
     seen: gpu.allocate("generate.seen", "u32", [vocab]),
   };
+}
+
+function freeParts({ gpu }: Model, parts: Parts): void {
+  const { caches, chunkIds, token, positions, probability, seen } = parts;
+  const cached = caches.flatMap(({ keys, values }) => [keys, values]);
+  for (const tensor of [...cached, chunkIds, token, positions, probability, seen]) gpu.free(tensor);
 }
 
 function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {

@@ -155,7 +155,12 @@ export async function buildEvaluateProgram(
   }
   crossEntropySum(recorder, { values: losses, state, into: "loss" });
   crossEntropySum(recorder, { values: correct, state, into: "correct" });
-  return { program: await recorder.build(), losses, correct };
+  try {
+    return { program: await recorder.build(), losses, correct };
+  } catch (error) {
+    for (const tensor of [losses, correct]) gpu.free(tensor);
+    throw error;
+  }
 }
 
 /** Logits of every token, f32 [tokens, vocab]: for tests and small comparisons only. */

@@ -66,6 +66,21 @@ export async function loadWeights(
   options: LoadWeightsOptions,
 ): Promise<Weights> {
   const loader = new Loader(gpu, files, options);
+  try {
+    return await loadAll(gpu, architecture, files, options, loader);
+  } catch (error) {
+    loader.freeAll();
+    throw error;
+  }
+}
+
+async function loadAll(
+  gpu: Gpu,
+  architecture: Architecture,
+  files: ModelFiles,
+  { positions }: LoadWeightsOptions,
+  loader: Loader,
+): Promise<Weights> {
   const { family, hidden, vocab, layers, headSize } = architecture;
   checkAllTensors(architecture, files);
   const embedding = await loader.table(family.embedding, [vocab, hidden]);
@@ -87,8 +102,7 @@ export async function loadWeights(
     ? embedding
     : await loader.table(family.head, [vocab, hidden]);
 
-  const { positions } = options;
-  const rope = gpu.allocate("rope.table", "f32", [positions, headSize]);
+  const rope = loader.allocate("rope.table", "f32", [positions, headSize]);
   write(gpu, rope, ropeTable(architecture.inverseFrequencies, positions));
   await gpu.check();
   return { embedding, head, finalNorm, blocks, ropeTable: rope };
@@ -136,6 +150,8 @@ class Loader {
   readonly #files: ModelFiles;
   readonly #options: LoadWeightsOptions;
   #loadedBytes = 0;
+  /** What has been allocated, to be freed if loading fails. */
+  readonly #made: StoredTensor[] = [];
 
   constructor(gpu: Gpu, files: ModelFiles, options: LoadWeightsOptions) {
     this.#gpu = gpu;
@@ -143,11 +159,21 @@ class Loader {
     this.#options = options;
   }
 
+  allocate(label: string, dtype: "f32" | "u32", shape: readonly number[]): StoredTensor {
+    const tensor = this.#gpu.allocate(label, dtype, shape);
+    this.#made.push(tensor);
+    return tensor;
+  }
+
+  freeAll(): void {
+    for (const tensor of this.#made) this.#gpu.free(tensor);
+  }
+
   /** A norm's weight, f32. */
   async vector(module: string, size: number): Promise<StoredTensor> {
     const file = requireTensor(this.#files, `${module}.weight`, [size]);
     const bytes = await this.#files.folder.read(file.file, file.entry.start, file.entry.end);
-    const tensor = this.#gpu.allocate(module, "f32", [size]);
+    const tensor = this.allocate(module, "f32", [size]);
     write(this.#gpu, tensor, decodeFloats(bytes, dtypeOf(file)));
     this.#progress(bytes.byteLength);
     return tensor;
@@ -164,7 +190,7 @@ class Loader {
     for (let firstRow = 0; firstRow < rows; firstRow += limit) {
       const count = Math.min(limit, rows - firstRow);
       const label = `${module}.${shards.length}`;
-      const tensor = this.#gpu.allocate(label, dtype, [count, columns * perElement]);
+      const tensor = this.allocate(label, dtype, [count, columns * perElement]);
       const part = rangeOf(file, firstRow * rowBytes, count * rowBytes);
       await this.#upload(part, tensor, 0);
       shards.push({ tensor, encoding, firstRow, rows: count });
@@ -186,18 +212,25 @@ class Loader {
     const { label, outputs, inputs } = shape;
     const { doubleQuant } = this.#options;
     const quantizer = createNf4Quantizer(this.#gpu, label, [outputs, inputs], { doubleQuant });
-    let row = 0;
-    for (const [index, part] of parts.entries()) {
-      const rows = shape.segments[index]?.rows ?? 0;
-      const tensor = quantizer.begin(row * inputs, rows * inputs, dtypeOf(part));
-      for await (const { bytes } of readSlices(this.#files.folder, part, SLICE_BYTES)) {
-        await tensor.push(bytes);
-        this.#progress(bytes.byteLength);
+    try {
+      let row = 0;
+      for (const [index, part] of parts.entries()) {
+        const rows = shape.segments[index]?.rows ?? 0;
+        const tensor = quantizer.begin(row * inputs, rows * inputs, dtypeOf(part));
+        for await (const { bytes } of readSlices(this.#files.folder, part, SLICE_BYTES)) {
+          await tensor.push(bytes);
+          this.#progress(bytes.byteLength);
+        }
+        await tensor.end();
+        row += rows;
       }
-      await tensor.end();
-      row += rows;
+    } catch (error) {
+      quantizer.abandon();
+      throw error;
     }
-    return quantizer.finish();
+    const weight = quantizer.finish();
+    this.#made.push(weight.codes, weight.absmax);
+    return weight;
   }
 
   async #plain(shape: LinearShape, parts: readonly TensorFile[]): Promise<PlainWeight> {
@@ -210,7 +243,7 @@ class Loader {
       );
     }
     const { dtype, perElement, encoding } = storageOf(first);
-    const tensor = this.#gpu.allocate(label, dtype, [outputs, inputs * perElement]);
+    const tensor = this.allocate(label, dtype, [outputs, inputs * perElement]);
     let offset = 0;
     for (const part of parts) {
       await this.#upload(part, tensor, offset);

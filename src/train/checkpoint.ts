@@ -104,7 +104,7 @@ export async function saveCheckpoint(
     throw error;
   }
   await workDir.write(LAST, `${name}\n`);
-  await removeOldest(workDir, limit);
+  await removeOldest(workDir, limit, state.step);
   return name;
 }
 
@@ -114,7 +114,10 @@ async function listCheckpoints(workDir: Folder): Promise<string[]> {
   return names.toSorted((a, b) => stepOf(a) - stepOf(b));
 }
 
-/** Finds the checkpoint to resume from: the one named, or the newest whose files are whole. */
+/**
+ * Finds the checkpoint to resume from: the one named, or the one saved last, or if its files are not whole
+ * the newest whose are.
+ */
 export async function chooseCheckpoint(
   workDir: Folder,
   wanted: string,
@@ -126,7 +129,11 @@ export async function chooseCheckpoint(
     return { name, state: await verify(workDir, name, sha256), warnings: [] };
   }
   const warnings: string[] = [];
-  for (const name of names.toReversed()) {
+  // Not the highest step where the run was resumed from an earlier one and has not come so far again.
+  const last = (await workDir.size(LAST)) && (await workDir.readText(LAST)).trim();
+  for (const name of names.toSorted(
+    (a, b) => Number(b === last) - Number(a === last) || stepOf(b) - stepOf(a),
+  )) {
     try {
       return { name, state: await verify(workDir, name, sha256), warnings };
     } catch (error) {
@@ -218,6 +225,7 @@ function isState(value: unknown): value is CheckpointState & { sha256: Record<st
     state["optimizerState"].length === 16 &&
     state["optimizerState"].every(isCount) &&
     typeof state["run"] === "object" &&
+    state["run"] !== null &&
     typeof state["sha256"] === "object" &&
     state["sha256"] !== null
   );
@@ -227,9 +235,15 @@ function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-async function removeOldest(workDir: Folder, limit: number): Promise<void> {
+/**
+ * Those after `step` go before all others: the run was resumed from an earlier one and left them behind.
+ * By age alone the one just saved would be removed, and they kept.
+ */
+async function removeOldest(workDir: Folder, limit: number, step: number): Promise<void> {
   if (limit < 0) return;
-  const names = await listCheckpoints(workDir);
+  const all = await listCheckpoints(workDir);
+  const leftBehind = all.filter((name) => stepOf(name) > step);
+  const names = [...leftBehind, ...all.filter((name) => stepOf(name) <= step)];
   for (const name of names.slice(0, Math.max(0, names.length - limit))) await workDir.remove(name);
 }
 

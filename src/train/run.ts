@@ -33,8 +33,8 @@ export interface RunParts {
   readonly plan: StepPlan;
   readonly stepper: Stepper;
   readonly batchAt: (index: number) => MicroBatch;
-  /** Steps and tokens done before, by the run that this one goes on with. */
-  readonly done: { readonly step: number; readonly tokens: number };
+  /** Steps and tokens done before, by the run that this one goes on with, and its checkpoint or "". */
+  readonly done: { readonly step: number; readonly tokens: number; readonly checkpoint: string };
   /** Milliseconds. */
   readonly now: () => number;
   readonly signal: AbortSignal | undefined;
@@ -79,10 +79,11 @@ export async function runTraining(
     return parts.save({ step, microBatches, tokens: reporter.tokens });
   };
 
-  if (done.step === 0) await parts.evaluate(0);
+  if (done.step === 0 && !signal?.aborted) await parts.evaluate(0);
   reporter.resumeClock();
   let step = done.step;
-  let checkpoint = "";
+  let { checkpoint } = done;
+  let savedStep = checkpoint === "" ? -1 : step;
   while (step < plan.steps && !signal?.aborted) {
     inFlight.push(submitStep(parts, step));
     step++;
@@ -93,12 +94,16 @@ export async function runTraining(
     if (!saves && !evaluates) continue;
     await settle(0);
     // Saved first: whatever happens while the questions are answered, the step is not lost.
-    if (saves) checkpoint = await save(step);
+    if (saves) {
+      checkpoint = await save(step);
+      savedStep = step;
+    }
     if (evaluates) await parts.evaluate(step);
     reporter.resumeClock();
   }
   await settle(0);
-  if (step < plan.steps) checkpoint = await save(step);
+  // To save a step again would remove its checkpoint for a moment.
+  if (savedStep !== step) checkpoint = await save(step);
   return {
     endedBy: step < plan.steps ? "stopped" : "finished",
     step,
@@ -173,7 +178,7 @@ class Reporter {
     onStep({
       step: step + 1,
       steps: plan.steps,
-      epoch: (plan.microBatchesOf(step).at(-1) ?? 0) / plan.batchesPerEpoch,
+      epoch: ((plan.microBatchesOf(step).at(-1) ?? -1) + 1) / plan.batchesPerEpoch,
       loss: outcome.loss,
       learningRate: submitted.learningRate,
       gradNorm: outcome.gradNorm,

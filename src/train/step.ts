@@ -83,9 +83,16 @@ export class Stepper {
     const first = firstOptimizerState(options.dynamicLossScale);
     if (!options.dynamicLossScale) first[OPTIMIZER_STATE.lossScale] = options.fixedLossScale ?? 1;
     write(gpu, state, first);
-    const train = await buildTrainProgram(model, { batch, state, checkpointing, dropout });
-    const optimizer = await buildOptimizerProgram(model, adapter, state, options);
-    return new Stepper(model, batch, state, { train, optimizer }, options.seed);
+    let train: Program | undefined;
+    try {
+      train = await buildTrainProgram(model, { batch, state, checkpointing, dropout });
+      const optimizer = await buildOptimizerProgram(model, adapter, state, options);
+      return new Stepper(model, batch, state, { train, optimizer }, options.seed);
+    } catch (error) {
+      train?.free();
+      for (const tensor of [state, ...Object.values(batch)]) gpu.free(tensor);
+      throw error;
+    }
   }
 
   get trainProgram(): Program {

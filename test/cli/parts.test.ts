@@ -23,12 +23,12 @@ const REPORT: StepReport = {
   skipped: 0,
 };
 
-test("a bar shows loss, learning rate, speed and time left in 79 columns", () => {
+test("a bar shows loss, learning rate, speed and time left in 78 columns", () => {
   const bar = formatStepBar(REPORT, 80);
   expect(bar).toMatch(
     /^ {2}12\/1000 ─+ {2}loss 1\.2346 {2}lr 2\.00e-4 {2}1,234 tokens\/s {2}ETA 3:07$/,
   );
-  expect(bar).toHaveLength(79);
+  expect(bar).toHaveLength(78);
   expect(formatStepBar({ ...REPORT, step: 500 }, 80).match(/━/g)).toHaveLength(9); // half of 17
 });
 

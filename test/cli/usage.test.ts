@@ -12,6 +12,7 @@ const COMMANDS: string[][] = [
   ["train"],
   ["chat"],
   ["eval"],
+  ["convert"],
   ["convert", "adapter"],
   ["convert", "pth_to_hf"],
   ["convert", "merge"],
@@ -27,6 +28,7 @@ describe("help", () => {
     expect(stdout).toContain(`Usage: hone ${words.join(" ")}`);
     expect(stdout).toMatch(/^Example:\n {2}hone /m);
     expect(stdout).toContain("--gpu <adapter>"); // the options of every command
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
   });
 
   test("train's help lists every option of a config", async () => {
@@ -110,6 +112,23 @@ describe("what is not there exits with 1 and is named", () => {
     expect(code).toBe(1);
   });
 
+  test("eval refuses a format that does not exist, before its table is begun", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "rows.jsonl"), '{"input": "a", "output": "b"}\n');
+    const args = ["eval", "seedling", "--data", "rows.jsonl", "--dataset-format", "foo"];
+    const { code, stdout, stderr } = await hone(args, { folder });
+    expect(stderr).toContain('There is no dataset format "foo".');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  });
+
+  test("a file where a folder should be is named", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "mine"), "");
+    const { code, stderr } = await hone(["copy-cfg", "seedling_qlora_alpaca", "mine"], { folder });
+    expect(stderr).toMatch(/^Error: A part of the path mine.* is a file, not a folder\.\n/);
+    expect(code).toBe(1);
+  });
+
   test("an export is never mixed into a folder with files in it", async () => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, "out"));
@@ -144,6 +163,11 @@ describe("ready-made configs", () => {
       expect(about.length).toBeGreaterThan(20);
       expect(() => readConfig(readFileSync(path, "utf8"), path)).not.toThrow();
     }
+  });
+
+  test("list-cfg fits into 80 columns", async () => {
+    const { stdout } = await hone(["list-cfg"]);
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
   });
 
   test("list-cfg finds by a part of the name, in any case", async () => {

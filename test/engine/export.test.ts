@@ -89,6 +89,48 @@ test("by default merged weights keep each tensor's type, and are split by size w
   expect(largestDivergence(expected, merged)).toBeLessThan(1e-2);
 });
 
+test("where training saw NF4, all of it is merged: maps without an adapter, and no head", async () => {
+  const untied = writeTinyModel("BF16", false);
+  const adapter = await writeAdapter(untied, undefined, ["q_proj", "lm_head"]);
+  const output = temporaryFolder();
+  await merge(gpu, {
+    model: openFolder(untied),
+    adapter: openFolder(adapter),
+    output: openFolder(output),
+    dtype: "float32",
+    base: "nf4",
+  });
+  const merged = await logitsOf(output, { quantization: "none" });
+  const expected = await logitsOf(untied, { quantization: "nf4", adapter });
+  expect(largestDivergence(expected, merged)).toBeLessThan(1e-4);
+});
+
+test("an adapter of some layers alone is read back as that", async () => {
+  const names = ["layers.0.self_attn.q_proj", "layers.1.mlp.down_proj"];
+  const adapter = await writeAdapter(base, undefined, names);
+  const { architecture } = await openModelFolder(openFolder(base));
+  const { targets } = await readAdapterFolder(openFolder(adapter), allLinears(architecture));
+  expect(targets.map(({ path }) => path)).toEqual(names.map((name) => `model.${name}`));
+});
+
+test("merged again as one file, the index of an earlier merge is not left behind", async () => {
+  const output = temporaryFolder();
+  await mergeInto(output, { maxShardBytes: 100_000 });
+  const { files } = await mergeInto(output, {});
+  expect(files.map(({ name }) => name)).not.toContain("model.safetensors.index.json");
+});
+
+test("an adapter of a head that is one with the embeddings is not merged", async () => {
+  const adapter = await writeAdapter(base, undefined, ["q_proj", "lm_head"]);
+  await expect(
+    merge(gpu, {
+      model: openFolder(base),
+      adapter: openFolder(adapter),
+      output: openFolder(temporaryFolder()),
+    }),
+  ).rejects.toThrow("embeddings and head are one tensor");
+});
+
 test("merging holds no more than two of its largest tensors and 200 MB", async () => {
   const LARGEST = 128 * 2 ** 20;
   const wide = writeWideModel(LARGEST);
@@ -175,11 +217,15 @@ function logProbabilities(logits: Float32Array): Float64Array {
 }
 
 /** A PEFT folder with random A and B for all linear layers, or with `fill` in one place. */
-async function writeAdapter(modelPath: string, fill?: number): Promise<string> {
+async function writeAdapter(
+  modelPath: string,
+  fill?: number,
+  targetModules: "all-linear" | string[] = "all-linear",
+): Promise<string> {
   const path = temporaryFolder();
   const opened = await openModelFolder(openFolder(modelPath));
   const linears = allLinears(opened.architecture);
-  const adapterConfig = { ...ADAPTER_DEFAULTS, rank: 4, alpha: 8, targetModules: "all-linear" };
+  const adapterConfig = { ...ADAPTER_DEFAULTS, rank: 4, alpha: 8, targetModules };
   const targets = selectTargets(adapterConfig, modulesOf(linears), "the test");
   const matrices = new Map<string, LoraMatrices>();
   const numbers = createRandom(11);

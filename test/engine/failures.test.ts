@@ -78,6 +78,16 @@ test("a disk that fills up while saving is told, and the checkpoint before it ca
     onEvent: () => {},
   });
   expect(resumed).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
+  // Resumed once more, there is nothing left to do, and the checkpoint is still the same.
+  const again = await engine.train({
+    config: configOf(model),
+    model: openFolder(model),
+    data: [await openDataSource(data)],
+    workDir: folder,
+    resume: "last",
+    onEvent: () => {},
+  });
+  expect(again).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
 });
 
 test("only so many checkpoints are kept, and the oldest go first", async () => {

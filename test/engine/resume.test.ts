@@ -98,7 +98,7 @@ test("a damaged newest checkpoint is passed over with a warning for the one befo
   expectSameEnd(workDir);
 });
 
-test("resuming with another seed is refused, and says what changed", async () => {
+test("resuming with another seed or other data is refused, and says what changed", async () => {
   const request = {
     config: { ...config, seed: 4 },
     model: openFolder(model),
@@ -108,6 +108,8 @@ test("resuming with another seed is refused, and says what changed", async () =>
     onEvent: () => {},
   };
   await expect(engine.train(request)).rejects.toThrow("seed was 3 and is 4");
+  const grown = { ...request, config, data: [await openDataSource(writeTinyData(41))] };
+  await expect(engine.train(grown)).rejects.toThrow(/data was {"rows":40,.+} and is {"rows":41,/);
 });
 
 function lossesOf(workDir: string): unknown[] {

@@ -67,6 +67,14 @@ test("of three checkpoints two are kept, and the newest whole one is chosen", as
   );
 });
 
+test("a run resumed from an earlier checkpoint keeps its own, and is what is resumed next", async () => {
+  const workDir = temporaryFolder();
+  for (const step of [10, 20, 12]) await save(workDir, step); // resumed from 10, broken off at 12
+  expect(readdirSync(workDir)).toEqual(["iter_10", "iter_12", "last_checkpoint"]);
+  const chosen = await chooseCheckpoint(openFolder(workDir), "last", sha256);
+  expect(chosen.name).toBe("iter_12");
+});
+
 test("half a checkpoint of a killed process is swept away by the next", async () => {
   const workDir = temporaryFolder();
   await openFolder(workDir).write("iter_3.partial/adapter_model.safetensors", "half");
