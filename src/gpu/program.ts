@@ -182,7 +182,7 @@ export class Recorder {
     const { maxTensorBytes, name } = this.gpu;
     if (bytes <= maxTensorBytes) return;
     throw new UserError(
-      `${label} takes ${formatBytes(bytes)}; ${name} shows a shader at most ${formatBytes(maxTensorBytes)} of one tensor.`,
+      `One tensor of this run (${label}) takes ${formatBytes(bytes)}; ${name} shows a shader at most ${formatBytes(maxTensorBytes)} of one.`,
       "Lower max_length or batch_size, or choose a smaller model.",
     );
   }
