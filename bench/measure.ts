@@ -135,10 +135,15 @@ export async function measureHost(
   return { microsecondsPerDispatch: median(microseconds), dispatches: program.dispatchCount };
 }
 
-function createStepper(model: Model, tokens: number): Promise<Stepper> {
+/** A training step as it is measured: dropout, and a loss scale where the type calls for one. */
+export function createStepper(
+  model: Model,
+  tokens: number,
+  checkpointing = true,
+): Promise<Stepper> {
   return Stepper.create(model, {
     tokens,
-    checkpointing: true,
+    checkpointing,
     dropout: 0.1,
     seed: 1,
     beta1: 0.9,

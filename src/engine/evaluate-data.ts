@@ -1,5 +1,5 @@
 // Evaluation of a model on a data file: every example's loss, and the mean over all label tokens.
-import { buildBatch } from "../data/batches.ts";
+import { buildBatch, NO_TARGET } from "../data/batches.ts";
 import { encodeDataset } from "../data/dataset.ts";
 import type { EncodedExample } from "../data/encode.ts";
 import { formatNamed } from "../data/formats.ts";
@@ -103,7 +103,7 @@ async function evaluateGroup(
     return {
       loss: sumOf(losses.subarray(...range)),
       correct: sumOf(correct.subarray(...range)),
-      labelTokens: targets.reduce((count, target) => count + Number(target !== 0xffff_ffff), 0),
+      labelTokens: targets.reduce((count, target) => count + Number(target !== NO_TARGET), 0),
     };
   });
 }

@@ -24,7 +24,6 @@ import { MANIFEST, openModelFolder, readManifest } from "./model-folder.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE, "README.md"];
 const DEFAULT_SHARD_BYTES = 5e9; // Hugging Face's default
-const SLICE_BYTES = 16 * 2 ** 20;
 // Of a base model's folder, what is not weights goes along: configs, tokenizer, code, licence.
 const WEIGHTS =
   /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
@@ -136,7 +135,7 @@ async function checkMerged(output: Folder, written: readonly WrittenTensor[]): P
       throw damaged(`${output.path}/${file}: ${name}`);
     }
     const actual = new Checksum();
-    for await (const { bytes } of readSlices(output, found, SLICE_BYTES)) actual.add(bytes);
+    for await (const { bytes } of readSlices(output, found)) actual.add(bytes);
     if (actual.value !== checksum) throw damaged(`${output.path}/${file}: ${name}`);
   }
 }

@@ -19,9 +19,6 @@ export interface RoundedTensor {
   free(): void;
 }
 
-/** How much of a file is in memory at a time, in bytes. */
-const SLICE_BYTES = 16 * 2 ** 20;
-
 export class DeltaMaker {
   readonly #gpu: Gpu;
   readonly #step: StepScalars;
@@ -66,7 +63,7 @@ export class DeltaMaker {
     const [rows = 1, columns = 1] = shape;
     const quantizer = createNf4Quantizer(gpu, name, [rows, columns], { doubleQuant });
     const tensor = quantizer.begin(0, rows * columns, dtype as "F32" | "F16" | "BF16");
-    for await (const { bytes } of readSlices(folder, source, SLICE_BYTES)) await tensor.push(bytes);
+    for await (const { bytes } of readSlices(folder, source)) await tensor.push(bytes);
     await tensor.end();
     const weight = quantizer.finish();
     return {

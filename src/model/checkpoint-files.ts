@@ -98,14 +98,16 @@ export function requireTensor(
   return found;
 }
 
-/** Reads a tensor in slices of at most `sliceBytes`, in order, each with its offset in the tensor. */
+/** How much of a file is in memory at a time, in bytes. A multiple of an NF4 block in any type. */
+const SLICE_BYTES = 16 * 2 ** 20;
+
+/** Reads a tensor in slices, in order, each with its offset in the tensor. */
 export async function* readSlices(
   folder: Folder,
   { file, entry }: TensorFile,
-  sliceBytes: number,
 ): AsyncGenerator<{ offset: number; bytes: Uint8Array<ArrayBuffer> }> {
-  for (let start = entry.start; start < entry.end; start += sliceBytes) {
-    const end = Math.min(start + sliceBytes, entry.end);
+  for (let start = entry.start; start < entry.end; start += SLICE_BYTES) {
+    const end = Math.min(start + SLICE_BYTES, entry.end);
     yield { offset: start - entry.start, bytes: await folder.read(file, start, end) };
   }
 }

@@ -27,7 +27,7 @@ import {
 } from "./block.ts";
 import type { Recording } from "./linear.ts";
 import { blockLinears, headLinear } from "./linears.ts";
-import type { TableShard, Weights } from "./weights.ts";
+import { KIND_OF, type TableShard, type Weights } from "./weights.ts";
 
 /** A model on the GPU: frozen weights, an adapter or none, and the arena its programs share. */
 export interface Model {
@@ -347,7 +347,6 @@ function recordHeadAndLoss(
 }
 
 function plainOf({ tensor, encoding, rows }: TableShard) {
-  const kind = encoding === "f32" ? "native" : encoding === "f16" ? "packed-f16" : "packed-bf16";
   const inputs = (tensor.shape.at(-1) ?? 0) * (encoding === "f32" ? 1 : 2);
-  return { tensor, shape: [rows, inputs], kind } as const;
+  return { tensor, shape: [rows, inputs], kind: KIND_OF[encoding] } as const;
 }

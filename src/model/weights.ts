@@ -9,7 +9,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
 import type { Nf4Weight } from "../kernels/dequantize.ts";
 import type { TableEncoding } from "../kernels/embed.ts";
-import type { PlainWeight } from "../kernels/matmul.ts";
+import type { PlainWeight, WeightKind } from "../kernels/matmul.ts";
 import { createNf4Quantizer } from "../kernels/nf4-quantize.ts";
 import { ropeTable } from "../kernels/rope.ts";
 import type { Architecture } from "./architecture.ts";
@@ -24,6 +24,13 @@ export interface TableShard {
   readonly firstRow: number;
   readonly rows: number;
 }
+
+/** How the GEMMs name a table's encoding. */
+export const KIND_OF: Readonly<Record<TableEncoding, WeightKind>> = {
+  f32: "native",
+  f16: "packed-f16",
+  bf16: "packed-bf16",
+};
 
 export interface BlockWeights {
   readonly attentionNorm: StoredTensor;
@@ -52,9 +59,6 @@ export interface LoadWeightsOptions {
   readonly positions: number;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
 }
-
-/** How much of a file is in memory at a time, in bytes. A multiple of an NF4 block in any type. */
-const SLICE_BYTES = 16 * 2 ** 20;
 
 // Rows of a shard come in multiples of this, so that shards of the head's adapter lie on 256 bytes.
 const SHARD_ROWS = 64;
@@ -217,7 +221,7 @@ class Loader {
       for (const [index, part] of parts.entries()) {
         const rows = shape.segments[index]?.rows ?? 0;
         const tensor = quantizer.begin(row * inputs, rows * inputs, dtypeOf(part));
-        for await (const { bytes } of readSlices(this.#files.folder, part, SLICE_BYTES)) {
+        for await (const { bytes } of readSlices(this.#files.folder, part)) {
           await tensor.push(bytes);
           this.#progress(bytes.byteLength);
         }
@@ -249,12 +253,11 @@ class Loader {
       await this.#upload(part, tensor, offset);
       offset += part.entry.end - part.entry.start;
     }
-    const kind = encoding === "f32" ? "native" : encoding === "f16" ? "packed-f16" : "packed-bf16";
-    return { tensor, shape: [outputs, inputs], kind };
+    return { tensor, shape: [outputs, inputs], kind: KIND_OF[encoding] };
   }
 
   async #upload(file: TensorFile, tensor: StoredTensor, offset: number): Promise<void> {
-    for await (const slice of readSlices(this.#files.folder, file, SLICE_BYTES)) {
+    for await (const slice of readSlices(this.#files.folder, file)) {
       write(this.#gpu, tensor, slice.bytes, offset + slice.offset);
       this.#progress(slice.bytes.byteLength);
       // Waits, so that what is queued for upload never grows past a slice or two.

@@ -69,24 +69,18 @@ test("a disk that fills up while saving is told, and the checkpoint before it ca
   const folder = openFolder(path);
   expect((await folder.list()).filter((name) => name.startsWith("iter_"))).toEqual(["iter_2"]);
   expect(await folder.readText("last_checkpoint")).toBe("iter_2\n");
-  const resumed = await engine.train({
+  const request = {
     config: configOf(model),
     model: openFolder(model),
     data: [await openDataSource(data)],
     workDir: folder,
     resume: "last",
     onEvent: () => {},
-  });
+  };
+  const resumed = await engine.train(request);
   expect(resumed).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
   // Resumed once more, there is nothing left to do, and the checkpoint is still the same.
-  const again = await engine.train({
-    config: configOf(model),
-    model: openFolder(model),
-    data: [await openDataSource(data)],
-    workDir: folder,
-    resume: "last",
-    onEvent: () => {},
-  });
+  const again = await engine.train(request);
   expect(again).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
 });
 

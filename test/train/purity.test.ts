@@ -1,7 +1,8 @@
 // After the first step nothing is created, and nothing waits for the GPU inside a step.
 import { expect, test } from "vitest";
-import { Stepper } from "../../src/train/step.ts";
+import type { Stepper } from "../../src/train/step.ts";
 import { fileURLToPath } from "node:url";
+import { createStepper } from "../../bench/measure.ts";
 import { prepareModel } from "../../bench/prepare.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { nullGpu } from "../gpu.ts";
@@ -12,7 +13,7 @@ const batch = microBatchOf(readFixture("inputs.json") as BatchJson);
 
 test("steps after the first create no buffer, bind group or pipeline", async () => {
   const created = countCreations();
-  const stepper = await createStepper();
+  const stepper = await preparedStepper();
   await stepper.run([batch, batch], 0, 1e-3);
   const before = { ...created };
   for (const count of Object.values(before)) expect(count).toBeGreaterThan(10); // it does count
@@ -21,7 +22,7 @@ test("steps after the first create no buffer, bind group or pipeline", async () 
 });
 
 test("a step is submitted whole before its first promise can settle", async () => {
-  const stepper = await createStepper();
+  const stepper = await preparedStepper();
   const { queue } = gpu.device;
   const calls: string[] = [];
   const submit = queue.submit.bind(queue);
@@ -40,7 +41,7 @@ test("a step is submitted whole before its first promise can settle", async () =
 });
 
 test("forward, recompute and backward take at most 60 dispatches a layer", async () => {
-  const deep = await createStepper({ checkpointing: true });
+  const deep = await preparedStepper(true);
   const names = deep.trainProgram.dispatchNames;
   // Two layers; the first has no gradient to pass on, and the head, loss and embedding are few.
   expect(names.length / 2).toBeLessThanOrEqual(64);
@@ -68,21 +69,10 @@ function countCreations(): Record<string, number> {
   return counts;
 }
 
-async function createStepper({ checkpointing = false } = {}): Promise<Stepper> {
+async function preparedStepper(checkpointing = false): Promise<Stepper> {
   const folder = openFolder(
     fileURLToPath(new URL("../fixtures/torch/tiny-llama", import.meta.url)),
   );
   const model = await prepareModel(gpu, folder, batch.ids.length);
-  return Stepper.create(model, {
-    tokens: batch.ids.length,
-    checkpointing,
-    dropout: 0.1,
-    seed: 1,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    maxNorm: 1,
-    dynamicLossScale: true,
-  });
+  return createStepper(model, batch.ids.length, checkpointing);
 }
