@@ -48,6 +48,23 @@ export default defineConfig(({ isSsrBuild }) => ({
           hookTimeout: 300_000,
         },
       },
+      {
+        extends: true,
+        test: {
+          name: "interop",
+          // Left out of `npm test`, which needs no Python.
+          include: ["test/interop/**/*.test.ts"],
+          environment: "node",
+          pool: "forks",
+          // The fastest adapter here, for SmolLM2's sake.
+          env: { HONE_ADAPTER: process.env["HONE_ADAPTER"] ?? "auto" },
+          // PyTorch takes every core by itself.
+          fileParallelism: false,
+          // A hundred steps of SmolLM2 take minutes on llvmpipe, and most of an hour on SwiftShader.
+          testTimeout: 5_400_000,
+          hookTimeout: 1_800_000,
+        },
+      },
     ],
   },
 }));

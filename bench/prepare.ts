@@ -4,6 +4,7 @@ import { createRandom } from "../src/base/random.ts";
 import { ADAPTER_DEFAULTS, selectTargets } from "../src/formats/peft.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { StepScalars } from "../src/gpu/step-scalars.ts";
+import type { StoredTensor } from "../src/gpu/tensor.ts";
 import { Workspace } from "../src/gpu/workspace.ts";
 import { Adapter } from "../src/model/adapter.ts";
 import { modulesOf } from "../src/model/adapter-files.ts";
@@ -17,29 +18,50 @@ import type { MicroBatch } from "../src/train/step.ts";
 /** Weights of the right shapes with nothing in them: for the null backend, which could not quantize any. */
 function allocateWeights(gpu: Gpu, architecture: Architecture, positions: number): Weights {
   const { hidden, vocab, layers, headSize } = architecture;
-  const make = (label: string, dtype: "f32" | "u32", shape: number[]) =>
-    gpu.allocate(label, dtype, shape);
-  const nf4 = ({ label, outputs, inputs }: LinearShape) => ({
-    codes: make(`${label}.codes`, "u32", [(outputs * inputs) / 8]),
-    absmax: make(`${label}.absmax`, "f32", [(outputs * inputs) / 64]),
-    shape: [outputs, inputs] as const,
+  const tensors: StoredTensor[] = [];
+  const make = (label: string, dtype: "f32" | "u32", shape: number[]) => {
+    const tensor = gpu.allocate(label, dtype, shape);
+    tensors.push(tensor);
+    return tensor;
+  };
+  const nf4 = ({ label, outputs, inputs, hasBias }: LinearShape) => ({
+    weight: {
+      codes: make(`${label}.codes`, "u32", [(outputs * inputs) / 8]),
+      absmax: make(`${label}.absmax`, "f32", [(outputs * inputs) / 64]),
+      shape: [outputs, inputs] as const,
+    },
+    bias: hasBias ? make(`${label}.bias`, "f32", [outputs]) : undefined,
   });
+  const { norms } = architecture.family;
+  const norm = (layer: number, name: string | undefined, size = hidden) =>
+    name === undefined ? undefined : make(`${layer}.${name}`, "f32", [size]);
   const tensor = make("embedding", "u32", [vocab, hidden / 2]);
   const table = [{ tensor, encoding: "bf16", firstRow: 0, rows: vocab } as const];
   return {
     embedding: table,
     head: table,
     finalNorm: make("norm", "f32", [hidden]),
-    ropeTable: make("rope", "f32", [positions, headSize]),
+    ropeTables: architecture.ropes.map(({ rotaryDims }, index) =>
+      make(`rope.${index}`, "f32", [positions, rotaryDims]),
+    ),
+    tensors,
     blocks: Array.from({ length: layers }, (_, layer) => {
       const { qkv, attentionOut, gateUp, down } = blockLinears(architecture, layer);
       return {
-        attentionNorm: make(`${layer}.attention_norm`, "f32", [hidden]),
-        mlpNorm: make(`${layer}.mlp_norm`, "f32", [hidden]),
-        qkv: nf4(qkv),
-        attentionOut: nf4(attentionOut),
-        gateUp: nf4(gateUp),
-        down: nf4(down),
+        norms: {
+          attention: make(`${layer}.attention_norm`, "f32", [hidden]),
+          mlp: make(`${layer}.mlp_norm`, "f32", [hidden]),
+          postAttention: norm(layer, norms.postAttention),
+          postMlp: norm(layer, norms.postMlp),
+          query: norm(layer, norms.query, headSize),
+          key: norm(layer, norms.key, headSize),
+        },
+        linears: {
+          qkv: nf4(qkv),
+          attentionOut: nf4(attentionOut),
+          gateUp: nf4(gateUp),
+          down: nf4(down),
+        },
       };
     }),
   };

@@ -5,7 +5,7 @@
 //   values  Act  as keys
 //   o       Act  [rows, heads, head size]           0 from row step.rows on
 //
-// Row t is the token at step.position + t and sees cache rows 0 … step.position + t.
+// Row t is the token at step.position + t and sees the last `window` of cache rows 0 … step.position + t.
 //
 // forward: one workgroup per row and head walks over the cache LANES keys at a time. First each thread
 // scores one key; then the threads form teams of head_quads, each team adding up every teams-th value
@@ -27,6 +27,7 @@ struct Params {
   head_quads: u32,     // head size / 4
   capacity: u32,
   scale: f32,
+  window: u32,         // at least 1
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -98,7 +99,7 @@ fn forward(
   var largest = LOWEST;
   var weight = 0.0;
   var sum = vec4f();
-  for (var start = 0u; start < visible; start += LANES) {
+  for (var start = visible - min(visible, params.window); start < visible; start += LANES) {
     var own = LOWEST;
     if (start + lane < visible) {
       own = score(q_row, (start + lane) * width + column);

@@ -1,7 +1,8 @@
 // Causal grouped-query attention within documents: o = softmax(scale · q · kᵀ) · v, and its gradient.
 //
 //   qkv            Act  [tokens, stride]          heads by the layout of src/kernels/attention.ts
-//   segment_start  u32  [tokens]                  query i sees keys segment_start[i] … i; non-decreasing
+//   segment_start  u32  [tokens]                  non-decreasing; query i sees the last `window`
+//                                              of the keys segment_start[i] … i
 //   d_o            Act  [tokens, heads, head size]
 //   o              Act  [tokens, heads, head size]
 //   lse            f32  [tokens, heads]           log Σ exp(scores)
@@ -36,6 +37,7 @@ struct Params {
   kv_stride: u32,
   head_quads: u32,     // head size / 4
   scale: f32,
+  window: u32,         // at least 1
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -135,20 +137,24 @@ fn write_d_qkv(tokens: vec4u, column: u32, quad: u32, rows: mat4x4f) {
   }
 }
 
-/// Starts of the documents of four tokens.
-fn starts_of(tokens: vec4u) -> vec4u {
+/// The first key that a query sees: its document's, or its window's.
+fn first_key(query: u32) -> u32 {
+  return max(segment_start[query], query + 1u - min(query + 1u, params.window));
+}
+
+fn first_keys(queries: vec4u) -> vec4u {
   return vec4u(
-    segment_start[tokens.x], segment_start[tokens.y], segment_start[tokens.z], segment_start[tokens.w],
+    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
   );
 }
 
-/// The token after the last query that sees key j. Starts of documents do not decrease: halve.
+/// The token after the last query that sees key j. First keys do not decrease: halve.
 fn end_of_queries(j: u32) -> u32 {
   var below = j;
   var end = params.tokens;
   while (end - below > 1u) {
     let middle = (below + end) / 2u;
-    if (segment_start[middle] <= j) {
+    if (first_key(middle) <= j) {
       below = middle;
     } else {
       end = middle;
@@ -180,7 +186,7 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
   // Rows past the end repeat the last token and are not written.
   let i = workgroup.x * TILE + own_group * 4u + FOUR;
   let q_rows = min(i, vec4u(last_token)) * stride + q_column(head);
-  let starts = starts_of(min(i, vec4u(last_token)));
+  let starts = first_keys(min(i, vec4u(last_token)));
   let quad = workgroup.z * SLOTS * GROUPS + other_group;
   // Threads without a quad of the head sum its last one in vain.
   let v_quads = v_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
@@ -191,7 +197,7 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
   var out_1 = mat4x4f();
   var out_2 = mat4x4f();
   var out_3 = mat4x4f();
-  for (var start = segment_start[workgroup.x * TILE]; start <= last_query; start += TILE) {
+  for (var start = first_key(workgroup.x * TILE); start <= last_query; start += TILE) {
     let j = start + other_group * 4u + FOUR;
     let scores = dots(q_rows, min(j, vec4u(last_token)) * stride + k_column(kv_head));
     let scores_0 = masked(scores[0], j.x, i, starts);
@@ -283,7 +289,7 @@ fn backward_queries(
   let heads = token * params.heads + head;
   let log_sums = vec4f(lse[heads.x], lse[heads.y], lse[heads.z], lse[heads.w]);
   let row_sums = vec4f(row_dot[heads.x], row_dot[heads.y], row_dot[heads.z], row_dot[heads.w]);
-  let starts = starts_of(token);
+  let starts = first_keys(token);
   let quad = workgroup.z * SLOTS * GROUPS + other_group;
   let k_quads = k_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
 
@@ -291,7 +297,7 @@ fn backward_queries(
   var dq_1 = mat4x4f();
   var dq_2 = mat4x4f();
   var dq_3 = mat4x4f();
-  for (var start = segment_start[workgroup.x * TILE]; start <= last_query; start += TILE) {
+  for (var start = first_key(workgroup.x * TILE); start <= last_query; start += TILE) {
     let j = start + other_group * 4u + FOUR;
     let rows = min(j, vec4u(last_token)) * stride;
     let scores = dots(q_rows, rows + k_column(kv_head));
@@ -351,7 +357,7 @@ fn backward_keys(
       let i = start + other_group * 4u + FOUR;
       let token = min(i, vec4u(last_token));
       let heads = token * params.heads + head;
-      let starts = starts_of(token);
+      let starts = first_keys(token);
       let scores = dots(rows + k_column(kv_head), token * stride + q_column(head));
       let dp = dots_d_o(rows + v_column(kv_head), heads * params.head_quads);
       let p_0 = weigh_keys(scores[0], i.x, j, starts.x, lse[heads.x]);

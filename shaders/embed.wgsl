@@ -1,4 +1,4 @@
-// y[t] = table[ids[t]], where the table is one shard of rows.
+// y[t] = scale · table[ids[t]], where the table is one shard of rows.
 //
 //   ids    u32      [tokens]
 //   table  Stored4  [rows, quads]    four numbers each, as lib/row-*.wgsl says
@@ -13,6 +13,7 @@ struct Params {
   quads: u32,       // columns / 4
   first_row: u32,   // id of the shard's first row
   rows: u32,
+  scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,6 +35,6 @@ fn forward(
   // An id below first_row wraps to a number past every shard.
   let row = ids[token] - params.first_row;
   if (row < params.rows) {
-    y[quad] = load4(table[row * params.quads + quad % params.quads]);
+    y[quad] = params.scale * load4(table[row * params.quads + quad % params.quads]);
   }
 }

@@ -1,11 +1,12 @@
 // Products with a frozen weight, and beside each the adapter's low-rank part.
 //
-//   forward    y = x · Wᵀ + h · Bᵀ            backward    dx = dy · W + Σ_s mask_s ∘ (dh_s · A_s)
+//   forward    y = x · Wᵀ + h · Bᵀ + bias            backward    dx = dy · W + Σ_s mask_s ∘ (dh_s · A_s)
 //
 //   x       In    [tokens, inputs]             dy   In   [any rows, y_stride], outputs from y_column on
 //   weight  Quad  [outputs, inputs / 4]        dh   f32  [tokens, segments · rank]
 //   h       f32   [tokens, segments · rank]    a    f32  [segments · rank, inputs]
 //   b       f32   [outputs, rank]              dx   Out  [tokens, inputs]
+//   bias    f32   [outputs]
 //   y       Out   [any rows, y_stride], outputs from y_column on; residual f32, of the same shape
 //
 // The rows x_row … x_row + rows of x, h, dh and dx go with the rows from y_row on of y and dy. The
@@ -35,6 +36,7 @@ struct Params {
   drop_below: u32,
   keep_scale: f32,
   module_id: u32,
+  has_bias: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -48,6 +50,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read> a: array<vec4f>;
 @group(0) @binding(9) var<storage, read_write> dx: array<vec4<Out>>;
 @group(0) @binding(10) var<storage, read> residual: array<f32>;
+@group(0) @binding(11) var<storage, read> bias: array<f32>;
 
 @compute @workgroup_size(8, 8)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
@@ -203,7 +206,11 @@ fn segment_of(output: u32) -> u32 {
   return u32(output >= params.end_0) + u32(output >= params.end_1) + u32(output >= params.end_2);
 }
 
-fn store_y(row: u32, column: u32, value: f32) {
+fn store_y(row: u32, column: u32, sum: f32) {
+  var value = sum;
+  if (params.has_bias != 0u) {
+    value += bias[column];
+  }
   let at = (params.y_row + row) * params.y_stride + params.y_column + column;
   if (params.addend == 0u) {
     y[at] = Out(value);

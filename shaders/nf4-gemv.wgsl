@@ -1,9 +1,9 @@
-// y = x · Wᵀ + h · Bᵀ for few rows of x, with W frozen and stored as NF4: what a token costs to make.
+// y = x · Wᵀ + h · Bᵀ + bias for few rows of x, with W frozen and stored as NF4: what a token costs to make.
 //
 //   x       In   [tokens, inputs]                h  f32  [tokens, segments · rank]
 //   codes   u32  [⌈outputs · inputs / 8⌉]        b  f32  [outputs, rank]
 //   absmax  f32  [⌈outputs · inputs / 64⌉]       residual  f32, of y's shape
-//   y       Out  [any rows, y_stride], outputs from y_column on
+//   y       Out  [any rows, y_stride], outputs from y_column on          bias  f32  [outputs]
 //
 // The rows x_row … x_row + rows of x and h go with the rows from y_row on of y. Every weight is unpacked
 // where it is used. LANES threads share an output, each taking every LANES-th word of its codes, and their
@@ -26,6 +26,7 @@ struct Params {
   end_0: u32,               // where the outputs of segments 0 to 2 end
   end_1: u32,
   end_2: u32,
+  has_bias: u32,
 }
 
 const OUTPUTS = 64u / LANES;             // of one workgroup
@@ -38,6 +39,7 @@ const OUTPUTS = 64u / LANES;             // of one workgroup
 @group(0) @binding(5) var<storage, read> b: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> y: array<Out>;
 @group(0) @binding(7) var<storage, read> residual: array<f32>;
+@group(0) @binding(8) var<storage, read> bias: array<f32>;
 
 var<workgroup> partial_sums: array<f32, 64>;
 
@@ -90,6 +92,9 @@ fn forward(
 
   if (lane > 0u || workgroup.x * OUTPUTS + thread / LANES >= params.outputs) {
     return;
+  }
+  if (params.has_bias != 0u) {
+    total += bias[output];
   }
   let at = (params.y_row + row) * params.y_stride + params.y_column + output;
   if (params.addend == 0u) {

@@ -1,8 +1,9 @@
-// y = x · r · weight with r = 1 / √(mean(x²) + ε), over each row; the weight is frozen.
+// y = x · r · weight (+ residual) with r = 1 / √(mean(x²) + ε), over each row; the weight is frozen.
 //
 //   x       f32  [first_row + rows, hidden]
 //   weight  f32  [hidden]
 //   y       Act  [rows, hidden]
+//   residual  f32  [rows, hidden], where params.has_residual
 //   dy      Act  [rows, hidden]
 //   dx      f32  as x; added to (written, where not ACCUMULATE):  dx += r · (weight · dy − x · r² · mean(weight · dy · x))
 //
@@ -15,6 +16,7 @@ struct Params {
   quads: u32,       // hidden / 4
   first_row: u32,   // row of x that belongs to row 0 of y
   epsilon: f32,
+  has_residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,6 +25,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<Act>>;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<Act>>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;
+@group(0) @binding(6) var<storage, read> residual: array<vec4f>;
 
 fn mean_over_row(lane: u32, lane_sum: f32) -> f32 {
   return sum_over_workgroup(lane, lane_sum) / f32(params.quads * 4u);
@@ -47,7 +50,12 @@ fn forward(
   }
   let r = 1.0 / sqrt(mean_over_row(lane, squares) + params.epsilon);
   for (var i = lane; i < params.quads; i += LANES) {
-    y[row * params.quads + i] = vec4<Act>(x[x_row + i] * r * weight[i]);
+    let at = row * params.quads + i;
+    var value = x[x_row + i] * r * weight[i];
+    if (params.has_residual != 0u) {
+      value += residual[at];
+    }
+    y[at] = vec4<Act>(value);
   }
 }
 

@@ -1,12 +1,12 @@
-// Turns dimensions i and i + head size / 2 of every query and key head by an angle, in place.
+// Turns dimensions i and i + pairs, i < pairs, of every query and key head by an angle, in place.
 //
 //   qkv        Act  [tokens, stride]        heads by the layout of src/kernels/attention.ts
 //   positions  u32  [tokens]
-//   table      f32  [angles, head size]     a row is head size / 2 cosines, then as many sines
+//   table      f32  [angles, 2 · pairs]     a row is its cosines, then as many sines
 //
 //   (a, b) → (a cos − b sin, b cos + a sin); backward turns the other way.
 //
-// One thread turns one pair. Values are not touched.
+// One thread turns one pair. Values are not touched, nor what a head has past dimension 2 · pairs.
 
 const THREADS = 64u;
 
@@ -21,6 +21,7 @@ struct Params {
   kv_stride: u32,
   head_quads: u32,     // head size / 4
   angles: u32,         // rows of the table
+  pairs: u32,          // of one head
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,7 +40,7 @@ fn head_column(head: u32) -> u32 {
 
 fn turn(pair: u32, direction: f32) {
   let heads = params.heads + params.kv_heads;
-  let pairs = params.head_quads * 2u;
+  let pairs = params.pairs;
   let token = pair / (heads * pairs);
   if (token >= params.tokens) {
     return;

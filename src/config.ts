@@ -308,6 +308,18 @@ const OPTIONS = {
     help: "keep only each block's input and compute the rest again; auto does so where memory needs it",
     elsewhere: ["use_gradient_checkpointing"],
   }),
+  max_memory: numberOr(
+    "auto",
+    { min: 0.001, max: MANY },
+    {
+      default: "auto",
+      group: "memory",
+      label: "Memory limit",
+      unit: "GiB",
+      help: "GPU memory that the run may take; one that needs more is refused with settings that fit. auto is what is free, where the system tells, else no limit",
+      elsewhere: ["max_memory_MB", "gpu_memory_limit"],
+    },
+  ),
 
   work_dir: text({
     default: "",

@@ -3,10 +3,14 @@ import type { Folder } from "./base/folder.ts";
 import type { TrainConfig } from "./config.ts";
 import type { FunnelReport } from "./data/funnel.ts";
 import { openChat } from "./engine/chat.ts";
+import { convertAdapter, convertModel } from "./engine/convert.ts";
 import { evaluateData } from "./engine/evaluate-data.ts";
 import { exportAdapter, merge } from "./engine/export.ts";
+import { quantizeModel } from "./engine/quantize.ts";
 import { train } from "./engine/train.ts";
+import type { BnbStorage } from "./formats/bnb.ts";
 import { type Gpu, type GpuOptions, openGpu } from "./gpu/device.ts";
+import type { MemoryEstimate } from "./train/memory.ts";
 
 /** What the engine needs from where it runs. */
 export interface Host {
@@ -15,6 +19,8 @@ export interface Host {
   readonly now: () => number;
   /** SHA-256 as lower-case hex. */
   readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
+  /** What the adapter could still allocate, where that can be known: WebGPU does not tell. */
+  readonly freeGpuBytes?: () => number | undefined;
 }
 
 /** One file of training data. */
@@ -67,7 +73,7 @@ export interface RunPlan {
   readonly firstStep: number;
   readonly trainableParameters: number;
   readonly dispatchesPerMicroBatch: number;
-  readonly estimatedBytes: number;
+  readonly memory: MemoryEstimate;
 }
 
 export interface StepReport {
@@ -192,6 +198,38 @@ export interface MergeRequest {
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
 }
 
+export interface ConvertRequest {
+  /** Any base that can be trained: a Hugging Face folder, bitsandbytes' 4 bits, a GGUF file. */
+  readonly model: Folder;
+  readonly output: Folder;
+  /** The model's own names, or, for InternLM2, those of a Llama. */
+  readonly form: "own" | "llama";
+  /** Default: as the weights are read, tensor by tensor. */
+  readonly dtype?: MergeRequest["dtype"];
+  readonly maxShardBytes?: number;
+  readonly onProgress?: (bytes: number, totalBytes: number) => void;
+}
+
+export interface QuantizeRequest {
+  /** A model with plain weights. */
+  readonly model: Folder;
+  readonly output: Folder;
+  /** Keep the scales in 8 bits, as bnb_4bit_use_double_quant does. True, if not given. */
+  readonly doubleQuant?: boolean;
+  /** The type that packed codes are stored in, as bnb_4bit_quant_storage: uint8, if not given. */
+  readonly quantStorage?: BnbStorage;
+  readonly maxShardBytes?: number;
+  /** Counts what is read and quantized first, then what is written. */
+  readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+}
+
+export interface ConvertAdapterRequest {
+  /** The InternLM2 model that the adapter is for. */
+  readonly model: Folder;
+  readonly adapter: Folder;
+  readonly output: Folder;
+}
+
 export interface ExportSummary {
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   /** What was compared after writing, in a sentence. */
@@ -205,6 +243,12 @@ export interface Engine {
   /** A checkpoint's adapter as a PEFT folder of its own, re-read after writing. */
   exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary>;
   merge(request: MergeRequest): Promise<ExportSummary>;
+  /** A base as a Hugging Face folder of plain weights. */
+  convertModel(request: ConvertRequest): Promise<ExportSummary>;
+  /** A plain base as a folder that bitsandbytes and transformers load in 4 bits. */
+  quantizeModel(request: QuantizeRequest): Promise<ExportSummary>;
+  /** An adapter for InternLM2 as one for the same model in the form of a Llama. */
+  convertAdapter(request: ConvertAdapterRequest): Promise<ExportSummary>;
   /** Releases the GPU. */
   close(): void;
 }
@@ -233,6 +277,9 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     evaluate: async (request) => evaluateData(await open(), request),
     exportAdapter: (checkpoint, output) => exportAdapter(checkpoint, output),
     merge: async (request) => merge(await open(), request),
+    convertModel: (request) => convertModel(request),
+    quantizeModel: async (request) => quantizeModel(await open(), request),
+    convertAdapter: (request) => convertAdapter(request),
     close() {
       // Nothing waits for a device to be gone, and one that never opened was told to who asked for it.
       opening?.then(

@@ -28,7 +28,6 @@ const MAY_USE_NODE = /^src\/(cli\/|hosts\/node)/;
 /** Every package that ships with Hone or in its page, and the only parts that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@huggingface/jinja": ["formats"],
-  "@huggingface/tokenizers": ["formats"],
   "@sparticuz/chromium": [],
   commander: ["cli"],
   koffi: ["hosts"],

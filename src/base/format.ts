@@ -7,6 +7,17 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${BYTE_UNITS[power] ?? "B"}`;
 }
 
+/** { weights: 2 ** 30, lossChunk: 2 ** 20 } → "weights 1.0 GiB, loss chunk 1.0 MiB"; zeros are left out. */
+export function formatBytesByKind(kinds: Readonly<Record<string, number>>): string {
+  return Object.entries(kinds)
+    .filter(([, bytes]) => bytes > 0)
+    .map(([kind, bytes]) => {
+      const words = kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+      return `${words} ${formatBytes(bytes)}`;
+    })
+    .join(", ");
+}
+
 /** 1234567 → "1,234,567", the same in every locale. */
 export function formatCount(count: number): string {
   return String(Math.round(count)).replaceAll(/\B(?=(\d{3})+(?!\d))/g, ",");

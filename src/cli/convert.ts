@@ -1,15 +1,24 @@
 // hone convert: what training left behind into what other programs read.
 import { Command, Option } from "commander";
 import { formatBytes } from "../base/format.ts";
-import type { Engine, ExportSummary, MergeRequest } from "../engine.ts";
+import type { Engine, ExportSummary, MergeRequest, QuantizeRequest } from "../engine.ts";
 import { bytesFlag } from "./flags.ts";
 import { openAdapter, openModel, openNewFolder, pathIn } from "./paths.ts";
 import { formatLoadingBar } from "./progress.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
-interface MergeFlags {
+interface WeightFlags {
   readonly maxShardSize: number;
   readonly dtype?: NonNullable<MergeRequest["dtype"]>;
+}
+
+interface BnbFlags {
+  readonly maxShardSize: number;
+  readonly doubleQuant: boolean;
+  readonly quantStorage: NonNullable<QuantizeRequest["quantStorage"]>;
+}
+
+interface MergeFlags extends WeightFlags {
   readonly base: NonNullable<MergeRequest["base"]>;
 }
 
@@ -21,7 +30,10 @@ export function convertCommand(run: Runner): Command {
     .addHelpText("after", "\nExample:\n  hone convert merge seedling work_dirs/demo/train ./merged")
     .addCommand(adapterCommand(run))
     .addCommand(xtunerCommand(run))
-    .addCommand(mergeCommand(run));
+    .addCommand(mergeCommand(run))
+    .addCommand(hfCommand(run))
+    .addCommand(bnbCommand(run))
+    .addCommand(llamaCommand(run));
 }
 
 function adapterCommand(run: Runner): Command {
@@ -62,17 +74,8 @@ function mergeCommand(run: Runner): Command {
     .argument("<model>", "a model's folder, or seedling")
     .argument("<adapter>", "an adapter, a checkpoint or a work directory")
     .argument("<output>", "a new folder")
-    .addOption(
-      new Option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB")
-        .argParser(bytesFlag)
-        .default(2e9, "2GB"),
-    )
-    .addOption(
-      new Option(
-        "--dtype <type>",
-        "type of the written weights (default: the model's own)",
-      ).choices(["float32", "float16", "bfloat16"]),
-    )
+    .addOption(shardOption())
+    .addOption(dtypeOption())
     .addOption(
       new Option(
         "--base <which>",
@@ -85,6 +88,137 @@ function mergeCommand(run: Runner): Command {
     .action((model: string, adapter: string, output: string, flags: MergeFlags) =>
       run((session) => convertMerge(session, { model, adapter, output, flags })),
     );
+}
+
+function hfCommand(run: Runner): Command {
+  return new Command("hf")
+    .description(
+      "Write a base as a Hugging Face folder of plain weights: from GGUF, or from bitsandbytes' 4 bits.",
+    )
+    .argument("<model>", "a GGUF file or a model's folder")
+    .argument("<output>", "a new folder")
+    .addOption(shardOption())
+    .addOption(dtypeOption())
+    .addHelpText(
+      "after",
+      "\nExample:\n  hone convert hf model.Q4_K_M.gguf ./model --dtype bfloat16",
+    )
+    .action((model: string, output: string, flags: WeightFlags) =>
+      run((session) => convertModel(session, { model, output, form: "own", flags })),
+    );
+}
+
+function bnbCommand(run: Runner): Command {
+  return new Command("bnb")
+    .description("Write a base in bitsandbytes' 4 bits (NF4), as transformers loads it.")
+    .argument("<model>", "a model's folder, or a GGUF file")
+    .argument("<output>", "a new folder")
+    .option("--no-double-quant", "keep the scales in f32 instead of 8 bits")
+    .addOption(
+      new Option("--quant-storage <type>", "type that the packed codes are stored in")
+        .choices(["uint8", "bfloat16", "float16", "float32"] satisfies BnbFlags["quantStorage"][])
+        .default("uint8"),
+    )
+    .addOption(shardOption())
+    .addHelpText("after", "\nExample:\n  hone convert bnb ./Llama-3.2-1B ./Llama-3.2-1B-bnb-4bit")
+    .action((model: string, output: string, flags: BnbFlags) =>
+      run((session) => convertBnb(session, model, output, flags)),
+    );
+}
+
+async function convertBnb(
+  session: Session,
+  model: string,
+  output: string,
+  flags: BnbFlags,
+): Promise<ExitCode> {
+  await withEngine(session, async (engine) => {
+    const say = session.output;
+    const summary = await engine.quantizeModel({
+      model: openModel(model),
+      output: await openNewFolder(output),
+      doubleQuant: flags.doubleQuant,
+      quantStorage: flags.quantStorage,
+      maxShardBytes: flags.maxShardSize,
+      onProgress: (bytes, total) => say.status(formatLoadingBar(bytes, total, say.columns)),
+    });
+    sayExport(say, output, summary);
+  });
+  return EXIT.done;
+}
+
+function llamaCommand(run: Runner): Command {
+  return new Command("llama")
+    .description(
+      "Write an InternLM2 model, or with --adapter an adapter for it, in the form of a Llama.",
+    )
+    .argument("<model>", "an InternLM2 model's folder")
+    .argument("<output>", "a new folder")
+    .option("--adapter <folder>", "write this adapter for the Llama instead of the model")
+    .addOption(shardOption())
+    .addOption(dtypeOption())
+    .addHelpText("after", "\nExample:\n  hone convert llama internlm2-chat-1_8b ./as-llama")
+    .action((model: string, output: string, flags: WeightFlags & { readonly adapter?: string }) =>
+      run((session) =>
+        flags.adapter === undefined
+          ? convertModel(session, { model, output, form: "llama", flags })
+          : convertForLlama(session, model, flags.adapter, output),
+      ),
+    );
+}
+
+function shardOption(): Option {
+  return new Option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB")
+    .argParser(bytesFlag)
+    .default(2e9, "2GB");
+}
+
+function dtypeOption(): Option {
+  return new Option(
+    "--dtype <type>",
+    "type of the written weights (default: the model's own)",
+  ).choices(["float32", "float16", "bfloat16"]);
+}
+
+interface ConvertJob {
+  readonly model: string;
+  readonly output: string;
+  readonly form: "own" | "llama";
+  readonly flags: WeightFlags;
+}
+
+async function convertModel(session: Session, job: ConvertJob): Promise<ExitCode> {
+  const { output } = session;
+  await withEngine(session, async (engine) => {
+    const { maxShardSize, dtype } = job.flags;
+    const summary = await engine.convertModel({
+      model: openModel(job.model),
+      output: await openNewFolder(job.output),
+      form: job.form,
+      maxShardBytes: maxShardSize,
+      ...(dtype === undefined ? {} : { dtype }),
+      onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+    });
+    sayExport(output, job.output, summary);
+  });
+  return EXIT.done;
+}
+
+async function convertForLlama(
+  session: Session,
+  model: string,
+  adapter: string,
+  output: string,
+): Promise<ExitCode> {
+  await withEngine(session, async (engine) => {
+    const summary = await engine.convertAdapter({
+      model: openModel(model),
+      adapter: await openAdapter(adapter),
+      output: await openNewFolder(output),
+    });
+    sayExport(session.output, output, summary);
+  });
+  return EXIT.done;
 }
 
 async function convertAdapter(

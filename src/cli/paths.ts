@@ -1,22 +1,24 @@
 // Names on the command line to folders: models, adapters, and folders to be written.
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { openFolder } from "../hosts/node.ts";
+import { openFileAsFolder, openFolder } from "../hosts/node.ts";
 import { findPublic } from "./package-files.ts";
 
 /** The model that comes with Hone. */
 export const EMBEDDED_MODEL = "seedling";
 
-/** A folder of that path, else the embedded model of that name. */
+/** A folder or a GGUF file of that path, else the embedded model of that name. */
 export function openModel(nameOrPath: string): Folder {
-  if (existsSync(nameOrPath)) return openFolder(nameOrPath);
+  if (existsSync(nameOrPath)) {
+    return statSync(nameOrPath).isFile() ? openFileAsFolder(nameOrPath) : openFolder(nameOrPath);
+  }
   const embedded = nameOrPath === EMBEDDED_MODEL ? findPublic("models", nameOrPath) : undefined;
   if (embedded !== undefined) return openFolder(embedded);
   throw new UserError(
     `There is no model "${nameOrPath}": no such folder, and the only built-in model is ${EMBEDDED_MODEL}.`,
-    "Name a folder with config.json and safetensors files.",
+    "Name a folder with config.json and safetensors files, or a GGUF file.",
   );
 }
 

@@ -1,5 +1,5 @@
 // The events of a run as lines: what was loaded, how it goes, what the model answers.
-import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
+import { formatBytes, formatBytesByKind, formatCount, formatDuration } from "../base/format.ts";
 import { formatFunnel } from "../data/funnel.ts";
 import type { RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
 import type { Output } from "./output.ts";
@@ -73,7 +73,7 @@ export function indent(text: string): string {
 function formatPlan(plan: RunPlan): string[] {
   const from = plan.firstStep > 0 ? ` from step ${plan.firstStep}` : "";
   return [
-    `${plan.adapterName}, ${plan.computeDtype}, about ${formatBytes(plan.estimatedBytes)} of GPU memory`,
+    `${plan.adapterName}, ${plan.computeDtype}, ${formatBytes(plan.memory.total)} of GPU memory (${formatBytesByKind(plan.memory.byKind)})`,
     `${formatCount(plan.trainableParameters)} trainable parameters, ${formatCount(plan.steps)} steps${from}`,
   ];
 }

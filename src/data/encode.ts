@@ -1,10 +1,13 @@
 // Conversations to token ids and labels: what is shown, and which of it is learned.
-// Each text is encoded by itself, so no token spans the border between what is learned and what is not;
-// at inference the prompt is encoded by itself too.
+// By a named template each text is encoded by itself, as XTuner does; by the model's own, the whole text at
+// once, as transformers does: a token may then hold the end of the prompt and the start of an answer.
 
 import { UserError } from "../base/error.ts";
 import type { ChatMessage, ChatTemplate } from "../formats/chat-template.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
+import type { EncodedText } from "../formats/tokenizer-pipeline.ts";
+import { renderAnswers } from "./answers.ts";
+import type { Answer } from "./answers.ts";
 import type { Conversation } from "./conversation.ts";
 import { IGNORE_INDEX } from "./pack.ts";
 import type { Example } from "./pack.ts";
@@ -63,71 +66,83 @@ function eosOf(tokenizer: Pick<Tokenizer, "eosIds">): number {
 }
 
 /**
- * Encodes a conversation by the model's own chat template.
+ * Encodes a conversation by the model's own chat template: the whole text at once, as transformers does.
  *
- * What is learned is found by rendering prefixes: the answer is what the text gains from the prompt
- * with its generation prompt to the prompt with the answer. In it, everything up to the last special
- * token (the end of the turn) is learned, and the white space after that is not.
+ * Learned is each token with a part of an answer in it, from where the prompt ends to the special token
+ * that ends the turn. White space after that is not.
  */
 export function encodeByChatTemplate(
   conversation: Conversation,
-  tokenizer: Pick<
-    Tokenizer,
-    "encode" | "decode" | "isSpecial" | "eosIds" | "bosToken" | "eosToken"
-  >,
+  tokenizer: Pick<Tokenizer, "encodeWithSpans" | "isSpecial" | "eosIds" | "bosToken" | "eosToken">,
   template: ChatTemplate,
   options: EncodeOptions,
 ): EncodedExample {
-  const builder = createExampleBuilder();
   const messages: ChatMessage[] = [];
-  const { bosToken, eosToken } = tokenizer;
-  let text = ""; // all that is encoded so far, a prefix of every later rendering
-  const advance = (addGenerationPrompt: boolean): number[] => {
-    const longer = template.render(messages, { bosToken, eosToken, addGenerationPrompt });
-    if (!longer.startsWith(text)) throw unstable(text, longer, messages.length);
-    const fresh = tokenizer.encode(longer.slice(text.length));
-    text = longer;
-    return fresh;
-  };
-  for (const turn of conversation) {
-    const { system = "", input, output } = turn;
+  const learned: boolean[] = [];
+  for (const { system = "", input, output, outputWithLoss = true } of conversation) {
     if (system !== "") messages.push({ role: "system", content: system });
     if (input !== "") messages.push({ role: "user", content: input });
-    builder.show(advance(true));
     messages.push({ role: "assistant", content: output });
-    const answer = advance(false);
-    if (turn.outputWithLoss === false) {
-      builder.show(answer);
-      continue;
-    }
-    const end = endOfTurn(answer, tokenizer);
-    builder.learn(end === undefined ? answer : answer.slice(0, end), end !== undefined);
-    if (end !== undefined) builder.show(answer.slice(end));
+    learned.push(outputWithLoss);
   }
+  const { bosToken, eosToken } = tokenizer;
+  const { text, answers } = renderAnswers(template, messages, { bosToken, eosToken });
+  const encoded = tokenizer.encodeWithSpans(text);
+  const builder = createExampleBuilder();
+  let done = 0;
+  for (const [k, answer] of answers.entries()) {
+    const first = tokenAt(encoded, answer.start, done);
+    const turn = endOfTurn(text, encoded, answer, first, tokenizer);
+    builder.show(encoded.ids.slice(done, first));
+    const ids = encoded.ids.slice(first, turn.end);
+    if (learned[k] === true) builder.learn(ids, turn.isMarked);
+    else builder.show(ids);
+    done = turn.end;
+  }
+  builder.show(encoded.ids.slice(done));
   return builder.finish(options.maxLength);
 }
 
-/** One past the special token that, but for white space, ends an answer; undefined if none does. */
-function endOfTurn(
-  answer: readonly number[],
-  tokenizer: Pick<Tokenizer, "decode" | "isSpecial" | "eosIds">,
-): number | undefined {
-  for (let i = answer.length - 1; i >= 0; i--) {
-    const id = answer[i] as number;
-    if (tokenizer.isSpecial(id) || tokenizer.eosIds.includes(id)) return i + 1;
-    if (tokenizer.decode([id]).trim() !== "") return undefined;
-  }
-  return undefined;
+/** The first token, from `from` on, that has text after `position` in it. */
+function tokenAt({ ends }: EncodedText, position: number, from: number): number {
+  let index = from;
+  while (index < ends.length && (ends[index] ?? 0) <= position) index++;
+  return index;
 }
 
-function unstable(before: string, after: string, messages: number): UserError {
-  let same = 0;
-  while (before[same] === after[same]) same++;
-  const excerpt = (text: string) => JSON.stringify(text.slice(Math.max(0, same - 20), same + 20));
-  return new UserError(
-    `The model's chat template rewrites earlier text when message ${messages} is added: ${excerpt(before)} becomes ${excerpt(after)}. So it cannot be told which tokens are the answer.`,
-    "Choose one of the named prompt templates instead.",
-  );
+/**
+ * One past the last token of an answer: the special token that, but for white space, follows its words, or
+ * else the last special token of what it added. Without one all that it added is the answer.
+ */
+function endOfTurn(
+  text: string,
+  { ids, starts, ends }: EncodedText,
+  answer: Answer,
+  first: number,
+  tokenizer: Pick<Tokenizer, "isSpecial" | "eosIds">,
+): { end: number; isMarked: boolean } {
+  const isMark = (i: number) => {
+    const id = ids[i];
+    return id !== undefined && (tokenizer.isSpecial(id) || tokenizer.eosIds.includes(id));
+  };
+  const isBlank = (i: number) => text.slice(starts[i], ends[i]).trim() === "";
+  const tokenFrom = (position: number) => {
+    let index = first;
+    while (index < ids.length && (starts[index] ?? 0) < position) index++;
+    return index;
+  };
+  const { wordsEnd = answer.start } = answer;
+  if (answer.wordsEnd !== undefined) {
+    let after = tokenFrom(wordsEnd);
+    while (after < ids.length && !isMark(after) && isBlank(after)) after++;
+    if (isMark(after)) return { end: after + 1, isMarked: true };
+  }
+  const end = tokenFrom(answer.findEnd());
+  for (let last = end - 1; last >= first && (starts[last] ?? 0) >= wordsEnd; last--) {
+    if (isMark(last)) return { end: last + 1, isMarked: true };
+    if (!isBlank(last)) break;
+  }
+  return { end, isMarked: false };
 }
 
 /** Collects tokens, keeping ids and labels in step. */

@@ -6,7 +6,6 @@ import { createStreamDecoder } from "../formats/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
 import { Generator } from "../model/generate.ts";
-import { allLinears } from "../model/linears.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import {
   chooseTemplate,
@@ -22,8 +21,7 @@ const DEFAULT_CONTEXT_TOKENS = 2048;
 export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest): Promise<Chat> {
   const opened = await openModelFolder(request.model);
   const { architecture } = opened;
-  const linears = allLinears(architecture);
-  const adapterFiles = request.adapter && (await readAdapterFolder(request.adapter, linears));
+  const adapterFiles = request.adapter && (await readAdapterFolder(request.adapter, opened));
   const manifest = await readManifest(request.adapter ?? request.model);
   const trained = manifest?.promptTemplate;
   const name = request.promptTemplate ?? trained ?? "auto";
@@ -97,7 +95,11 @@ export class Answerer {
     signal?: AbortSignal,
   ): Promise<ChatReply> {
     const { tokenizer } = this.#opened;
-    const prompt = encodePrompt(messages, tokenizer, this.#chosen.template);
+    const prompt = encodePrompt(
+      messages.map((message) => ({ ...message })),
+      tokenizer,
+      this.#chosen.template,
+    );
     const { capacity } = this.#generator;
     if (prompt.length >= capacity) {
       throw new UserError(

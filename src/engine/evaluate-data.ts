@@ -6,7 +6,6 @@ import { formatNamed } from "../data/formats.ts";
 import type { EvalReport, EvaluateRequest } from "../engine.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
-import { allLinears } from "../model/linears.ts";
 import { Evaluator, reportOf, sumOf } from "./evaluate.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import { chooseTemplate, openModelFolder, readManifest } from "./model-folder.ts";
@@ -18,8 +17,7 @@ export async function evaluateData(
 ): Promise<EvalReport & { examples: number }> {
   const { adapter, data, maxLength, datasetFormat, onExample } = request;
   const opened = await openModelFolder(request.model);
-  const linears = allLinears(opened.architecture);
-  const adapterFiles = adapter && (await readAdapterFolder(adapter, linears));
+  const adapterFiles = adapter && (await readAdapterFolder(adapter, opened));
   const manifest = await readManifest(adapter ?? request.model);
   const name = request.promptTemplate ?? manifest?.promptTemplate ?? "auto";
   const { examples } = await encodeDataset(data, {

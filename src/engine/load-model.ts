@@ -22,7 +22,7 @@ export interface LoadOptions {
 }
 
 /** Storage type of activations on this GPU. */
-export function actOf(gpu: Gpu, computeDtype: LoadOptions["computeDtype"]): "f32" | "f16" {
+function actOf(gpu: Gpu, computeDtype: LoadOptions["computeDtype"]): "f32" | "f16" {
   if (computeDtype === "f32") return "f32";
   if (gpu.hasF16) return "f16";
   if (computeDtype === "auto") return "f32";
@@ -34,7 +34,7 @@ export function actOf(gpu: Gpu, computeDtype: LoadOptions["computeDtype"]): "f32
 
 export async function loadModel(
   gpu: Gpu,
-  { architecture, files }: ModelFolder,
+  { architecture, files }: Pick<ModelFolder, "architecture" | "files">,
   options: LoadOptions,
 ): Promise<Model> {
   const { quantization, doubleQuant = true, positions, onProgress } = options;

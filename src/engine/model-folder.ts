@@ -6,14 +6,16 @@ import { isJsonObject, parseJsonObject } from "../formats/json.ts";
 import { createTokenizer, type Tokenizer } from "../formats/tokenizer.ts";
 import type { PromptTemplate } from "../data/template-table.ts";
 import { promptTemplate } from "../data/templates.ts";
-import { type Architecture, endIds, parseArchitecture } from "../model/architecture.ts";
-import { type ModelFiles, openModelFiles } from "../model/checkpoint-files.ts";
+import { type Architecture, endIds, readArchitecture } from "../model/architecture.ts";
+import type { ModelFiles } from "../model/checkpoint-files.ts";
+import { type ModelSource, openModelSource } from "./model-source.ts";
 
 export interface ModelFolder {
   readonly folder: Folder;
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   readonly files: ModelFiles;
+  readonly source: ModelSource;
   /** Ids that end an answer, by any of the folder's files. */
   readonly endIds: readonly number[];
 }
@@ -37,47 +39,22 @@ export interface Manifest {
 }
 
 export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
-  const need = async (name: string): Promise<string> => {
-    if ((await folder.size(name)) !== undefined) return folder.readText(name);
-    const found = await folder.list();
-    throw new UserError(
-      `${folder.path} has no ${name}${found.length === 0 ? "; the folder is empty or missing" : ""}.`,
-      "Give the folder of a Hugging Face model: config.json, tokenizer.json and safetensors weights.",
-    );
-  };
-  const optionalJson = async (name: string) =>
-    (await folder.size(name)) === undefined
-      ? undefined
-      : parseJsonObject(await folder.readText(name), `${folder.path}/${name}`);
-
-  const configText = await need("config.json");
-  const architecture = parseArchitecture(configText, `${folder.path}/config.json`);
-  const tokenizerText = await need("tokenizer.json");
-  const generationConfig = await optionalJson("generation_config.json");
-  const hasTemplateFile = (await folder.size("chat_template.jinja")) !== undefined;
-  const tokenizer = createTokenizer(
-    {
-      tokenizer: parseJsonObject(tokenizerText, `${folder.path}/tokenizer.json`),
-      tokenizerConfig: await optionalJson("tokenizer_config.json"),
-      specialTokensMap: await optionalJson("special_tokens_map.json"),
-      generationConfig,
-      chatTemplate: hasTemplateFile ? await folder.readText("chat_template.jinja") : undefined,
-    },
-    folder.path,
-  );
+  const source = await openModelSource(folder);
+  const { config, place, files } = source;
+  const architecture = readArchitecture(config, place);
+  const tokenizer = createTokenizer(source.tokenizer, folder.path);
   if (tokenizer.vocabSize > architecture.vocab) {
     throw new UserError(
-      `${folder.path}/tokenizer.json has ids up to ${tokenizer.vocabSize - 1}; config.json's vocab_size is ${architecture.vocab}.`,
+      `The tokenizer of ${folder.path} has ids up to ${tokenizer.vocabSize - 1}; the model's vocab_size is ${architecture.vocab}.`,
       "Check that the tokenizer and the weights are of the same model.",
     );
   }
-  const files = await openModelFiles(folder);
   const ids = [
     ...tokenizer.eosIds,
-    ...endIds(generationConfig),
-    ...endIds(parseJsonObject(configText, "config.json")),
+    ...endIds(source.tokenizer.generationConfig),
+    ...endIds(config),
   ];
-  return { folder, architecture, tokenizer, files, endIds: [...new Set(ids)] };
+  return { folder, architecture, tokenizer, files, source, endIds: [...new Set(ids)] };
 }
 
 /** The template of that name; "auto" is the model's own. */

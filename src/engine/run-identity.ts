@@ -16,6 +16,7 @@ const FREE_OPTIONS = new Set([
   "evaluation_freq",
   "evaluation_inputs",
   "gradient_checkpointing",
+  "max_memory",
   "compute_dtype",
 ]);
 

@@ -6,30 +6,20 @@ import { buildDataset } from "../data/dataset.ts";
 import { formatNamed } from "../data/formats.ts";
 import type { PackedRow } from "../data/pack.ts";
 import type { Host, RunSummary, TrainEvent, TrainRequest } from "../engine.ts";
-import {
-  ADAPTER_DEFAULTS,
-  type AdapterConfig,
-  type AdapterTarget,
-  selectTargets,
-} from "../formats/peft.ts";
-import type { Gpu } from "../gpu/device.ts";
-import { modulesOf } from "../model/adapter-files.ts";
-import { Generator } from "../model/generate.ts";
+import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
+import { type Gpu, OutOfMemoryError } from "../gpu/device.ts";
 import { allLinears } from "../model/linears.ts";
-import type { Model } from "../model/transformer.ts";
 import {
   type CheckpointState,
   chooseCheckpoint,
   restoreCheckpoint,
   saveCheckpoint,
 } from "../train/checkpoint.ts";
-import { AUTO_CHECKPOINTING_BYTES, estimateMemory } from "../train/memory.ts";
+import type { MemoryEstimate } from "../train/memory.ts";
 import { planSteps, runTraining } from "../train/run.ts";
-import { type MicroBatch, Stepper } from "../train/step.ts";
+import type { MicroBatch } from "../train/step.ts";
 import { adapterCompanions } from "./adapter-companions.ts";
 import { Answerer } from "./chat.ts";
-import { Evaluator } from "./evaluate.ts";
-import { actOf, freeModel, loadModel } from "./load-model.ts";
 import {
   chooseTemplate,
   type ChosenTemplate,
@@ -38,9 +28,8 @@ import {
 } from "./model-folder.ts";
 import { identityOf, refuseChangedRun } from "./run-identity.ts";
 import { RunLog } from "./run-log.ts";
-
-/** Prompt and answer of an evaluation question may have this many tokens more than a training row. */
-const ANSWER_TOKENS = 256;
+import { explainOutOfMemory, memoryLimit, planMemory } from "./run-memory.ts";
+import { adapterOf, allocateRun, ANSWER_TOKENS, type RunParts } from "./run-parts.ts";
 
 interface Prepared {
   readonly request: TrainRequest;
@@ -57,43 +46,28 @@ interface Prepared {
 
 export async function train(gpu: Gpu, host: Host, request: TrainRequest): Promise<RunSummary> {
   const started = host.now();
-  const { config, onEvent } = request;
   const prepared = await prepare(host, request);
-  const { opened, targets } = prepared;
-  const { checkpointing, estimatedBytes } = planMemory(gpu, prepared);
+  const { opened, evaluationRows, resumed } = prepared;
+  const { config, onEvent } = request;
+  const holdsOut = evaluationRows.length > 0;
+  const needs = { source: opened, config, holdsOut, isResumed: resumed !== undefined };
+  const limit = memoryLimit(gpu, config, host.freeGpuBytes?.());
+  const { checkpointing, memory } = await planMemory(gpu, needs, limit);
 
-  onEvent({ type: "phase", phase: "load" });
-  const model = await loadModel(gpu, opened, {
-    quantization: config.quantization,
-    doubleQuant: config.double_quant,
-    computeDtype: config.compute_dtype,
-    positions: config.max_length + ANSWER_TOKENS + Generator.paddingTokens,
-    targets,
-    training: true,
-    onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),
-  });
-  const owned: { free(): void }[] = [];
-  const own = <T extends { free(): void }>(part: T): T => {
-    owned.push(part);
-    return part;
-  };
+  gpu.peakBytes = gpu.allocatedBytes; // what came before is no part of this run
+  let parts: RunParts | undefined;
   try {
-    onEvent({ type: "phase", phase: "compile" });
-    const tokens = config.max_length * config.batch_size;
-    const stepper = own(await createStepper(model, config, checkpointing));
-    // Compiled only where there is something to ask or to hold out: on a slow adapter it takes a while.
-    const generator =
-      config.evaluation_inputs.length > 0
-        ? own(await Generator.create(model, config.max_length + ANSWER_TOKENS))
-        : undefined;
-    const evaluator =
-      prepared.evaluationRows.length > 0 ? own(await Evaluator.create(model, tokens)) : undefined;
-    await startAdapter(model, stepper, prepared);
-    const tools = { model, stepper, generator, evaluator, started, estimatedBytes };
-    return await runPrepared(host, prepared, tools);
+    parts = await allocateRun(gpu, opened, { config, checkpointing, holdsOut }, onEvent);
+    await startAdapter(parts, prepared);
+    return await runPrepared(host, prepared, { ...parts, started, memory });
+  } catch (error) {
+    parts?.free();
+    parts = undefined;
+    throw error instanceof OutOfMemoryError
+      ? await explainOutOfMemory(gpu, needs, checkpointing, error)
+      : error;
   } finally {
-    for (const part of owned) part.free();
-    freeModel(model);
+    parts?.free();
   }
 }
 
@@ -102,17 +76,7 @@ async function prepare(host: Host, request: TrainRequest): Promise<Prepared> {
   const { config, onEvent, workDir, resume } = request;
   const opened = await openModelFolder(request.model);
   const chosen = chooseTemplate(config.prompt_template, opened);
-  const linears = allLinears(opened.architecture);
-  const adapterConfig: AdapterConfig = {
-    ...ADAPTER_DEFAULTS,
-    baseModel: config.model,
-    rank: config.lora.r,
-    alpha: config.lora.lora_alpha,
-    dropout: config.lora.lora_dropout,
-    useRslora: config.lora.use_rslora,
-    targetModules: config.lora.target_modules,
-  };
-  const targets = selectTargets(adapterConfig, modulesOf(linears), "lora.target_modules");
+  const { adapterConfig, targets } = adapterOf(config, opened.architecture);
 
   let resumed: Prepared["resumed"];
   if (resume !== undefined) {
@@ -178,50 +142,7 @@ function doubts(config: TrainConfig, { architecture }: ModelFolder, heldOut: num
   ];
 }
 
-function planMemory(
-  gpu: Gpu,
-  { request: { config }, opened, targets }: Prepared,
-): { checkpointing: boolean; estimatedBytes: number } {
-  const { entry } = [...opened.files.tensors.values()][0] ?? {};
-  const estimate = (checkpointing: boolean) =>
-    estimateMemory({
-      architecture: opened.architecture,
-      targets,
-      tokens: config.max_length * config.batch_size,
-      act: actOf(gpu, config.compute_dtype),
-      quantization: config.quantization,
-      tableElementBytes: entry?.dtype === "F32" ? 4 : 2,
-      checkpointing,
-    });
-  const { gradient_checkpointing: wanted } = config;
-  const checkpointing =
-    wanted === "auto" ? estimate(false).activations > AUTO_CHECKPOINTING_BYTES : wanted;
-  return { checkpointing, estimatedBytes: estimate(checkpointing).total };
-}
-
-function createStepper(
-  model: Model,
-  config: TrainConfig,
-  checkpointing: boolean,
-): Promise<Stepper> {
-  const [beta1, beta2] = config.betas;
-  return Stepper.create(model, {
-    tokens: config.max_length * config.batch_size,
-    checkpointing,
-    dropout: config.lora.lora_dropout,
-    seed: config.seed,
-    beta1,
-    beta2,
-    epsilon: config.eps,
-    weightDecay: config.weight_decay,
-    maxNorm: config.max_norm,
-    // f32 has range enough; a scale there would only add rounding.
-    dynamicLossScale: model.act === "f16" && config.loss_scale === "dynamic",
-    fixedLossScale: config.loss_scale === "dynamic" ? 1 : config.loss_scale,
-  });
-}
-
-async function startAdapter(model: Model, stepper: Stepper, prepared: Prepared): Promise<void> {
+async function startAdapter({ model, stepper }: RunParts, prepared: Prepared): Promise<void> {
   const { resumed, opened, request } = prepared;
   const { adapter, gpu } = model;
   if (!adapter) return;
@@ -240,15 +161,9 @@ async function startAdapter(model: Model, stepper: Stepper, prepared: Prepared):
   });
 }
 
-interface RunTools {
-  readonly model: Model;
-  readonly stepper: Stepper;
-  /** Present if there are evaluation questions. */
-  readonly generator: Generator | undefined;
-  /** Present if there are held-out rows. */
-  readonly evaluator: Evaluator | undefined;
+interface RunTools extends RunParts {
   readonly started: number;
-  readonly estimatedBytes: number;
+  readonly memory: MemoryEstimate;
 }
 
 async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Promise<RunSummary> {
@@ -276,7 +191,7 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
       firstStep: done.step,
       trainableParameters: model.adapter?.parameterCount ?? 0,
       dispatchesPerMicroBatch: stepper.trainProgram.dispatchCount,
-      estimatedBytes: tools.estimatedBytes,
+      memory: tools.memory,
     },
   });
   onEvent({ type: "phase", phase: "train" });

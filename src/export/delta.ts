@@ -1,5 +1,4 @@
 // B·A on the GPU, a chunk of rows at a time.
-import type { Folder } from "../base/folder.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Recorder } from "../gpu/program.ts";
@@ -10,7 +9,7 @@ import { dequantize } from "../kernels/dequantize.ts";
 import { matmulBackward } from "../kernels/matmul.ts";
 import { createNf4Quantizer } from "../kernels/nf4-quantize.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
-import { readSlices, type TensorFile } from "../model/checkpoint-files.ts";
+import { type FloatTensor, readSlices } from "../model/checkpoint-files.ts";
 
 /** A tensor rounded to NF4 and back. */
 export interface RoundedTensor {
@@ -57,14 +56,18 @@ export class DeltaMaker {
   }
 
   /** Rounds a whole tensor to NF4, as loading it for training does. */
-  async quantize(folder: Folder, source: TensorFile, doubleQuant: boolean): Promise<RoundedTensor> {
+  async quantize(source: FloatTensor, doubleQuant: boolean): Promise<RoundedTensor> {
     const gpu = this.#gpu;
-    const { shape, dtype, name } = source.entry;
+    const { shape, dtype, name } = source;
     const [rows = 1, columns = 1] = shape;
     const quantizer = createNf4Quantizer(gpu, name, [rows, columns], { doubleQuant });
-    const tensor = quantizer.begin(0, rows * columns, dtype as "F32" | "F16" | "BF16");
-    for await (const { bytes } of readSlices(folder, source)) await tensor.push(bytes);
-    await tensor.end();
+    if (source.nf4) {
+      await quantizer.take(0, rows * columns, source.nf4);
+    } else {
+      const tensor = quantizer.begin(0, rows * columns, dtype);
+      for await (const { bytes } of readSlices(source)) await tensor.push(bytes);
+      await tensor.end();
+    }
     const weight = quantizer.finish();
     return {
       rows: async (first, count) => {

@@ -2,13 +2,19 @@
 // The template comes from a model folder, so it is data that may be hostile: it gets only the globals
 // below, its loops over `range` have a budget, and its size and output are capped.
 
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { parse, tokenize } from "@huggingface/jinja";
 import { messageOf, UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
+import { renderProgram } from "./jinja-interpreter.ts";
+import type { Node } from "./jinja-interpreter.ts";
+import { toText, toValue } from "./jinja-values.ts";
+import type { Callable, Value } from "./jinja-values.ts";
 
 export interface ChatMessage {
   role: string;
   content: string;
+  /** What else a template may look at: `tool_calls`, `tool_call_id`, `reasoning_content`, … */
+  [field: string]: unknown;
 }
 
 export interface ChatTemplateOptions {
@@ -16,6 +22,10 @@ export interface ChatTemplateOptions {
   eosToken?: string | undefined;
   /** Ends the text with the start of an assistant's turn. */
   addGenerationPrompt: boolean;
+  /** JSON schemas of functions that the model may call. */
+  tools?: readonly unknown[] | undefined;
+  /** Further names for the template, such as `enable_thinking`. */
+  variables?: Readonly<Record<string, unknown>> | undefined;
   /** What `strftime_now` says. A fixed day by default, so that data renders the same tomorrow. */
   date?: Date;
 }
@@ -41,12 +51,12 @@ export function compileChatTemplate(source: string): ChatTemplate {
       "Choose one of the named prompt templates instead.",
     );
   }
-  let program: ReturnType<typeof parse>;
-  let names: Set<string>;
+  let program: Node;
   try {
-    const tokens = tokenize(source, { lstrip_blocks: true, trim_blocks: true });
-    names = new Set(tokens.filter(({ type }) => type === "Identifier").map(({ value }) => value));
-    program = parse(tokens);
+    // Python's Jinja reads any line end as "\n".
+    const lines = source.replaceAll(/\r\n?/g, "\n");
+    const tokens = tokenize(lines, { lstrip_blocks: true, trim_blocks: true });
+    program = parse(tokens) as unknown as Node;
   } catch (error) {
     throw new UserError(
       `The model's chat template is not Jinja that can be read: ${messageOf(error)}.`,
@@ -58,13 +68,7 @@ export function compileChatTemplate(source: string): ChatTemplate {
     render(messages, options) {
       let text: string;
       try {
-        const environment = createEnvironment(messages, options);
-        // Looking up a variable that is not declared costs the library an exception with its stack.
-        for (const name of names) {
-          if (!environment.variables.has(name)) environment.set(name, undefined);
-        }
-        const result = new Interpreter(environment).run(program);
-        text = result.type === "StringValue" ? (result.value as string) : "";
+        text = renderProgram(program, globalsOf(messages, options));
       } catch (error) {
         throw explain(error);
       }
@@ -88,39 +92,45 @@ export function renderChatTemplate(
   return compileChatTemplate(template).render(messages, options);
 }
 
-function createEnvironment(
+/** The names that transformers gives a template, so that `is defined` says the same. */
+function globalsOf(
   messages: readonly ChatMessage[],
   options: ChatTemplateOptions,
-): Environment {
+): Record<string, Value> {
   let rangeLeft = RANGE_BUDGET;
-  const globals = {
+  const range: Callable = (args) => {
+    const [first, last, by] = args.map((value) => Number(value));
+    const [start, stop, step] =
+      last === undefined ? [0, first ?? 0, 1] : [first ?? 0, last, by ?? 1];
+    const count = Math.max(0, Math.ceil((stop - start) / step));
+    if (!(count <= rangeLeft)) {
+      throw new TemplateRefusal(`its loops pass ${formatCount(RANGE_BUDGET)} rounds`);
+    }
+    rangeLeft -= count;
+    return Array.from({ length: count }, (_, i) => start + i * step);
+  };
+  return {
     true: true,
     false: false,
     none: null,
     True: true,
     False: false,
     None: null,
-    raise_exception: (reason: unknown) => {
-      throw new TemplateRefusal(String(reason));
+    raise_exception: ([reason]) => {
+      throw new TemplateRefusal(toText(reason));
     },
-    range: (first: number, last?: number, step = 1) => {
-      const [start, stop] = last === undefined ? [0, first] : [first, last];
-      const count = Math.max(0, Math.ceil((stop - start) / step));
-      if (!(count <= rangeLeft)) {
-        throw new TemplateRefusal(`its loops pass ${formatCount(RANGE_BUDGET)} rounds`);
-      }
-      rangeLeft -= count;
-      return Array.from({ length: count }, (_, i) => start + i * step);
-    },
-    strftime_now: (format: string) => formatDate(options.date ?? FIXED_DATE, format),
-    messages: messages.map(({ role, content }) => ({ role, content })),
-    bos_token: options.bosToken ?? "",
-    eos_token: options.eosToken ?? "",
+    range,
+    strftime_now: ([format]) => formatDate(options.date ?? FIXED_DATE, toText(format)),
+    messages: messages.map(toValue),
+    tools: toValue(options.tools ?? null),
+    documents: null,
     add_generation_prompt: options.addGenerationPrompt,
+    ...(options.bosToken === undefined ? {} : { bos_token: options.bosToken }),
+    ...(options.eosToken === undefined ? {} : { eos_token: options.eosToken }),
+    ...Object.fromEntries(
+      Object.entries(options.variables ?? {}).map(([name, value]) => [name, toValue(value)]),
+    ),
   };
-  const environment = new Environment();
-  for (const [name, value] of Object.entries(globals)) environment.set(name, value);
-  return environment;
 }
 
 function explain(error: unknown): UserError {
@@ -137,26 +147,39 @@ function explain(error: unknown): UserError {
   );
 }
 
+const MONTHS =
+  "January February March April May June July August September October November December".split(
+    " ",
+  );
+const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
+
 /** The directives that chat templates use, in English and UTC. */
 function formatDate(date: Date, format: string): string {
-  const part = (options: Intl.DateTimeFormatOptions) =>
-    date.toLocaleDateString("en-US", { ...options, timeZone: "UTC" });
+  const month = MONTHS[date.getUTCMonth()] ?? "";
+  const day = DAYS[date.getUTCDay()] ?? "";
   const directives: Record<string, () => string> = {
     Y: () => String(date.getUTCFullYear()),
     m: () => two(date.getUTCMonth() + 1),
     d: () => two(date.getUTCDate()),
-    B: () => part({ month: "long" }),
-    b: () => part({ month: "short" }),
-    A: () => part({ weekday: "long" }),
-    a: () => part({ weekday: "short" }),
+    B: () => month,
+    b: () => month.slice(0, 3),
+    A: () => day,
+    a: () => day.slice(0, 3),
     H: () => two(date.getUTCHours()),
     M: () => two(date.getUTCMinutes()),
     S: () => two(date.getUTCSeconds()),
+    y: () => two(date.getUTCFullYear() % 100),
+    I: () => two(date.getUTCHours() % 12 || 12),
+    p: () => (date.getUTCHours() < 12 ? "AM" : "PM"),
+    j: () => String(dayOfYear(date)).padStart(3, "0"),
   };
-  return format.replaceAll(
-    /%([A-Za-z])/g,
-    (whole, letter: string) => directives[letter]?.() ?? whole,
+  return format.replaceAll(/%([A-Za-z%])/g, (whole, letter: string) =>
+    letter === "%" ? "%" : (directives[letter]?.() ?? whole),
   );
+}
+
+function dayOfYear(date: Date): number {
+  return Math.round((date.getTime() - Date.UTC(date.getUTCFullYear(), 0, 0)) / 86_400_000 - 0.5);
 }
 
 function two(value: number): string {

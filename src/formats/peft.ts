@@ -330,6 +330,15 @@ export function adapterTensorName(modulePath: string, part: AdapterPart): string
   return `base_model.model.${modulePath}.${part}.weight`;
 }
 
+/**
+ * The base's tensor that a tensor of an adapter file may repeat, or undefined for one of the adapter's
+ * own. PEFT saves embeddings and head along if one of them is a target (`save_embedding_layers`).
+ */
+export function baseTensorOf(name: string): string | undefined {
+  if (/\.lora_[^.]+(\.|$)/.test(name)) return undefined;
+  return name.replace(/^(?:llm\.)?(?:base_model\.model\.)?/, "").replace(".base_layer.", ".");
+}
+
 /** The tensors of one adapted module, by their names in the file. */
 export interface AdapterPair {
   modulePath: string;

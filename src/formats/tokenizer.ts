@@ -2,14 +2,20 @@
 // Decoding gives the tokens' own text: `clean_up_tokenization_spaces` is ignored, because it eats spaces
 // before punctuation, so that ids → text → ids would not return, and a stream would change its past.
 
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
-import { messageOf, UserError } from "../base/error.ts";
+import { UserError } from "../base/error.ts";
 import { isJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
+import type { SentencePieceEncoding } from "./sentencepiece-encoder.ts";
+import { byteOfFallback } from "./tokenizer-bytes.ts";
+import { NoTokenError } from "./tokenizer-model.ts";
+import { createPipeline } from "./tokenizer-pipeline.ts";
+import type { EncodedText, TokenizerPipeline } from "./tokenizer-pipeline.ts";
 
 export interface Tokenizer {
   /** `addSpecialTokens` adds what the model wants around a whole text, such as BOS. Off by default. */
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /** Ids without special tokens around them, each with the units of `text` that it comes from. */
+  encodeWithSpans(text: string): EncodedText;
   /** Ids outside the vocabulary (a model's padding rows) decode to nothing. */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   bosId?: number;
@@ -21,6 +27,8 @@ export interface Tokenizer {
   idOf(token: string): number | undefined;
   tokenOf(id: number): string | undefined;
   isSpecial(id: number): boolean;
+  /** Whether the id's text depends on the ids after it, as that of one byte of a character does. */
+  isPartial?(id: number): boolean;
   /** The texts of BOS and EOS, which chat templates ask for. */
   bosToken?: string;
   eosToken?: string;
@@ -36,20 +44,22 @@ export interface TokenizerFiles {
   specialTokensMap?: unknown;
   /** The text of `chat_template.jinja`, where newer models keep it. */
   chatTemplate?: string | undefined;
+  /** The SentencePiece model that `tokenizer` was made from: text is encoded by it. */
+  sentencePiece?: SentencePieceEncoding | undefined;
 }
 
 /** `place` names the model folder in errors. */
 export function createTokenizer(files: TokenizerFiles, place: string): Tokenizer {
   const config = isJsonObject(files.tokenizerConfig) ? files.tokenizerConfig : {};
   const specialTokens = isJsonObject(files.specialTokensMap) ? files.specialTokensMap : {};
-  const library = createLibraryTokenizer(files.tokenizer, config, place);
-  const vocabulary = library.model?.vocab ?? [];
-  const specialIds = collectSpecialIds(library, config);
+  const pipeline = readPipeline(files, config, place);
+  const { vocabulary, decoder } = pipeline;
+  const specialIds = collectSpecialIds(pipeline, config);
 
   const tokenText = (key: string) => contentOf(config[key]) ?? contentOf(specialTokens[key]);
   const idOfKey = (key: string) => {
     const text = tokenText(key);
-    return text === undefined ? undefined : library.token_to_id(text);
+    return text === undefined ? undefined : pipeline.idOf(text);
   };
   const bosId = idOfKey("bos_token");
   const padId = idOfKey("pad_token");
@@ -57,32 +67,40 @@ export function createTokenizer(files: TokenizerFiles, place: string): Tokenizer
   const eosToken = tokenText("eos_token");
   const chatTemplate = files.chatTemplate ?? chooseChatTemplate(config["chat_template"]);
   const addsBos = config["add_bos_token"] === true && bosId !== undefined;
+  // Where bytes are tokens like others, U+FFFD at the end of a text says that it is not whole.
+  const partialIds = new Set<number>();
+  if (decoder.readsByteRuns) {
+    for (const [id, token] of vocabulary.entries()) {
+      if (token !== undefined && byteOfFallback(token) !== undefined) partialIds.add(id);
+    }
+  }
 
   return {
     encode(text, options) {
-      const addSpecialTokens = options?.addSpecialTokens ?? false;
-      const ids = library.encode(text, { add_special_tokens: addSpecialTokens }).ids;
-      if (ids.includes(undefined as unknown as number)) throw noToken(text, place);
+      const ids = refuseNoToken(text, place, () => pipeline.encode(text));
+      if (options?.addSpecialTokens !== true) return ids;
+      const whole = [...pipeline.prefix, ...ids, ...pipeline.suffix];
       // Python's Llama tokenizers obey add_bos_token even where tokenizer.json does not say so.
-      if (addSpecialTokens && addsBos && ids[0] !== bosId) ids.unshift(bosId);
-      return ids;
+      if (addsBos && whole[0] !== bosId) whole.unshift(bosId);
+      return whole;
     },
+    encodeWithSpans: (text) => refuseNoToken(text, place, () => pipeline.encodeWithSpans(text)),
     decode(ids, options) {
-      const known: number[] = [];
+      const tokens: string[] = [];
       for (let i = 0; i < ids.length; i++) {
         const id = ids[i] as number;
-        const skipped = options?.skipSpecialTokens === true && specialIds.has(id);
-        if (!skipped && vocabulary[id] !== undefined) known.push(id);
+        const token = vocabulary[id];
+        if (token === undefined) continue;
+        if (options?.skipSpecialTokens !== true || !specialIds.has(id)) tokens.push(token);
       }
-      // The library refuses an empty list.
-      if (known.length === 0) return "";
-      return library.decode(known, { clean_up_tokenization_spaces: false });
+      return decoder.decode(tokens);
     },
     eosIds: collectEosIds(idOfKey("eos_token"), files.generationConfig),
     vocabSize: vocabulary.length,
-    idOf: (token) => library.token_to_id(token),
+    idOf: (token) => pipeline.idOf(token),
     tokenOf: (id) => vocabulary[id],
     isSpecial: (id) => specialIds.has(id),
+    isPartial: (id) => partialIds.has(id),
     ...(bosId === undefined ? {} : { bosId }),
     ...(padId === undefined ? {} : { padId }),
     ...(bosToken === undefined ? {} : { bosToken }),
@@ -91,31 +109,28 @@ export function createTokenizer(files: TokenizerFiles, place: string): Tokenizer
   };
 }
 
-function createLibraryTokenizer(
-  tokenizer: unknown,
+function readPipeline(
+  { tokenizer, sentencePiece }: TokenizerFiles,
   config: JsonObject,
   place: string,
-): LibraryTokenizer {
-  const remedy = "Download the model's tokenizer.json again, or choose another model.";
+): TokenizerPipeline {
   if (!isJsonObject(tokenizer) || !isJsonObject(tokenizer["model"])) {
-    throw new UserError(`${place}: tokenizer.json has no "model".`, remedy);
+    throw new UserError(
+      `${place}: tokenizer.json has no "model".`,
+      "Download the model's tokenizer.json again, or choose another model.",
+    );
   }
-  const added = Array.isArray(tokenizer["added_tokens"]) ? tokenizer["added_tokens"] : [];
-  // Some conversions leave parts out; Rust reads an absent part as null, the library refuses it.
-  const whole = {
-    decoder: null,
-    post_processor: null,
-    pre_tokenizer: null,
-    normalizer: null,
-    ...tokenizer,
-    added_tokens: [...added, ...configOnlyTokens(config, added)],
-  };
+  const listed = Array.isArray(tokenizer["added_tokens"]) ? tokenizer["added_tokens"] : [];
+  const added = (listed as unknown[]).filter(isJsonObject);
+  const all = [...added, ...configOnlyTokens(config, added)];
+  return createPipeline(tokenizer, all, place, sentencePiece);
+}
+
+function refuseNoToken<T>(text: string, place: string, encode: () => T): T {
   try {
-    return new LibraryTokenizer(whole, {});
+    return encode();
   } catch (error) {
-    throw new UserError(`${place}: tokenizer.json cannot be used: ${messageOf(error)}.`, remedy, {
-      cause: error,
-    });
+    throw error instanceof NoTokenError ? noToken(text, place) : error;
   }
 }
 
@@ -136,13 +151,14 @@ function configOnlyTokens(config: JsonObject, added: readonly unknown[]): JsonOb
   return missing;
 }
 
-function collectSpecialIds(library: LibraryTokenizer, config: JsonObject): Set<number> {
-  const ids = new Set<number>();
-  for (const [id, token] of library.get_added_tokens_decoder()) if (token.special) ids.add(id);
+function collectSpecialIds(pipeline: TokenizerPipeline, config: JsonObject): Set<number> {
+  const ids = new Set(
+    pipeline.addedTokens.filter(({ isSpecial }) => isSpecial).map(({ id }) => id),
+  );
   const additional = config["additional_special_tokens"];
   for (const token of Array.isArray(additional) ? additional : []) {
     const content = contentOf(token);
-    const id = content === undefined ? undefined : library.token_to_id(content);
+    const id = content === undefined ? undefined : pipeline.idOf(content);
     if (id !== undefined) ids.add(id);
   }
   return ids;
@@ -191,20 +207,25 @@ export interface StreamDecoder {
  * (leading spaces, bytes). The window moves on when its text is settled.
  */
 export function createStreamDecoder(
-  tokenizer: Pick<Tokenizer, "decode">,
+  tokenizer: Pick<Tokenizer, "decode" | "tokenOf" | "isSpecial" | "isPartial">,
   options: { skipSpecialTokens?: boolean } = {},
 ): StreamDecoder {
   let context: number[] = []; // ids already shown, kept only for what they do to the next
+  let before = ""; // their text
   let pending: number[] = [];
   let shown = ""; // what of the pending ids' text was returned
 
-  const decodePending = () => {
-    const before = tokenizer.decode(context, options);
-    return tokenizer.decode([...context, ...pending], options).slice(before.length);
-  };
+  const decodePending = () =>
+    tokenizer.decode([...context, ...pending], options).slice(before.length);
+  const isShown = (id: number) =>
+    tokenizer.tokenOf(id) !== undefined &&
+    !(options.skipSpecialTokens === true && tokenizer.isSpecial(id));
   return {
     push(id) {
+      if (!isShown(id)) return "";
       pending.push(id);
+      // A run of byte tokens is read as one: a later byte may yet break all of it.
+      if (tokenizer.isPartial?.(id) === true) return "";
       const text = decodePending();
       // A last U+FFFD may be the start of a character; earlier ones can no longer change.
       const settled = text.endsWith("\uFFFD") ? text.slice(0, -1) : text;
@@ -212,6 +233,7 @@ export function createStreamDecoder(
       shown = settled;
       if (settled === text && text !== "") {
         context = pending;
+        before = tokenizer.decode(context, options);
         pending = [];
         shown = "";
       }
@@ -220,6 +242,7 @@ export function createStreamDecoder(
     flush() {
       const rest = decodePending().slice(shown.length);
       context = [];
+      before = "";
       pending = [];
       shown = "";
       return rest;

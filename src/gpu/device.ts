@@ -4,6 +4,7 @@
 // becomes an error with numbers in it instead of a run over invalid buffers.
 import { invariant, UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
+import { USAGE } from "./flags.ts";
 import { byteLength, type Dtype, type StoredTensor } from "./tensor.ts";
 
 export interface GpuOptions {
@@ -22,6 +23,20 @@ export class DeviceLostError extends UserError {
     );
   }
 }
+
+/** The driver refused a buffer: memory is out. */
+export class OutOfMemoryError extends UserError {
+  /** Bytes that it had granted before. */
+  readonly heldBytes: number;
+
+  constructor(problem: string, remedy: string, heldBytes: number) {
+    super(problem, remedy);
+    this.heldBytes = heldBytes;
+  }
+}
+
+/** One buffer or tensor is larger than the adapter's limits allow, however much memory there is. */
+export class TooLargeError extends UserError {}
 
 /** What has been created on the device so far; a training step must leave all of it unchanged. */
 export interface Creations {
@@ -48,6 +63,8 @@ export class Gpu {
   readonly hasTimestamps: boolean;
   /** The largest tensor that one binding can show to a shader, in bytes. */
   readonly maxTensorBytes: number;
+  /** Whether there is no device behind it: nothing is computed, and reads give nothing. */
+  readonly onlyCounts: boolean;
   readonly creations: Creations = { buffers: 0, bindGroups: 0, pipelines: 0 };
   /** Bytes of live buffers, and the most there have been. */
   allocatedBytes = 0;
@@ -61,9 +78,10 @@ export class Gpu {
   /** What to call when the device is lost: one for each promise under way. */
   readonly #waiting = new Set<(error: DeviceLostError) => void>();
 
-  constructor(device: GPUDevice, info: GPUAdapterInfo) {
+  constructor(device: GPUDevice, info: GPUAdapterInfo, { onlyCounts = false } = {}) {
     this.device = device;
     this.info = info;
+    this.onlyCounts = onlyCounts;
     this.hasF16 = device.features.has("shader-f16");
     this.hasTimestamps = device.features.has("timestamp-query");
     this.maxTensorBytes = Math.min(
@@ -101,7 +119,7 @@ export class Gpu {
   buffer(label: string, bytes: number, usage = 0): GPUBuffer {
     const { maxBufferSize } = this.device.limits;
     if (bytes > maxBufferSize) {
-      throw new UserError(
+      throw new TooLargeError(
         `${label} needs one buffer of ${formatBytes(bytes)}; ${this.name} allows ${formatBytes(maxBufferSize)}.`,
         "Use a smaller model or a shorter max_length, or an adapter with larger buffers.",
       );
@@ -111,7 +129,7 @@ export class Gpu {
     const buffer = this.device.createBuffer({
       label,
       size: bytes,
-      usage: usage || GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      usage: usage || USAGE.storage | USAGE.copySource | USAGE.copyTarget,
     });
     const scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
     const held = this.allocatedBytes;
@@ -119,9 +137,10 @@ export class Gpu {
       const error = errors.find((found) => found !== null);
       if (!error) return;
       const reason = error.message.split("\n")[0]?.replace(/\.$/, "");
-      throw new UserError(
+      throw new OutOfMemoryError(
         `${this.name} refused ${formatBytes(bytes)} for ${label}, with ${formatBytes(held)} in use: ${reason}.`,
         "Lower max_length or batch_size, turn gradient_checkpointing on, or choose a smaller model.",
+        held,
       );
     });
     this.#verdicts.add(verdict);

@@ -1,6 +1,7 @@
 // Compiles shader variants, all of a program at the same time, each variant once per device.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "./device.ts";
+import { COMPUTE_STAGE } from "./flags.ts";
 import { type Shader, shaderText, type Variant, variantName } from "./kernel.ts";
 
 export interface PipelineRequest extends Variant {
@@ -18,6 +19,9 @@ export interface Pipeline {
 }
 
 interface Cache {
+  /** By shader, then by the variant's name and bindings: spares making the text again. */
+  readonly byShader: WeakMap<Shader<string, string>, Map<string, Promise<Pipeline>>>;
+  /** By the whole text. */
   readonly pipelines: Map<string, Promise<Pipeline>>;
   readonly layouts: Map<string, GPUBindGroupLayout>;
 }
@@ -29,21 +33,39 @@ export async function compilePipelines(
   gpu: Gpu,
   requests: readonly PipelineRequest[],
 ): Promise<Pipeline[]> {
-  const cache = caches.get(gpu) ?? { pipelines: new Map(), layouts: new Map() };
+  const cache = caches.get(gpu) ?? {
+    byShader: new WeakMap(),
+    pipelines: new Map(),
+    layouts: new Map(),
+  };
   caches.set(gpu, cache);
   return Promise.all(
     requests.map((request) => {
-      const name = variantName(request.shader, request.entry, request);
-      const code = shaderText(request.shader, request);
-      // The whole text: two shaders of one name but different libraries are different shaders.
-      const key = `${name} @${request.bindings.join(",")}\n${code}`;
-      const known = cache.pipelines.get(key);
-      if (known) return known;
-      const made = compile(gpu, cache, name, code, request);
-      cache.pipelines.set(key, made);
-      return made;
+      const { shader, entry, bindings } = request;
+      const ofShader = cache.byShader.get(shader) ?? new Map<string, Promise<Pipeline>>();
+      cache.byShader.set(shader, ofShader);
+      const name = variantName(shader, entry, request);
+      const variant = `${name} @${bindings.join(",")}`;
+      const known = ofShader.get(variant) ?? pipelineOf(gpu, cache, name, variant, request);
+      ofShader.set(variant, known);
+      return known;
     }),
   );
+}
+
+function pipelineOf(
+  gpu: Gpu,
+  cache: Cache,
+  name: string,
+  variant: string,
+  request: PipelineRequest,
+): Promise<Pipeline> {
+  const code = shaderText(request.shader, request);
+  // The whole text: two shaders of one name but different libraries are different shaders.
+  const key = `${variant}\n${code}`;
+  const made = cache.pipelines.get(key) ?? compile(gpu, cache, name, code, request);
+  cache.pipelines.set(key, made);
+  return made;
 }
 
 async function compile(
@@ -101,10 +123,10 @@ function storageLayout(
   const made = gpu.device.createBindGroupLayout({
     label: key,
     entries: [
-      { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
+      { binding: 0, visibility: COMPUTE_STAGE, buffer: { type: "uniform" } },
       ...kinds.map(({ binding, kind }): GPUBindGroupLayoutEntry => {
         const type = kind === "read" ? "read-only-storage" : "storage";
-        return { binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } };
+        return { binding, visibility: COMPUTE_STAGE, buffer: { type } };
       }),
     ],
   });
@@ -117,7 +139,7 @@ function stepLayoutOf(gpu: Gpu, cache: Cache): GPUBindGroupLayout {
   if (known) return known;
   const made = gpu.device.createBindGroupLayout({
     label: "step",
-    entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } }],
+    entries: [{ binding: 0, visibility: COMPUTE_STAGE, buffer: { type: "uniform" } }],
   });
   cache.layouts.set("step", made);
   return made;

@@ -18,32 +18,42 @@ export interface Plan {
 }
 
 /**
- * Greedy by time: at its first use a tensor takes the free slot that fits it most tightly, else the
- * largest free slot is grown to hold it, else a new slot is opened.
+ * Greedy by size, the largest first: each takes the tightest slot that is free for all of its life, else
+ * opens one. No slot ever grows, and what is large and short-lived, a scratch matrix, has its slot before
+ * what is small and kept long could settle there.
  */
 export function planMemory(lifetimes: readonly Lifetime[]): Plan {
   const order = lifetimes.map((lifetime, index) => ({ lifetime, index }));
-  order.sort((a, b) => a.lifetime.first - b.lifetime.first || b.lifetime.bytes - a.lifetime.bytes);
+  order.sort((a, b) => b.lifetime.bytes - a.lifetime.bytes || a.lifetime.first - b.lifetime.first);
 
   const slotBytes: number[] = [];
-  const busyUntil: number[] = [];
+  /** For each slot, the lives in it in the order of time. */
+  const taken: Lifetime[][] = [];
   const slots = lifetimes.map(() => -1);
   for (const { lifetime, index } of order) {
-    const free = slotBytes
-      .map((_, slot) => slot)
-      .filter((slot) => at(busyUntil, slot) < lifetime.first);
-    free.sort((a, b) => at(slotBytes, a) - at(slotBytes, b));
-    const slot =
-      free.find((candidate) => at(slotBytes, candidate) >= lifetime.bytes) ??
-      free.at(-1) ??
-      slotBytes.push(0) - 1;
-    slotBytes[slot] = Math.max(at(slotBytes, slot), lifetime.bytes);
-    busyUntil[slot] = lifetime.last;
+    // Later slots are smaller, so that the last free one is the tightest.
+    let slot = taken.length - 1;
+    while (slot >= 0 && !settle(taken[slot], lifetime)) slot--;
+    if (slot < 0) {
+      slot = taken.push([lifetime]) - 1;
+      slotBytes.push(lifetime.bytes);
+    }
     slots[index] = slot;
   }
   return { slots, slotBytes };
 }
 
-function at(values: readonly number[], index: number): number {
-  return values[index] ?? 0;
+/** Puts a life among others if it meets none of them; tells whether it did. */
+function settle(others: Lifetime[] = [], lifetime: Lifetime): boolean {
+  let low = 0;
+  let high = others.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((others[middle]?.first ?? 0) <= lifetime.last) low = middle + 1;
+    else high = middle;
+  }
+  // Of those that begin before this one ends, the last must have ended before it begins.
+  if ((others[low - 1]?.last ?? -1) >= lifetime.first) return false;
+  others.splice(low, 0, lifetime);
+  return true;
 }

@@ -3,9 +3,10 @@
 // A Recorder collects dispatches over tensors. `build` plans the memory of the transients, compiles the
 // pipelines side by side and makes the bind groups; after that a run creates nothing but the command
 // buffers that WebGPU wants anew, and waits for nothing.
-import { invariant, UserError } from "../base/error.ts";
+import { invariant } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
-import type { Gpu } from "./device.ts";
+import { type Gpu, TooLargeError } from "./device.ts";
+import { MAP_READ, USAGE } from "./flags.ts";
 import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
 import { planMemory } from "./plan.ts";
@@ -181,7 +182,7 @@ export class Recorder {
   #checkSize({ label, bytes }: Tensor): void {
     const { maxTensorBytes, name } = this.gpu;
     if (bytes <= maxTensorBytes) return;
-    throw new UserError(
+    throw new TooLargeError(
       `One tensor of this run (${label}) takes ${formatBytes(bytes)}; ${name} shows a shader at most ${formatBytes(maxTensorBytes)} of one.`,
       "Lower max_length or batch_size, or choose a smaller model.",
     );
@@ -207,7 +208,7 @@ export class Recorder {
     const uniforms = this.gpu.buffer(
       `${this.label}.params`,
       bytes.byteLength,
-      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      USAGE.uniform | USAGE.copyTarget,
     );
     this.gpu.device.queue.writeBuffer(uniforms, 0, bytes);
     return { uniforms, offsets };
@@ -270,12 +271,12 @@ export class Program {
     const resolved = this.#gpu.buffer(
       "profile.resolved",
       count * 8,
-      GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+      USAGE.queryResolve | USAGE.copySource,
     );
     const staging = this.#gpu.buffer(
       "profile.staging",
       count * 8,
-      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      USAGE.mapRead | USAGE.copyTarget,
     );
     this.#dispatches.forEach((dispatch, index) => {
       const encoder = device.createCommandEncoder({ label: dispatch.name });
@@ -292,7 +293,7 @@ export class Program {
     encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await staging.mapAsync(MAP_READ);
     const ticks = new BigUint64Array(staging.getMappedRange().slice(0));
     querySet.destroy();
     this.#gpu.freeBuffer(resolved);

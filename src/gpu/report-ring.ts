@@ -1,6 +1,7 @@
 // Reads a small tensor back every step without waiting: copies into a ring of staging buffers.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "./device.ts";
+import { MAP_READ, USAGE } from "./flags.ts";
 import type { StoredTensor } from "./tensor.ts";
 
 export class ReportRing {
@@ -14,11 +15,7 @@ export class ReportRing {
     this.#gpu = gpu;
     this.#source = source;
     this.#staging = Array.from({ length: slots }, (_, i) =>
-      gpu.buffer(
-        `${source.label}.ring.${i}`,
-        source.bytes,
-        GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      ),
+      gpu.buffer(`${source.label}.ring.${i}`, source.bytes, USAGE.mapRead | USAGE.copyTarget),
     );
     this.#isFree = this.#staging.map(() => true);
   }
@@ -41,7 +38,7 @@ export class ReportRing {
   }
 
   async #read(staging: GPUBuffer, slot: number): Promise<Float32Array<ArrayBuffer>> {
-    await this.#gpu.unlessLost(staging.mapAsync(GPUMapMode.READ));
+    await this.#gpu.unlessLost(staging.mapAsync(MAP_READ));
     this.#gpu.checkErrors();
     const values = new Float32Array(staging.getMappedRange().slice(0));
     staging.unmap();

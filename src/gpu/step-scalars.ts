@@ -1,5 +1,6 @@
 // The scalars that change between replays of a program; mirrors `Step` of shaders/lib/step.wgsl.
 import type { Gpu } from "./device.ts";
+import { USAGE } from "./flags.ts";
 
 const FIELDS = {
   seed: "u32",
@@ -26,11 +27,7 @@ export class StepScalars {
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
-    this.buffer = gpu.buffer(
-      "step",
-      this.#bytes.byteLength,
-      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    );
+    this.buffer = gpu.buffer("step", this.#bytes.byteLength, USAGE.uniform | USAGE.copyTarget);
     this.set({ repetitionPenalty: 1, topP: 1, adapterScale: 1 });
   }
 

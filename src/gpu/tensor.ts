@@ -1,6 +1,7 @@
 // A labelled, shaped piece of GPU memory, stored for good or placed by a program's memory plan.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "./device.ts";
+import { MAP_READ, USAGE } from "./flags.ts";
 
 /** Element types. `f16` is native where the device has shader-f16; packed kinds are `u32`. */
 export type Dtype = "f32" | "f16" | "u32";
@@ -87,33 +88,58 @@ export function write(
   gpu.device.queue.writeBuffer(tensor.at.buffer, tensor.at.offset + byteOffset, bytes);
 }
 
-/** Reads bytes back. Waits for the GPU: never inside a training step. */
+/** The most that is read back at a time, so that reading takes little memory beside what is read. */
+const STAGING_BYTES = 16 * 2 ** 20;
+
+/**
+ * Reads bytes back, a piece at a time: nothing may write the tensor meanwhile. Waits for the GPU: never
+ * inside a training step. On a GPU that only counts there are none.
+ */
 export async function read(
   gpu: Gpu,
   tensor: StoredTensor,
   byteOffset = 0,
   byteCount = tensor.bytes - byteOffset,
 ): Promise<ArrayBuffer> {
-  const size = Math.ceil(byteCount / 4) * 4;
   const staging = gpu.buffer(
     `${tensor.label}.read`,
-    size,
-    GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    Math.ceil(Math.min(byteCount, STAGING_BYTES) / 4) * 4,
+    USAGE.mapRead | USAGE.copyTarget,
   );
-  const encoder = gpu.device.createCommandEncoder({ label: `${tensor.label}.read` });
-  encoder.copyBufferToBuffer(tensor.at.buffer, tensor.at.offset + byteOffset, staging, 0, size);
-  gpu.device.queue.submit([encoder.finish()]);
   try {
-    await gpu.unlessLost(staging.mapAsync(GPUMapMode.READ));
-    await gpu.check();
-    return staging.getMappedRange().slice(0, byteCount);
+    if (gpu.onlyCounts) return new ArrayBuffer(0);
+    const bytes = new Uint8Array(byteCount);
+    for (let done = 0; done < byteCount; done += staging.size) {
+      const count = Math.min(byteCount - done, staging.size);
+      const from = tensor.at.offset + byteOffset + done;
+      bytes.set(await readPiece(gpu, tensor, from, staging, count), done);
+      staging.unmap();
+    }
+    return bytes.buffer;
   } finally {
     gpu.freeBuffer(staging);
   }
 }
 
+/** `count` bytes from byte `from` of the tensor's buffer, as `staging` shows them until it is unmapped. */
+async function readPiece(
+  gpu: Gpu,
+  { label, at }: StoredTensor,
+  from: number,
+  staging: GPUBuffer,
+  count: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const size = Math.ceil(count / 4) * 4; // copies are of whole words
+  const encoder = gpu.device.createCommandEncoder({ label: `${label}.read` });
+  encoder.copyBufferToBuffer(at.buffer, from, staging, 0, size);
+  gpu.device.queue.submit([encoder.finish()]);
+  await gpu.unlessLost(staging.mapAsync(MAP_READ, 0, size));
+  await gpu.check();
+  return new Uint8Array(staging.getMappedRange(0, size), 0, count);
+}
+
 /** The elements of an f32 tensor. */
 export async function readF32(gpu: Gpu, tensor: StoredTensor): Promise<Float32Array<ArrayBuffer>> {
   invariant(tensor.dtype === "f32", () => `${tensor.label} is ${tensor.dtype}, read as f32`);
-  return new Float32Array(await read(gpu, tensor), 0, elementCount(tensor.shape));
+  return new Float32Array(await read(gpu, tensor)).subarray(0, elementCount(tensor.shape));
 }

@@ -6,20 +6,27 @@ import { createHash } from "node:crypto";
 import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { UserError } from "../base/error.ts";
+import { invariant, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
 import type { DataSource, Host } from "../engine.ts";
 import type { AdapterChoice } from "./node-gpu.ts";
 
+// What a software adapter is not given of the free memory: uploads and checkpoints pass through it too.
+const RESERVED_SHARE = 0.1;
+
 export function nodeHost({ adapter: choice }: { readonly adapter: AdapterChoice }): Host {
+  let isSoftware = false;
   return {
     async requestAdapter() {
       // Dawn is a large native library; reading and writing files needs none of it.
       const { findAdapter } = await import("./node-gpu.ts");
-      const { adapter } = await findAdapter(choice);
+      const { adapter, kind } = await findAdapter(choice);
+      isSoftware = kind === "llvmpipe" || kind === "swiftshader";
       return adapter;
     },
+    // A GPU's own memory is not told by WebGPU, nor by Dawn's build for Node.
+    freeGpuBytes: () => (isSoftware ? process.availableMemory() * (1 - RESERVED_SHARE) : undefined),
     now: () => performance.now(),
     sha256: (bytes) => Promise.resolve(createHash("sha256").update(bytes).digest("hex")),
   };
@@ -49,6 +56,35 @@ export function openFolder(path: string): Folder {
         await syncFolder(dirname(at(to)));
       }),
     folder: (name) => openFolder(at(name)),
+  };
+}
+
+/** A file alone, such as a model in GGUF form, as a folder that has nothing else and stays as it is. */
+export function openFileAsFolder(file: string): Folder {
+  const folder = openFolder(dirname(file));
+  const only = basename(file);
+  const check = (name: string): string => {
+    if (name === only) return name;
+    throw new UserError(
+      `There is no ${name} beside ${file} that belongs to it.`,
+      "Check the path.",
+    );
+  };
+  const refuse = (): never => {
+    invariant(false, () => `${file} is no place to write to`);
+  };
+  return {
+    path: folder.path,
+    list: async () => ((await folder.size(only)) === undefined ? [] : [only]),
+    size: async (name) => (name === only ? folder.size(name) : undefined),
+    read: async (name, start, end) => folder.read(check(name), start, end),
+    readText: async (name) => folder.readText(check(name)),
+    stream: (name) => folder.stream(check(name)),
+    write: async () => refuse(),
+    append: async () => refuse(),
+    remove: async () => refuse(),
+    rename: async () => refuse(),
+    folder: () => refuse(),
   };
 }
 

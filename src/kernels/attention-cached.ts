@@ -5,7 +5,7 @@ import step from "../../shaders/lib/step.wgsl?raw";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, layoutParams } from "./attention.ts";
+import { type AttentionLayout, type AttentionView, layoutParams, viewParams } from "./attention.ts";
 
 const THREADS = 64;
 
@@ -25,6 +25,7 @@ const shader = {
     head_quads: "u32",
     capacity: "u32",
     scale: "f32",
+    window: "u32",
   },
   usesStep: true,
 } as const satisfies Shader<string, string>;
@@ -48,13 +49,14 @@ export function attentionCachedAppend(recorder: Recorder, operands: CachedAttent
     entry: "append",
     types: { Act: qkv.dtype },
     buffers: { qkv, keys, values },
-    params: paramsFor(rows, capacity, layout),
+    params: paramsFor(rows, capacity, layout, {}),
     grid: foldGrid(workgroups(quads, THREADS)),
   });
 }
 
 /**
- * o = softmax(q · kᵀ / √headSize) · v, where the query of row t sees cache rows 0 … step.position + t.
+ * o = softmax(scale · q · kᵀ) · v, where the query of row t sees cache rows 0 … step.position + t, of
+ * these the last `window`.
  *
  *   o  as qkv's type  [rows, heads · headSize]; zero from row step.rows on
  *
@@ -62,7 +64,7 @@ export function attentionCachedAppend(recorder: Recorder, operands: CachedAttent
  */
 export function attentionCachedForward(
   recorder: Recorder,
-  operands: CachedAttentionOperands & { readonly o: Tensor },
+  operands: CachedAttentionOperands & AttentionView & { readonly o: Tensor },
 ): void {
   const { qkv, keys, values, layout, o } = operands;
   const { heads, headSize } = layout;
@@ -72,14 +74,14 @@ export function attentionCachedForward(
     entry: "forward",
     types: { Act: qkv.dtype },
     buffers: { qkv, keys, values, o },
-    params: paramsFor(rows, capacity, layout),
+    params: paramsFor(rows, capacity, layout, operands),
     grid: foldGrid(rows * heads),
-    flops: 4 * rows * capacity * heads * headSize,
+    flops: 4 * rows * Math.min(capacity, operands.window ?? capacity) * heads * headSize,
   });
 }
 
-function paramsFor(rows: number, capacity: number, layout: AttentionLayout) {
-  return { rows, ...layoutParams(layout), capacity, scale: 1 / Math.sqrt(layout.headSize) };
+function paramsFor(rows: number, capacity: number, layout: AttentionLayout, view: AttentionView) {
+  return { rows, ...layoutParams(layout), capacity, ...viewParams(layout, view) };
 }
 
 function checkCache(

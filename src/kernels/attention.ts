@@ -33,6 +33,9 @@ const SLOT_DIMENSIONS = 32;
 const MAX_SLOTS = 4;
 const MAX_KEY_SLOTS = 2; // for dk and dv each
 
+/** More keys than there are: a query sees all of its document. */
+const NO_WINDOW = 0xffff_ffff;
+
 const shader = {
   label: "attention",
   source: [grid, attention],
@@ -56,14 +59,23 @@ const shader = {
     kv_stride: "u32",
     head_quads: "u32",
     scale: "f32",
+    window: "u32",
   },
 } as const satisfies Shader<string, string>;
 
-/** What forward and backward share. */
-interface AttentionOperands {
+/** What a query sees, and how sharply. */
+export interface AttentionView {
+  /** How many keys a query sees at most, itself included: those within its document and no further back. */
+  readonly window?: number | undefined;
+  /** What q · k is multiplied by; 1 / √headSize if not given. */
+  readonly scale?: number | undefined;
+}
+
+/** What forward and backward share; backward needs the window and scale of forward. */
+interface AttentionOperands extends AttentionView {
   /** f32 or f16 [tokens, layout.stride]. */
   readonly qkv: Tensor;
-  /** u32 [tokens], non-decreasing: query i sees keys segmentStart[i] … i. */
+  /** u32 [tokens], non-decreasing: query i sees keys segmentStart[i] … i, of these the last `window`. */
   readonly segmentStart: Tensor;
   /** f32 [tokens, heads]: log of the softmax's sum. */
   readonly lse: Tensor;
@@ -80,17 +92,18 @@ interface AttentionGradients extends AttentionOperands {
 }
 
 /**
- * o = softmax(q · kᵀ / √headSize) · v for every query and head, and the log of each softmax's sum.
+ * o = softmax(scale · q · kᵀ) · v for every query and head, and the log of each softmax's sum.
  *
  *   o    as qkv's type  [tokens, heads · headSize]
  *   lse  f32            [tokens, heads]
  */
 export function attentionForward(
   recorder: Recorder,
-  { qkv, segmentStart, lse, layout, o }: AttentionOperands & { readonly o: Tensor },
+  operands: AttentionOperands & { readonly o: Tensor },
 ): void {
+  const { qkv, segmentStart, lse, layout, o } = operands;
   const { heads, headSize } = layout;
-  const tokens = checkOperands("attentionForward", { qkv, segmentStart, lse, layout });
+  const tokens = checkOperands("attentionForward", operands);
   requireShape("attentionForward", o, qkv.dtype, [tokens, heads * headSize], qkv);
   const slots = slotsFor(headSize, MAX_SLOTS);
   recorder.dispatch(shader, {
@@ -98,9 +111,9 @@ export function attentionForward(
     types: { Act: qkv.dtype },
     constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, o, lse },
-    params: paramsFor(tokens, layout),
+    params: paramsFor(tokens, layout, operands),
     grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
-    flops: 2 * tokens * tokens * heads * headSize,
+    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
   });
 }
 
@@ -124,7 +137,7 @@ export function attentionRowDot(
     types: { Act: o.dtype },
     constants: { SLOTS: 1 },
     buffers: { o, d_o: dO, row_dot: rowDot },
-    params: paramsFor(tokens, layout),
+    params: paramsFor(tokens, layout, {}),
     grid: foldGrid(workgroups(tokens * heads, THREADS)),
     flops: 2 * tokens * heads * headSize,
   });
@@ -141,9 +154,9 @@ export function attentionBackwardKeys(recorder: Recorder, operands: AttentionGra
     types: { Act: qkv.dtype },
     constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
-    params: paramsFor(tokens, layout),
+    params: paramsFor(tokens, layout, operands),
     grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
-    flops: 4 * tokens * tokens * heads * headSize,
+    flops: 8 * pairsOf(tokens, operands) * heads * headSize,
   });
 }
 
@@ -158,9 +171,9 @@ export function attentionBackwardQueries(recorder: Recorder, operands: Attention
     types: { Act: qkv.dtype },
     constants: { SLOTS: slots },
     buffers: { qkv, segment_start: segmentStart, d_o: dO, lse, row_dot: rowDot, d_qkv: dqkv },
-    params: paramsFor(tokens, layout),
+    params: paramsFor(tokens, layout, operands),
     grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
-    flops: 3 * tokens * tokens * heads * headSize,
+    flops: 6 * pairsOf(tokens, operands) * heads * headSize,
   });
 }
 
@@ -194,8 +207,26 @@ function slotsFor(headSize: number, most: number): number {
   return Math.min(needed < 3 ? needed : 4, most);
 }
 
-function paramsFor(tokens: number, layout: AttentionLayout) {
-  return { tokens, ...layoutParams(layout), scale: 1 / Math.sqrt(layout.headSize) };
+/** The view as shaders want it. */
+export function viewParams(
+  { headSize }: AttentionLayout,
+  { window = NO_WINDOW, scale = 1 / Math.sqrt(headSize) }: AttentionView,
+) {
+  invariant(
+    Number.isInteger(window) && window >= 1 && window <= NO_WINDOW,
+    () => `attention: a window of ${window} keys`,
+  );
+  return { scale, window };
+}
+
+function paramsFor(tokens: number, layout: AttentionLayout, view: AttentionView) {
+  return { tokens, ...layoutParams(layout), ...viewParams(layout, view) };
+}
+
+/** Pairs of a query and a key it sees, if all is one document. */
+function pairsOf(tokens: number, { window = NO_WINDOW }: AttentionView): number {
+  const seen = Math.min(window, tokens);
+  return tokens * seen - (seen * seen) / 2;
 }
 
 function checkGradients(kernel: string, operands: AttentionGradients): number {

@@ -25,12 +25,13 @@ function embedShaderFor(encoding: TableEncoding, rows: string) {
     label: `embed.${encoding}`,
     source: [grid, rows, embedShader],
     bindings: { ids: "read", table: "read", y: "read_write" },
-    params: { tokens: "u32", quads: "u32", first_row: "u32", rows: "u32" },
+    params: { tokens: "u32", quads: "u32", first_row: "u32", rows: "u32", scale: "f32" },
   } as const satisfies Shader<string, string>;
 }
 
 /**
- * y = table[ids], for the ids that lie in this shard of the table; other rows of y are left as they are.
+ * y = scale · table[ids], for the ids that lie in this shard of the table; other rows of y are left as
+ * they are.
  *
  *   ids    u32            [tokens]
  *   table  f32, or u32    [rows, hidden], or [rows, hidden / 2] of packed pairs
@@ -47,7 +48,15 @@ export function embed(
     encoding,
     y,
     firstRow = 0,
-  }: { ids: Tensor; table: Tensor; encoding: TableEncoding; y: Tensor; firstRow?: number },
+    scale = 1,
+  }: {
+    ids: Tensor;
+    table: Tensor;
+    encoding: TableEncoding;
+    y: Tensor;
+    firstRow?: number;
+    scale?: number;
+  },
 ): void {
   const [tokens, hidden] = matrixShape(y);
   invariant(hidden % 4 === 0, () => `embed: ${y.label} has ${hidden} columns, no multiple of 4`);
@@ -61,7 +70,7 @@ export function embed(
   recorder.dispatch(shaders[encoding], {
     entry: "forward",
     buffers: { ids, table, y },
-    params: { tokens, quads, first_row: firstRow, rows },
+    params: { tokens, quads, first_row: firstRow, rows, scale },
     grid: foldGrid(workgroups(tokens * quads, THREADS)),
   });
 }

@@ -2,7 +2,7 @@
 import { invariant } from "../base/error.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { matrixShape, type Tensor } from "../gpu/tensor.ts";
+import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
@@ -90,6 +90,7 @@ const bindings = {
   a: "read",
   dx: "read_write",
   residual: "read",
+  bias: "read",
 } as const;
 
 const fields = {
@@ -109,6 +110,7 @@ const fields = {
   drop_below: "u32",
   keep_scale: "f32",
   module_id: "u32",
+  has_bias: "u32",
 } as const;
 
 function shaderOf(kind: WeightKind): Shader<keyof typeof bindings, keyof typeof fields> {
@@ -150,15 +152,18 @@ export interface MatmulForward {
   readonly accumulate?: boolean;
   /** Add to y what this f32 tensor of y's shape holds at the same place. Not y itself. */
   readonly residual?: Tensor | undefined;
+  /** f32 [outputs]: added to every row of y. Its gradient is nobody's: it is as frozen as the weight. */
+  readonly bias?: Tensor | undefined;
   readonly lora?: LoraForward | undefined;
 }
 
 /**
  * y[yRow + t, yColumn + n] = Σ_k x[xRow + t, k] · W[n, k] + Σ_j h[xRow + t, segment(n) · rank + j] · B[n, j]
- * for t < rows and n < outputs. Writes y there; with `accumulate` or `residual`, plus what that holds.
+ * for t < rows and n < outputs. Writes y there; with `bias`, plus bias[n]; with `accumulate` or `residual`,
+ * plus what that holds.
  */
 export function matmulForward(recorder: Recorder, call: MatmulForward): void {
-  const { x, weight, y, lora, residual } = call;
+  const { x, weight, y, lora, residual, bias } = call;
   checkWeight(weight);
   const params = forwardParams(call, weight.shape);
   const { rows, inputs, outputs, rank } = params;
@@ -166,7 +171,7 @@ export function matmulForward(recorder: Recorder, call: MatmulForward): void {
     entry: "forward",
     types: { In: x.dtype, Out: y.dtype, Quad: quadType(weight) },
     constants: { HAS_LORA: lora !== undefined, HAS_DROPOUT: false, RAGGED: false },
-    // The shader names h, b and residual even where it does not read them; any memory will do.
+    // The shader names h, b, residual and bias even where it does not read them; any memory will do.
     buffers: {
       x,
       weight: weight.tensor,
@@ -174,6 +179,7 @@ export function matmulForward(recorder: Recorder, call: MatmulForward): void {
       h: lora?.h ?? x,
       b: lora?.b ?? x,
       residual: residual ?? x,
+      bias: bias ?? x,
     },
     params: { ...params, ...dropoutParams(undefined) },
     grid: [workgroups(outputs, TILE), workgroups(rows, TILE)],
@@ -186,7 +192,7 @@ export function forwardParams(
   call: Omit<MatmulForward, "weight">,
   [outputs, inputs]: readonly [number, number],
 ) {
-  const { x, y, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, lora, residual } = call;
+  const { x, y, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, lora, residual, bias } = call;
   const [xRows, xColumns] = matrixShape(x);
   const [yRows, yColumns] = matrixShape(y);
   const rows = call.rows ?? xRows - xRow;
@@ -200,6 +206,7 @@ export function forwardParams(
       `matmul: ${y.label} is ${yRows} × ${yColumns}, needs ${yRow + rows} × ${yColumn + outputs}`,
   );
   if (residual) checkResidual(residual, y, accumulate);
+  if (bias) requireShape("matmul", bias, "f32", [1, outputs], y);
   if (lora) checkLoraForward(lora, xRow + rows, outputs);
   return {
     rows,
@@ -213,6 +220,7 @@ export function forwardParams(
     rank: lora?.rank ?? 0,
     segments: lora?.segmentEnds.length ?? 0,
     ...segmentParams(lora?.segmentEnds ?? [outputs], outputs),
+    has_bias: bias ? 1 : 0,
   };
 }
 
@@ -276,6 +284,7 @@ export function matmulBackward(recorder: Recorder, call: MatmulBackward): void {
       segments: lora?.segments ?? 0,
       ...segmentParams([outputs], outputs),
       ...dropoutParams(lora?.dropout),
+      has_bias: 0,
     },
     grid: [workgroups(inputs, TILE), workgroups(rows, TILE)],
     flops: 2 * rows * inputs * (outputs + (lora ? lora.rank * lora.segments : 0)),

@@ -19,6 +19,7 @@ const gemv = {
     b: "read",
     y: "read_write",
     residual: "read",
+    bias: "read",
   },
   params: {
     rows: "u32",
@@ -34,6 +35,7 @@ const gemv = {
     end_0: "u32",
     end_1: "u32",
     end_2: "u32",
+    has_bias: "u32",
   },
 } as const satisfies Shader<string, string>;
 
@@ -49,7 +51,7 @@ export interface Nf4Gemv extends Omit<MatmulForward, "weight"> {
 
 /** What `matmulForward` does, unpacking every weight once a row: for a token or a few. */
 export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
-  const { x, weight, y, lora, residual } = call;
+  const { x, weight, y, lora, residual, bias } = call;
   const { codes, absmax, shape } = weight;
   const isSoftware = recorder.gpu.info.isFallbackAdapter;
   const lanes = call.lanes ?? (isSoftware ? CPU_LANES : GPU_LANES);
@@ -64,8 +66,17 @@ export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
     entry: "forward",
     types: { In: x.dtype, Out: y.dtype },
     constants: { HAS_LORA: lora !== undefined, LANES: lanes },
-    // The shader names h, b and residual even where it does not read them; any memory will do.
-    buffers: { x, codes, absmax, h: lora?.h ?? x, b: lora?.b ?? x, y, residual: residual ?? x },
+    // The shader names h, b, residual and bias even where it does not read them; any memory will do.
+    buffers: {
+      x,
+      codes,
+      absmax,
+      h: lora?.h ?? x,
+      b: lora?.b ?? x,
+      y,
+      residual: residual ?? x,
+      bias: bias ?? x,
+    },
     params,
     grid: [workgroups(outputs, 64 / lanes), rows],
     flops: 2 * rows * outputs * (inputs + rank),

@@ -1,7 +1,7 @@
 // Weights to NF4, a slice of a large tensor at a time, bit for bit as bitsandbytes does it.
 //
 // The codes and block scales are made on the GPU. The scales of scales (double quantization) are few, and
-// are made here in f32: every step through Math.fround, because the format is defined by f32 operations.
+// are made on the host (double-quant.ts).
 import { invariant, UserError } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
@@ -13,13 +13,14 @@ import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import shader from "../../shaders/nf4-quantize.wgsl?raw";
 import type { Nf4Weight } from "./dequantize.ts";
+import { doubleQuantize } from "./double-quant.ts";
 import { quadType, WIDEN_SOURCE, type WeightKind } from "./matmul.ts";
 
 /** Weights that share one scale. */
 const BLOCK = 64;
 
-/** Scales that share one scale of scales. */
-const NESTED_BLOCK = 256;
+/** Codes that are uploaded at one time, in bytes. */
+const TAKE_BYTES = 16 * 2 ** 20;
 
 const bindings = { source: "read", codes: "read_write", absmax: "read_write" } as const;
 const params = { first_block: "u32", count: "u32" } as const;
@@ -88,9 +89,19 @@ export interface Nf4Part {
   end(): Promise<void>;
 }
 
+/** A tensor that is NF4 already. */
+export interface Nf4Codes {
+  /** Packed codes [start, end) in bytes: two a byte, the even element in the high nibble. */
+  readCodes(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The f32 scale of every block. */
+  readAbsmax(): Promise<Float32Array<ArrayBuffer>>;
+}
+
 export interface Nf4Quantizer {
   /** Begins the tensor that fills [start, start + count) of the flat weight, on whole blocks. */
   begin(start: number, count: number, dtype: Nf4SourceDtype): Nf4Part;
+  /** Fills that range with what is NF4 already. */
+  take(start: number, count: number, source: Nf4Codes): Promise<void>;
   /** The weight, which the caller now owns. Every part must have ended. */
   finish(): Nf4Weight & { readonly codes: StoredTensor; readonly absmax: StoredTensor };
   /** Frees all of it, where the weight could not be finished. */
@@ -114,14 +125,29 @@ export function createNf4Quantizer(
   const absmax = gpu.allocate(`${label}.absmax`, "f32", [Math.ceil(size / BLOCK)]);
   const slices = new SliceRunner(gpu, label);
   let ended = 0;
+  const checkRange = (start: number, count: number) =>
+    invariant(
+      start % BLOCK === 0 &&
+        start + count <= size &&
+        (count % BLOCK === 0 || start + count === size),
+      () => `${label}: ${count} weights from ${start} of ${size} do not fill whole blocks`,
+    );
   return {
+    async take(start, count, source) {
+      checkRange(start, count);
+      const bytes = Math.ceil(count / 2);
+      for (let from = 0; from < bytes; from += TAKE_BYTES) {
+        const part = await source.readCodes(from, Math.min(from + TAKE_BYTES, bytes));
+        write(gpu, codes, part, start / 2 + from);
+        await gpu.finish(); // so that never more than one slice is queued for upload
+      }
+      const scales = await source.readAbsmax();
+      refuseBrokenScales(label, scales);
+      write(gpu, absmax, scales, (start / BLOCK) * 4);
+      ended += count;
+    },
     begin(start, count, dtype) {
-      invariant(
-        start % BLOCK === 0 &&
-          start + count <= size &&
-          (count % BLOCK === 0 || start + count === size),
-        () => `${label}: ${count} weights from ${start} of ${size} do not fill whole blocks`,
-      );
+      checkRange(start, count);
       const kind = KINDS[dtype];
       let pushed = 0;
       return {
@@ -224,6 +250,11 @@ async function finishScales(
   doubleQuant: boolean,
 ): Promise<void> {
   const scales = new Float32Array(await read(gpu, absmax, firstBlock * 4, blocks * 4));
+  refuseBrokenScales(label, scales, firstBlock);
+  if (doubleQuant) write(gpu, absmax, doubleQuantize(scales).dequantized, firstBlock * 4);
+}
+
+function refuseBrokenScales(label: string, scales: Float32Array, firstBlock = 0): void {
   const broken = scales.findIndex((scale) => !Number.isFinite(scale));
   if (broken >= 0) {
     throw new UserError(
@@ -231,86 +262,4 @@ async function finishScales(
       "Download the model's files again; if the weight is still there, use another model.",
     );
   }
-  if (doubleQuant) write(gpu, absmax, doubleQuantize(scales).dequantized, firstBlock * 4);
 }
-
-/**
- * Block scales to 8 bits each, as bitsandbytes does: their distance from the mean of the whole tensor, in
- * blocks of 256, on the signed dynamic map. `dequantized` is what is left of the scales.
- */
-export function doubleQuantize(absmax: Float32Array): {
-  quantized: Uint8Array<ArrayBuffer>;
-  nestedAbsmax: Float32Array<ArrayBuffer>;
-  offset: number;
-  dequantized: Float32Array<ArrayBuffer>;
-} {
-  let sum = 0;
-  for (const scale of absmax) sum += scale;
-  const offset = Math.fround(sum / absmax.length);
-  const quantized = new Uint8Array(absmax.length);
-  const dequantized = new Float32Array(absmax.length);
-  const nestedAbsmax = new Float32Array(Math.ceil(absmax.length / NESTED_BLOCK));
-  for (let block = 0; block < nestedAbsmax.length; block++) {
-    const start = block * NESTED_BLOCK;
-    const centered = absmax.slice(start, start + NESTED_BLOCK).map((scale) => scale - offset);
-    const largest = centered.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    const reciprocal = largest === 0 ? 0 : Math.fround(1 / largest);
-    nestedAbsmax[block] = largest;
-    centered.forEach((value, i) => {
-      const code = dynamicCode(Math.fround(value * reciprocal));
-      quantized[start + i] = code;
-      dequantized[start + i] = Math.fround(at(DYNAMIC_MAP, code) * largest) + offset;
-    });
-  }
-  return { quantized, nestedAbsmax, offset, dequantized };
-}
-
-/** The code whose value is nearest to x; of two as near, the lower. */
-function dynamicCode(x: number): number {
-  let [low, high] = [0, DYNAMIC_MAP.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x > at(DYNAMIC_THRESHOLDS, middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function at(values: Float32Array, index: number): number {
-  return values[index] ?? Number.NaN;
-}
-
-// The positive half of bitsandbytes' signed dynamic map, create_dynamic_map(signed=True). A table, because
-// the last bit of torch's linspace, which made it, follows from no formula.
-const DYNAMIC_POSITIVE = [
-  5.5000004e-7, 3.2500002e-6, 7.75e-6, 2.1249998e-5, 4.375e-5, 6.625e-5, 8.875e-5, 1.5625001e-4,
-  2.6875004e-4, 3.8125002e-4, 4.9375003e-4, 6.062501e-4, 7.1875006e-4, 8.3125e-4, 9.437501e-4,
-  0.0012812499, 0.00184375, 0.00240625, 0.00296875, 0.0035312497, 0.00409375, 0.0046562497,
-  0.0052187503, 0.00578125, 0.00634375, 0.00690625, 0.00746875, 0.00803125, 0.00859375, 0.009156249,
-  0.00971875, 0.01140625, 0.01421875, 0.01703125, 0.01984375, 0.02265625, 0.02546875, 0.028281247,
-  0.03109375, 0.033906247, 0.036718752, 0.03953125, 0.042343747, 0.04515625, 0.04796875, 0.05078125,
-  0.05359375, 0.05640625, 0.059218753, 0.062031247, 0.06484375, 0.067656256, 0.070468746,
-  0.07328125, 0.07609375, 0.07890625, 0.08171874, 0.08453125, 0.08734375, 0.09015625, 0.092968754,
-  0.095781244, 0.09859375, 0.107031256, 0.12109375, 0.13515624, 0.14921875, 0.16328125, 0.17734374,
-  0.19140625, 0.20546874, 0.21953125, 0.23359376, 0.24765626, 0.26171875, 0.27578127, 0.28984374,
-  0.30390626, 0.31796873, 0.33203125, 0.3460937, 0.36015624, 0.37421876, 0.38828123, 0.40234375,
-  0.4164062, 0.43046874, 0.44453126, 0.45859373, 0.47265625, 0.48671877, 0.50078124, 0.51484376,
-  0.5289062, 0.54296875, 0.5570313, 0.5710938, 0.58515626, 0.5992187, 0.61328125, 0.6273438,
-  0.64140624, 0.65546876, 0.6695313, 0.68359375, 0.6976563, 0.7117188, 0.72578126, 0.7398438,
-  0.75390625, 0.7679688, 0.78203124, 0.7960937, 0.8101562, 0.82421875, 0.8382812, 0.85234374,
-  0.8664062, 0.8804687, 0.89453125, 0.9085938, 0.92265624, 0.9367187, 0.9507812, 0.96484375,
-  0.9789062, 0.99296874, 1.0,
-];
-
-// Symmetric but for the 1, which has no negative.
-const DYNAMIC_MAP = Float32Array.from([
-  ...DYNAMIC_POSITIVE.slice(0, -1)
-    .map((value) => -value)
-    .toReversed(),
-  0,
-  ...DYNAMIC_POSITIVE,
-]);
-
-const DYNAMIC_THRESHOLDS = DYNAMIC_MAP.subarray(1).map((upper, i) =>
-  Math.fround(Math.fround(at(DYNAMIC_MAP, i) + upper) / 2),
-);

@@ -11,17 +11,25 @@ import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 const shader = {
   label: "rms-norm",
   source: [grid, step, reduce, rmsNorm],
-  bindings: { x: "read", weight: "read", y: "read_write", dy: "read", dx: "read_write" },
-  params: { rows: "u32", quads: "u32", first_row: "u32", epsilon: "f32" },
+  bindings: {
+    x: "read",
+    weight: "read",
+    y: "read_write",
+    dy: "read",
+    dx: "read_write",
+    residual: "read",
+  },
+  params: { rows: "u32", quads: "u32", first_row: "u32", epsilon: "f32", has_residual: "u32" },
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
 /**
- * y = x / √(mean(x²) + ε) · weight, over each row.
+ * y = x / √(mean(x²) + ε) · weight, over each row; plus `residual`, where it is given.
  *
- *   x       f32         [at least firstRow + rows, hidden]
- *   weight  f32         [hidden], a multiple of 4
- *   y       f32 or f16  [rows, hidden]
+ *   x         f32         [at least firstRow + rows, hidden]
+ *   weight    f32         [hidden], a multiple of 4
+ *   y         f32 or f16  [rows, hidden]
+ *   residual  f32         as y, which is then f32 too; not y itself
  *
  * Row r of y is made from row firstRow + r of x. With firstRow "last", y is one row, made from row
  * step.rows − 1 of x.
@@ -34,15 +42,35 @@ export function rmsNormForward(
     y,
     epsilon,
     firstRow = 0,
-  }: { x: Tensor; weight: Tensor; y: Tensor; epsilon: number; firstRow?: number | "last" },
+    residual,
+  }: {
+    x: Tensor;
+    weight: Tensor;
+    y: Tensor;
+    epsilon: number;
+    firstRow?: number | "last";
+    residual?: Tensor | undefined;
+  },
 ): void {
   const [rows, hidden] = checkRows("rmsNormForward", x, weight, y, firstRow);
+  if (residual) {
+    requireShape("rmsNormForward", y, "f32", [rows, hidden], residual);
+    requireShape("rmsNormForward", residual, "f32", [rows, hidden], y);
+    invariant(residual !== y, () => `rmsNormForward: ${y.label} cannot be its own residual`);
+  }
   recorder.dispatch(shader, {
     entry: "forward",
     types: { Act: y.dtype },
     constants: { LAST_ROW: firstRow === "last", ACCUMULATE: false, ...lanesFor(hidden) },
-    buffers: { x, weight, y },
-    params: { rows, quads: hidden / 4, first_row: firstRow === "last" ? 0 : firstRow, epsilon },
+    // The shader names residual even where it does not read it; any memory will do.
+    buffers: { x, weight, y, residual: residual ?? x },
+    params: {
+      rows,
+      quads: hidden / 4,
+      first_row: firstRow === "last" ? 0 : firstRow,
+      epsilon,
+      has_residual: residual ? 1 : 0,
+    },
     grid: foldGrid(rows),
     flops: 4 * rows * hidden,
   });
@@ -84,7 +112,7 @@ export function rmsNormBackward(
     types: { Act: dy.dtype },
     constants: { LAST_ROW: false, ACCUMULATE: accumulate, ...lanesFor(hidden) },
     buffers: { x, weight, dy, dx },
-    params: { rows, quads: hidden / 4, first_row: firstRow, epsilon },
+    params: { rows, quads: hidden / 4, first_row: firstRow, epsilon, has_residual: 0 },
     grid: foldGrid(rows),
     flops: 9 * rows * hidden,
   });

@@ -1,11 +1,12 @@
 // An adapter as files: PEFT's two, in and out. They are the form in which every checkpoint is saved.
 import type { Folder } from "../base/folder.ts";
 import { invariant, UserError } from "../base/error.ts";
-import { decodeFloats } from "../formats/float.ts";
+import { decodeFloats, type FloatDtype } from "../formats/float.ts";
 import {
   type AdapterConfig,
   type AdapterTarget,
   adapterTensorName,
+  baseTensorOf,
   pairAdapterTensors,
   parseAdapterConfig,
   selectTargets,
@@ -16,8 +17,17 @@ import {
   safetensorsHeaderBytes,
   type TensorEntry,
 } from "../formats/safetensors.ts";
+import { elementCount } from "../gpu/tensor.ts";
 import type { LoraMatrices } from "./adapter.ts";
-import type { LinearShape } from "./linears.ts";
+import type { Architecture } from "./architecture.ts";
+import {
+  isFloatTensor,
+  type ModelFiles,
+  openTensorFile,
+  readSlices,
+  type SourceTensor,
+} from "./checkpoint-files.ts";
+import { allLinears, type LinearShape } from "./linears.ts";
 
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -54,17 +64,27 @@ export function decodeTensors(
   const { tensors } = parseSafetensorsHeader(bytes, bytes.length, place);
   return new Map(
     tensors.map((entry) => {
-      const { dtype, name } = entry;
-      if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") {
-        throw new UserError(
-          `${place}: ${name} is ${dtype}; an adapter is read in F32, F16 or BF16.`,
-          "Save the adapter again in one of these types.",
-        );
-      }
-      const values = decodeFloats(bytes.subarray(entry.start, entry.end), dtype);
-      return [name, { entry, values }];
+      const bytesOfEntry = bytes.subarray(entry.start, entry.end);
+      const values = decodeFloats(bytesOfEntry, requireFloat(entry, place));
+      return [entry.name, { entry, values }];
     }),
   );
+}
+
+function requireFloat(
+  { name, dtype }: Pick<TensorEntry, "name" | "dtype">,
+  place: string,
+): FloatDtype {
+  if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
+  throw new UserError(
+    `${place}: ${name} is ${dtype}; an adapter is read in F32, F16 or BF16.`,
+    "Save the adapter again in one of these types.",
+  );
+}
+
+interface AdapterTensor {
+  readonly entry: { readonly shape: readonly number[] };
+  readonly values: Float32Array;
 }
 
 export interface AdapterFiles {
@@ -73,11 +93,18 @@ export interface AdapterFiles {
   readonly matrices: ReadonlyMap<string, LoraMatrices>;
 }
 
-/** Reads a PEFT folder for a model with these linear maps. Every shape is checked. */
-export async function readAdapterFolder(
-  folder: Folder,
-  linears: readonly LinearShape[],
-): Promise<AdapterFiles> {
+/** The model that an adapter is for. */
+interface Base {
+  readonly architecture: Architecture;
+  readonly files: ModelFiles;
+}
+
+/**
+ * Reads a PEFT folder for a base model. Every shape is checked. PEFT saves the embeddings and the head
+ * along with an adapter of one of them; those must be the base's own.
+ */
+export async function readAdapterFolder(folder: Folder, base: Base): Promise<AdapterFiles> {
+  const linears = allLinears(base.architecture);
   for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
     if ((await folder.size(name)) !== undefined) continue;
     throw new UserError(
@@ -89,8 +116,53 @@ export async function readAdapterFolder(
   const config = parseAdapterConfig(await folder.readText(ADAPTER_CONFIG), configPlace);
   const targets = selectTargets(config, modulesOf(linears), configPlace);
   const place = `${folder.path}/${ADAPTER_WEIGHTS}`;
-  const tensors = decodeTensors(await folder.read(ADAPTER_WEIGHTS), place);
+  const tensors = new Map<string, AdapterTensor>();
+  for (const tensor of await openTensorFile(folder, ADAPTER_WEIGHTS)) {
+    const repeated = repeatedTensor(tensor.name, base);
+    if (repeated) {
+      await refuseOtherWeights(tensor, repeated);
+    } else {
+      const dtype = requireFloat(tensor, place);
+      const values = decodeFloats(await tensor.read(0, elementCount(tensor.shape)), dtype);
+      tensors.set(tensor.name, { entry: tensor, values });
+    }
+  }
   return { config, targets, matrices: collectMatrices(tensors, targets, linears, place) };
+}
+
+/** The base's tensor that an adapter's file holds once more, if it is one. */
+function repeatedTensor(name: string, { architecture, files }: Base): SourceTensor | undefined {
+  const { family, hasTiedEmbeddings } = architecture;
+  const own = baseTensorOf(name);
+  const isTiedHead = hasTiedEmbeddings && own === `${family.head}.weight`;
+  return files.tensors.get(isTiedHead ? `${family.embedding}.weight` : (own ?? ""));
+}
+
+// As two roundings to bf16 or f16 may leave two copies of one weight.
+const ROUNDING_RELATIVE = 2 ** -7;
+const ROUNDING_ABSOLUTE = 2 ** -24;
+
+/** What an adapter file repeats of the base must be equal to it, but for its type. */
+async function refuseOtherWeights(copy: SourceTensor, base: SourceTensor): Promise<void> {
+  const isSame = async (): Promise<boolean> => {
+    if (copy.shape.join() !== base.shape.join() || !isFloatTensor(base)) return false;
+    const dtype = requireFloat(copy, copy.place);
+    for await (const { offset, bytes } of readSlices(base)) {
+      const expected = decodeFloats(bytes, base.dtype);
+      const found = decodeFloats(await copy.read(offset, offset + expected.length), dtype);
+      const differs = expected.some((value, i) => {
+        const slack = ROUNDING_RELATIVE * Math.abs(value) + ROUNDING_ABSOLUTE;
+        return !(Math.abs((found[i] ?? Number.NaN) - value) <= slack);
+      });
+      if (differs) return false;
+    }
+    return true;
+  };
+  if (await isSame()) return;
+  throw new UserError(
+    `${copy.place}: ${copy.name} is another weight than the base model's ${base.name} in ${base.place}.`,
+    "Use the base model that the adapter was trained on. Hone reads no embeddings or heads that were resized or trained whole.",
+  );
 }
 
 /** The modules an adapter may act on. */
@@ -102,7 +174,7 @@ export function modulesOf(linears: readonly LinearShape[]): { path: string; isHe
 
 /** Matches tensors to targets, one to one, and checks their shapes and that all numbers are finite. */
 export function collectMatrices(
-  tensors: ReadonlyMap<string, { entry: TensorEntry; values: Float32Array }>,
+  tensors: ReadonlyMap<string, AdapterTensor>,
   targets: readonly AdapterTarget[],
   linears: readonly LinearShape[],
   place: string,

@@ -7,14 +7,7 @@ import { invariant } from "../base/error.ts";
 import { createRandom } from "../base/random.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
-import {
-  byteLength,
-  elementCount,
-  readF32,
-  slice,
-  type StoredTensor,
-  write,
-} from "../gpu/tensor.ts";
+import { elementCount, readF32, slice, type StoredTensor, write } from "../gpu/tensor.ts";
 import type { LinearShape } from "./linears.ts";
 
 /** A fused map's part of the adapter. */
@@ -265,18 +258,4 @@ function countOf({ shape, targets }: LoraSlot): number {
     (sum, { rows }, index) => sum + (targets[index]?.rank ?? 0) * (shape.inputs + rows),
     0,
   );
-}
-
-/** Bytes of an adapter on the GPU: parameters, and with `training` gradients and two moments. */
-export function adapterBytes(
-  linears: readonly LinearShape[],
-  targets: readonly AdapterTarget[],
-  training: boolean,
-): number {
-  const ranks = new Map(targets.map(({ path, rank }) => [path, rank]));
-  const bytes = linears.map(({ segments, inputs, outputs }) => {
-    const rank = Math.max(...segments.map(({ path }) => ranks.get(path) ?? 0));
-    return byteLength("f32", [rank * (segments.length * inputs + outputs)]);
-  });
-  return bytes.reduce((sum, count) => sum + count, 0) * (training ? 4 : 1);
 }

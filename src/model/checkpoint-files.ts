@@ -1,25 +1,52 @@
-// The tensors of a model folder, wherever in its safetensors files they lie.
+// The tensors of a model, wherever and however they lie in files, under their Hugging Face names.
+//
+// What reads weights knows only `SourceTensor`. Safetensors files are opened here; bitsandbytes' 4-bit
+// tensors (bnb-files.ts) and GGUF (gguf-files.ts) come in the same form.
 import type { Folder } from "../base/folder.ts";
-import { UserError } from "../base/error.ts";
+import { invariant, UserError } from "../base/error.ts";
+import type { FloatDtype } from "../formats/float.ts";
 import {
   parseSafetensorsHeader,
   parseSafetensorsIndex,
+  type SafetensorsDtype,
   safetensorsHeaderBytes,
+  tensorBytes,
   type TensorEntry,
 } from "../formats/safetensors.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
-export interface TensorFile {
-  readonly file: string;
-  readonly entry: TensorEntry;
+/** A tensor of a model. */
+export interface SourceTensor {
+  /** With ".weight" or ".bias". */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Type of the numbers that `read` gives, which need not be the file's own. */
+  readonly dtype: SafetensorsDtype;
+  /** "DIR/model.safetensors": for errors. */
+  readonly place: string;
+  /** Elements [start, end) of the flat tensor, little-endian. */
+  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Present where the file holds the tensor as NF4 in blocks of 64 already. */
+  readonly nf4?: Nf4Source;
 }
 
+export interface Nf4Source {
+  /** Packed codes [start, end) in bytes: two a byte, the even element in the high nibble. */
+  readCodes(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The f32 scale of every block of 64, double quantization undone. */
+  readAbsmax(): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** A tensor whose numbers are floats. */
+export type FloatTensor = SourceTensor & { readonly dtype: FloatDtype };
+
 export interface ModelFiles {
-  readonly folder: Folder;
-  readonly tensors: ReadonlyMap<string, TensorFile>;
-  /** Bytes of all tensors. */
+  /** The folder's path, for errors. */
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, SourceTensor>;
+  /** Bytes of all tensors, as `read` gives them. */
   readonly totalBytes: number;
 }
 
@@ -38,13 +65,13 @@ export async function openModelFiles(folder: Folder): Promise<ModelFiles> {
     : undefined;
   const files = index ? [...new Set(index.weightMap.values())].toSorted() : [SINGLE];
 
-  const tensors = new Map<string, TensorFile>();
+  const tensors = new Map<string, SourceTensor>();
   let totalBytes = 0;
   for (const file of files) {
     for (const entry of await readHeader(folder, file)) {
       const expected = index?.weightMap.get(entry.name);
       if (index && expected !== file) continue; // a copy that the index does not mean
-      tensors.set(entry.name, { file, entry });
+      tensors.set(entry.name, tensorInFile(folder, file, entry));
       totalBytes += entry.end - entry.start;
     }
   }
@@ -55,7 +82,33 @@ export async function openModelFiles(folder: Folder): Promise<ModelFiles> {
       "Download the model again.",
     );
   }
-  return { folder, tensors, totalBytes };
+  return { path: folder.path, tensors, totalBytes };
+}
+
+/** The tensors of one safetensors file, in the order of its header. */
+export async function openTensorFile(folder: Folder, file: string): Promise<SourceTensor[]> {
+  return (await readHeader(folder, file)).map((entry) => tensorInFile(folder, file, entry));
+}
+
+function tensorInFile(folder: Folder, file: string, entry: TensorEntry): SourceTensor {
+  const { name, shape, dtype } = entry;
+  return {
+    name,
+    shape,
+    dtype,
+    place: `${folder.path}/${file}`,
+    read(start, end) {
+      const from = entry.start + sizeInBytes(dtype, start);
+      return folder.read(file, from, from + sizeInBytes(dtype, end - start));
+    },
+  };
+}
+
+/** Bytes of so many elements. */
+export function sizeInBytes(dtype: SafetensorsDtype, elements: number): number {
+  const bytes = tensorBytes(dtype, [elements]);
+  invariant(bytes !== undefined, () => `${elements} elements of ${dtype} are no whole bytes`);
+  return bytes;
 }
 
 async function readHeader(folder: Folder, file: string): Promise<readonly TensorEntry[]> {
@@ -71,43 +124,46 @@ async function readHeader(folder: Folder, file: string): Promise<readonly Tensor
 
 /** A tensor that the model must have, of the shape it must have, in a float type. */
 export function requireTensor(
-  { folder, tensors }: ModelFiles,
+  { path, tensors }: ModelFiles,
   name: string,
   shape: readonly number[],
-): TensorFile {
+): FloatTensor {
   const found = tensors.get(name);
   if (!found) {
     throw new UserError(
-      `${folder.path} has no tensor ${name}, which its config.json calls for.`,
+      `${path} has no tensor ${name}, which its config.json calls for.`,
       "Check that config.json and the weights are of the same model, or download it again.",
     );
   }
-  const { entry, file } = found;
-  if (entry.shape.join() !== shape.join()) {
+  if (found.shape.join() !== shape.join()) {
     throw new UserError(
-      `${folder.path}/${file}: ${name} is [${entry.shape.join(", ")}]; config.json calls for [${shape.join(", ")}].`,
+      `${found.place}: ${name} is [${found.shape.join(", ")}]; config.json calls for [${shape.join(", ")}].`,
       "Check that config.json and the weights are of the same model, or download it again.",
     );
   }
-  if (!["F32", "F16", "BF16"].includes(entry.dtype)) {
+  if (!isFloatTensor(found)) {
     throw new UserError(
-      `${folder.path}/${file}: ${name} is ${entry.dtype}; Hone reads F32, F16 and BF16.`,
-      "Choose the unquantized model.",
+      `${found.place}: ${name} is ${found.dtype}; Hone reads F32, F16 and BF16.`,
+      "Choose the unquantized model, or one quantized to 4 bits by bitsandbytes.",
     );
   }
   return found;
 }
 
-/** How much of a file is in memory at a time, in bytes. A multiple of an NF4 block in any type. */
-const SLICE_BYTES = 16 * 2 ** 20;
+export function isFloatTensor(tensor: SourceTensor): tensor is FloatTensor {
+  return ["F32", "F16", "BF16"].includes(tensor.dtype);
+}
 
-/** Reads a tensor in slices, in order, each with its offset in the tensor. */
+/** How much of a tensor is in memory at a time, in elements: whole NF4 blocks, at most 16 MiB. */
+const SLICE_ELEMENTS = 4 * 2 ** 20;
+
+/** Reads a tensor in slices, in order, each with its offset in the tensor in elements. */
 export async function* readSlices(
-  folder: Folder,
-  { file, entry }: TensorFile,
+  tensor: SourceTensor,
 ): AsyncGenerator<{ offset: number; bytes: Uint8Array<ArrayBuffer> }> {
-  for (let start = entry.start; start < entry.end; start += SLICE_BYTES) {
-    const end = Math.min(start + SLICE_BYTES, entry.end);
-    yield { offset: start - entry.start, bytes: await folder.read(file, start, end) };
+  const count = tensor.shape.reduce((product, size) => product * size, 1);
+  for (let offset = 0; offset < count; offset += SLICE_ELEMENTS) {
+    const end = Math.min(offset + SLICE_ELEMENTS, count);
+    yield { offset, bytes: await tensor.read(offset, end) };
   }
 }

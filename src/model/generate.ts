@@ -10,8 +10,7 @@ import { nf4Gemv } from "../kernels/nf4-gemv.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
 import { ropeForward } from "../kernels/rope.ts";
 import { sample } from "../kernels/sample.ts";
-import { swigluForward } from "../kernels/swiglu.ts";
-import { attentionLayout, type Block } from "./block.ts";
+import { type Block, type BlockParts, recordBlock, scoresOf, tableOf } from "./block.ts";
 import { type Linear, loraOf, type Recording, recordLinear, recordLoraDown } from "./linear.ts";
 import {
   blocksOf,
@@ -246,7 +245,7 @@ type RecordLinear = (
   recording: Recording,
   linear: Linear,
   operands: { x: Tensor; y: Tensor; residual?: Tensor },
-) => unknown;
+) => Tensor | undefined;
 
 /** All blocks over the cache. Returns the residual stream after the last. */
 function recordCached(
@@ -256,52 +255,39 @@ function recordCached(
   ids: Tensor,
   linear: RecordLinear,
 ): Tensor {
+  const { recorder } = recording;
   let x = recordEmbedding(recording, model, ids);
   for (const block of blocksOf(model)) {
-    x = recordCachedBlock(recording, model, parts, block, x, linear);
+    const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
+    const cached: BlockParts = {
+      linear: (map, operands) => linear(recording, map, operands),
+      attend: cachedAttention(recording, model, parts, block),
+    };
+    recordBlock(recording, model.architecture, block, cached, x, out);
+    x = out;
   }
   return x;
 }
 
-function recordCachedBlock(
-  recording: Recording,
+/** Turns new rows by where they stand, puts their keys and values into the cache, and attends to all. */
+function cachedAttention(
+  { recorder }: Recording,
   { architecture, weights }: Model,
   { caches, positions }: Parts,
-  block: Block,
-  x: Tensor,
-  linear: RecordLinear,
-): Tensor {
-  const { recorder, act } = recording;
-  const { hidden: width, epsilon, intermediate, heads, headSize } = architecture;
-  const rows = x.shape[0] ?? 0;
-  const layout = attentionLayout(architecture);
-  const cache = caches[block.index];
-  invariant(cache !== undefined, () => `no cache for layer ${block.index}`);
-  const make = (name: string, columns: number, dtype: "f32" | "f16" = act) =>
-    recorder.transient(`layers.${block.index}.${name}`, dtype, [rows, columns]);
-
-  const normed = make("normed", width);
-  rmsNormForward(recorder, { x, weight: block.attentionNorm, y: normed, epsilon });
-  const qkv = make("qkv", layout.stride);
-  linear(recording, block.qkv, { x: normed, y: qkv });
-  const table = weights.ropeTable;
-  const rowPositions = rows === 1 ? { ...positions, shape: [1], bytes: 16 } : positions;
-  ropeForward(recorder, { qkv, positions: rowPositions, table, layout, usesStepPosition: true });
-  attentionCachedAppend(recorder, { qkv, ...cache, layout });
-  const attended = make("attended", heads * headSize);
-  attentionCachedForward(recorder, { qkv, ...cache, o: attended, layout });
-  const mid = make("mid", width, "f32");
-  linear(recording, block.attentionOut, { x: attended, y: mid, residual: x });
-
-  const midNormed = make("mid_normed", width);
-  rmsNormForward(recorder, { x: mid, weight: block.mlpNorm, y: midNormed, epsilon });
-  const gateUp = make("gate_up", 2 * intermediate);
-  linear(recording, block.gateUp, { x: midNormed, y: gateUp });
-  const hidden = make("hidden", intermediate);
-  swigluForward(recorder, { gu: gateUp, h: hidden });
-  const out = make("out", width, "f32");
-  linear(recording, block.down, { x: hidden, y: out, residual: mid });
-  return out;
+  { index, kind }: Block,
+): BlockParts["attend"] {
+  const cache = caches[index];
+  invariant(cache !== undefined, () => `no cache for layer ${index}`);
+  return (qkv, attended, layout) => {
+    const table = tableOf(weights, kind);
+    const rows = qkv.shape[0] ?? 0;
+    const rowPositions = rows === 1 ? { ...positions, shape: [1], bytes: 16 } : positions;
+    ropeForward(recorder, { qkv, positions: rowPositions, table, layout, usesStepPosition: true });
+    attentionCachedAppend(recorder, { qkv, ...cache, layout });
+    const scores = scoresOf(architecture, kind);
+    attentionCachedForward(recorder, { qkv, ...cache, o: attended, layout, ...scores });
+    return undefined;
+  };
 }
 
 /** A linear map for few rows: NF4 is unpacked where it is used instead of into a scratch matrix. */
@@ -309,12 +295,15 @@ function recordFewRows(
   recording: Recording,
   linear: Linear,
   operands: { x: Tensor; y: Tensor; residual?: Tensor },
-): void {
-  const { weight, lora } = linear;
-  if (!("codes" in weight)) {
-    recordLinear(recording, linear, operands);
-    return;
-  }
+): Tensor | undefined {
+  const { weight, lora, bias } = linear;
+  if (!("codes" in weight)) return recordLinear(recording, linear, operands);
   const h = recordLoraDown(recording, linear, operands.x);
-  nf4Gemv(recording.recorder, { ...operands, weight, ...(h && lora && { lora: loraOf(lora, h) }) });
+  nf4Gemv(recording.recorder, {
+    ...operands,
+    weight,
+    ...(bias && { bias }),
+    ...(h && lora && { lora: loraOf(lora, h) }),
+  });
+  return h;
 }

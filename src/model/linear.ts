@@ -1,20 +1,20 @@
 // A frozen linear map with its adapter: forward, and backward to the input and the adapter.
 //
-//   y  = x·Wᵀ + h·Bᵀ,   h = s · drop(x)·Aᵀ
+//   y  = x·Wᵀ + bias + h·Bᵀ,   h = s · drop(x)·Aᵀ
 //   dh = s · dy·B,   dA += dhᵀ·drop(x),   dB += dyᵀ·h,   dx = dy·W + mask ∘ (dh·A)
 //
 // W is expanded into a scratch tensor just before its use; the memory plan gives all maps one scratch.
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
-import { dequantize, type Nf4Weight } from "../kernels/dequantize.ts";
+import { dequantize } from "../kernels/dequantize.ts";
 import { loraDown, loraGradientA, loraGradientB, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward, type PlainWeight } from "../kernels/matmul.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
+import type { FrozenLinear } from "./weights.ts";
 
-export interface Linear {
+export interface Linear extends FrozenLinear {
   readonly shape: LinearShape;
-  readonly weight: Nf4Weight | PlainWeight;
   readonly lora: LoraSlot | undefined;
 }
 
@@ -28,7 +28,7 @@ export interface Recording {
 }
 
 /**
- * Records y = x·Wᵀ (+ residual) with the adapter. Returns h, which backward wants, or undefined where
+ * Records y = x·Wᵀ (+ bias, + residual) with the adapter. Returns h, which backward wants, or undefined where
  * no adapter acts. `residual` must not be `y` itself.
  */
 export function recordLinear(
@@ -43,6 +43,7 @@ export function recordLinear(
     weight: recordWeight(recording, linear),
     y,
     ...(residual && { residual }),
+    ...(linear.bias && { bias: linear.bias }),
     ...(h && linear.lora && { lora: loraOf(linear.lora, h) }),
   });
   return h;

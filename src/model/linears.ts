@@ -1,5 +1,6 @@
 // The linear maps of a model: which modules are fused into one matrix, and their shapes.
 import type { Architecture } from "./architecture.ts";
+import type { LinearName } from "./families.ts";
 
 /** One module of the Hugging Face model inside a fused map: some of its output rows. */
 export interface Segment {
@@ -14,44 +15,57 @@ export interface LinearShape {
   readonly inputs: number;
   readonly outputs: number;
   readonly segments: readonly Segment[];
+  /** Whether every segment has a bias, f32 [rows], beside its weight. */
+  readonly hasBias: boolean;
   /** Numbers the segments of the whole model; keys dropout's random numbers. */
   readonly moduleId: number;
 }
 
 /** The four maps of a decoder block. */
-export interface BlockLinears {
-  readonly qkv: LinearShape;
-  readonly attentionOut: LinearShape;
-  readonly gateUp: LinearShape;
-  readonly down: LinearShape;
-}
+export type BlockLinears = Readonly<Record<LinearName, LinearShape>>;
 
 // Module ids per layer; more than the segments of any family.
 const IDS_PER_LAYER = 16;
 
 export function blockLinears(architecture: Architecture, layer: number): BlockLinears {
-  const { family, hidden, heads, kvHeads, headSize, intermediate } = architecture;
+  const { family, hidden, heads, kvHeads, headSize, intermediate, biased } = architecture;
   const prefix = family.layerPrefix(layer);
   const shape = (
-    name: string,
+    map: LinearName,
+    label: string,
     inputs: number,
     modules: readonly string[],
     rows: readonly number[],
     id: number,
-  ): LinearShape => ({
-    label: `layers.${layer}.${name}`,
-    inputs,
-    outputs: rows.reduce((sum, count) => sum + count, 0),
-    segments: modules.map((module, i) => ({ path: `${prefix}.${module}`, rows: rows[i] ?? 0 })),
-    moduleId: layer * IDS_PER_LAYER + id,
-  });
+  ): LinearShape => {
+    const outputs = rows.reduce((sum, count) => sum + count, 0);
+    return {
+      label: `layers.${layer}.${label}`,
+      inputs,
+      outputs,
+      // A family that keeps one fused matrix has one module for all rows.
+      segments: modules.map((module, i) => ({
+        path: `${prefix}.${module}`,
+        rows: modules.length === 1 ? outputs : (rows[i] ?? 0),
+      })),
+      hasBias: biased.includes(map),
+      moduleId: layer * IDS_PER_LAYER + id,
+    };
+  };
   const attention = heads * headSize;
   const keys = kvHeads * headSize;
   return {
-    qkv: shape("qkv", hidden, family.qkv, [attention, keys, keys], 0),
-    attentionOut: shape("attention_out", attention, [family.attentionOut], [hidden], 4),
-    gateUp: shape("gate_up", hidden, family.gateUp, [intermediate, intermediate], 6),
-    down: shape("down", intermediate, [family.down], [hidden], 9),
+    qkv: shape("qkv", "qkv", hidden, family.qkv, [attention, keys, keys], 0),
+    attentionOut: shape(
+      "attentionOut",
+      "attention_out",
+      attention,
+      [family.attentionOut],
+      [hidden],
+      4,
+    ),
+    gateUp: shape("gateUp", "gate_up", hidden, family.gateUp, [intermediate, intermediate], 6),
+    down: shape("down", "down", intermediate, [family.down], [hidden], 9),
   };
 }
 
@@ -62,6 +76,7 @@ export function headLinear(architecture: Architecture): LinearShape {
     inputs: hidden,
     outputs: vocab,
     segments: [{ path: family.head, rows: vocab }],
+    hasBias: false,
     moduleId: layers * IDS_PER_LAYER,
   };
 }

@@ -2,6 +2,7 @@
 //
 // The loss is taken a chunk of rows at a time, with the gradient written over the logits, so that
 // logits of all rows never exist together.
+import { invariant } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import type { StepScalars } from "../gpu/step-scalars.ts";
@@ -18,14 +19,16 @@ import { matmulBackward, matmulForward } from "../kernels/matmul.ts";
 import { rmsNormBackward, rmsNormForward } from "../kernels/rms-norm.ts";
 import type { Adapter, LoraSlot } from "./adapter.ts";
 import type { Architecture } from "./architecture.ts";
+import { recordBlockBackward } from "./block-backward.ts";
 import {
   type Block,
   type BlockActivations,
   recordBlock,
-  recordBlockBackward,
   type SequenceInputs,
+  sequenceParts,
 } from "./block.ts";
 import type { Recording } from "./linear.ts";
+import type { LinearName } from "./families.ts";
 import { blockLinears, headLinear } from "./linears.ts";
 import { KIND_OF, type TableShard, type Weights } from "./weights.ts";
 
@@ -63,7 +66,7 @@ export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
 const LOGITS_BYTES = 64 * 2 ** 20;
 
 /** Rows of logits that are made at one time. */
-function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
+export function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
   const limit = Math.min(LOGITS_BYTES, gpu.maxTensorBytes);
   return Math.max(1, Math.min(tokens, Math.floor(limit / (vocab * 4))));
 }
@@ -93,7 +96,8 @@ export async function buildTrainProgram(
   const kept: (BlockActivations | Tensor)[] = [];
   for (const block of blocks) {
     const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
-    const activations = recordBlock(recording, architecture, block, inputs, x, out);
+    const parts = sequenceParts(recording, architecture, block, inputs);
+    const activations = recordBlock(recording, architecture, block, parts, x, out);
     kept.push(checkpointing ? x : activations);
     x = out;
   }
@@ -117,10 +121,9 @@ export async function buildTrainProgram(
   for (const block of blocks.toReversed()) {
     const from = kept[block.index];
     if (!from) continue;
+    const parts = sequenceParts(recording, architecture, block, inputs);
     const activations =
-      "normed" in from
-        ? from
-        : recordBlock(recording, architecture, block, inputs, from, undefined);
+      "normed" in from ? from : recordBlock(recording, architecture, block, parts, from, undefined);
     const isFirst = block.index === 0;
     recordBlockBackward(recording, architecture, block, inputs, activations, dResidual, isFirst);
   }
@@ -180,16 +183,18 @@ export async function buildLogitsProgram(
 }
 
 export function blocksOf({ architecture, weights, adapter }: Model): Block[] {
-  return weights.blocks.map((block, index) => {
+  return weights.blocks.map(({ norms, linears }, index) => {
     const shapes = blockLinears(architecture, index);
-    const linear = (name: keyof typeof shapes) => {
+    const linear = (name: LinearName) => {
       const shape = shapes[name];
-      return { shape, weight: block[name], lora: adapter?.slots.get(shape.label) };
+      return { shape, ...linears[name], lora: adapter?.slots.get(shape.label) };
     };
+    const kind = architecture.layerKinds[index];
+    invariant(kind !== undefined, () => `no layer ${index}`);
     return {
       index,
-      attentionNorm: block.attentionNorm,
-      mlpNorm: block.mlpNorm,
+      norms,
+      kind,
       qkv: linear("qkv"),
       attentionOut: linear("attentionOut"),
       gateUp: linear("gateUp"),
@@ -203,16 +208,17 @@ export function recordEmbedding(
   { architecture, weights }: Model,
   ids: Tensor,
 ): Tensor {
-  const x = recorder.transient("embedded", "f32", [ids.shape[0] ?? 0, architecture.hidden]);
+  const { hidden, embeddingScale: scale } = architecture;
+  const x = recorder.transient("embedded", "f32", [ids.shape[0] ?? 0, hidden]);
   for (const { tensor, encoding, firstRow } of weights.embedding) {
-    embed(recorder, { ids, table: tensor, encoding, y: x, firstRow });
+    embed(recorder, { ids, table: tensor, encoding, y: x, firstRow, scale });
   }
   return x;
 }
 
 function sequenceInputs({ weights }: Model, batch: BatchTensors): SequenceInputs {
   const { positions, segmentStart } = batch;
-  return { positions, segmentStart, ropeTable: weights.ropeTable };
+  return { positions, segmentStart, ropeTables: weights.ropeTables };
 }
 
 /** Tokens to the normed output of the last block. */
@@ -223,7 +229,8 @@ function recordForward(recording: Recording, model: Model, batch: BatchTensors):
   let x = recordEmbedding(recording, model, batch.ids);
   for (const block of blocksOf(model)) {
     const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
-    recordBlock(recording, architecture, block, inputs, x, out);
+    const parts = sequenceParts(recording, architecture, block, inputs);
+    recordBlock(recording, architecture, block, parts, x, out);
     x = out;
   }
   const normed = recorder.transient("final_normed", act, x.shape);

@@ -1,8 +1,8 @@
-// Weights from safetensors files to the GPU, a slice at a time, quantized as they come.
+// Weights from a model's files to the GPU, a slice at a time, quantized as they come.
 //
-// A whole file is never held. Matrices of the blocks become NF4, or stay 16 bits as the file has
-// them; embeddings and head stay as they are, cut into shards of rows where one binding cannot show
-// them; norms become f32.
+// A whole file is never held. Matrices of the blocks become NF4 (or are taken as they are where the file
+// has NF4), or stay in the file's type; embeddings and head stay as they are, cut into shards of rows
+// where one binding cannot show them; norms and biases become f32.
 import { UserError } from "../base/error.ts";
 import { decodeFloats } from "../formats/float.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -13,7 +13,14 @@ import type { PlainWeight, WeightKind } from "../kernels/matmul.ts";
 import { createNf4Quantizer } from "../kernels/nf4-quantize.ts";
 import { ropeTable } from "../kernels/rope.ts";
 import type { Architecture } from "./architecture.ts";
-import { type ModelFiles, readSlices, requireTensor, type TensorFile } from "./checkpoint-files.ts";
+import {
+  type FloatTensor,
+  type ModelFiles,
+  readSlices,
+  requireTensor,
+  sizeInBytes,
+} from "./checkpoint-files.ts";
+import type { LinearName, NormNames } from "./families.ts";
 import { blockLinears, type LinearShape } from "./linears.ts";
 
 /** Rows [firstRow, firstRow + rows) of the embedding table or the head. */
@@ -32,13 +39,22 @@ export const KIND_OF: Readonly<Record<TableEncoding, WeightKind>> = {
   bf16: "packed-bf16",
 };
 
+/** A map as it is stored. */
+export interface FrozenLinear {
+  readonly weight: Nf4Weight | PlainWeight;
+  /** f32 [outputs]. */
+  readonly bias: StoredTensor | undefined;
+}
+
+/** Weights of a layer's norms, f32, as they are multiplied by. */
+export type BlockNorms = Readonly<Record<keyof NormNames, StoredTensor | undefined>> & {
+  readonly attention: StoredTensor;
+  readonly mlp: StoredTensor;
+};
+
 export interface BlockWeights {
-  readonly attentionNorm: StoredTensor;
-  readonly mlpNorm: StoredTensor;
-  readonly qkv: Nf4Weight | PlainWeight;
-  readonly attentionOut: Nf4Weight | PlainWeight;
-  readonly gateUp: Nf4Weight | PlainWeight;
-  readonly down: Nf4Weight | PlainWeight;
+  readonly norms: BlockNorms;
+  readonly linears: Readonly<Record<LinearName, FrozenLinear>>;
 }
 
 export interface Weights {
@@ -47,8 +63,10 @@ export interface Weights {
   readonly head: readonly TableShard[];
   readonly finalNorm: StoredTensor;
   readonly blocks: readonly BlockWeights[];
-  /** cos and sin of every position, f32 [positions, headSize]. */
-  readonly ropeTable: StoredTensor;
+  /** For each of the architecture's ropes: cos and sin of every position, f32 [positions, rotaryDims]. */
+  readonly ropeTables: readonly StoredTensor[];
+  /** Every tensor above, once. */
+  readonly tensors: readonly StoredTensor[];
 }
 
 export interface LoadWeightsOptions {
@@ -85,68 +103,90 @@ async function loadAll(
   { positions }: LoadWeightsOptions,
   loader: Loader,
 ): Promise<Weights> {
-  const { family, hidden, vocab, layers, headSize } = architecture;
+  const { family, hidden, vocab, layers, hasTiedEmbeddings, ropes } = architecture;
   checkAllTensors(architecture, files);
   const embedding = await loader.table(family.embedding, [vocab, hidden]);
   const blocks: BlockWeights[] = [];
   for (let layer = 0; layer < layers; layer++) {
-    const prefix = family.layerPrefix(layer);
     const linears = blockLinears(architecture, layer);
     blocks.push({
-      attentionNorm: await loader.vector(`${prefix}.${family.attentionNorm}`, hidden),
-      mlpNorm: await loader.vector(`${prefix}.${family.mlpNorm}`, hidden),
-      qkv: await loader.linear(linears.qkv),
-      attentionOut: await loader.linear(linears.attentionOut),
-      gateUp: await loader.linear(linears.gateUp),
-      down: await loader.linear(linears.down),
+      norms: await loadNorms(architecture, layer, loader),
+      linears: {
+        qkv: await loader.linear(linears.qkv),
+        attentionOut: await loader.linear(linears.attentionOut),
+        gateUp: await loader.linear(linears.gateUp),
+        down: await loader.linear(linears.down),
+      },
     });
   }
-  const finalNorm = await loader.vector(family.finalNorm, hidden);
-  const head = architecture.hasTiedEmbeddings
-    ? embedding
-    : await loader.table(family.head, [vocab, hidden]);
+  const finalNorm = await loader.norm(family.finalNorm, hidden, family.normOffset);
+  const head = hasTiedEmbeddings ? embedding : await loader.table(family.head, [vocab, hidden]);
 
-  const rope = loader.allocate("rope.table", "f32", [positions, headSize]);
-  write(gpu, rope, ropeTable(architecture.inverseFrequencies, positions));
+  const ropeTables = ropes.map(({ rotaryDims, anglesFor }, index) => {
+    const table = loader.allocate(`rope.${index}`, "f32", [positions, rotaryDims]);
+    const { inverseFrequencies, scale } = anglesFor(positions);
+    write(gpu, table, ropeTable(inverseFrequencies, positions, scale));
+    return table;
+  });
   await gpu.check();
-  return { embedding, head, finalNorm, blocks, ropeTable: rope };
+  return { embedding, head, finalNorm, blocks, ropeTables, tensors: loader.tensors };
 }
 
-export function freeWeights(gpu: Gpu, weights: Weights): void {
-  const { embedding, head, blocks, finalNorm } = weights;
-  const shards = head === embedding ? embedding : [...embedding, ...head];
-  const linears = blocks.flatMap(({ qkv, attentionOut, gateUp, down }) => [
-    qkv,
-    attentionOut,
-    gateUp,
-    down,
-  ]);
-  const tensors = [
-    finalNorm,
-    weights.ropeTable,
-    ...shards.map(({ tensor }) => tensor),
-    ...blocks.flatMap(({ attentionNorm, mlpNorm }) => [attentionNorm, mlpNorm]),
-    ...linears.flatMap((weight) =>
-      "codes" in weight ? [weight.codes, weight.absmax] : [weight.tensor],
-    ),
-  ];
-  for (const { at } of tensors) if (at) gpu.freeBuffer(at.buffer);
+async function loadNorms(
+  { family, hidden, headSize }: Architecture,
+  layer: number,
+  loader: Loader,
+): Promise<BlockNorms> {
+  const { norms, normOffset } = family;
+  const norm = (name: string, size = hidden) =>
+    loader.norm(`${family.layerPrefix(layer)}.${name}`, size, normOffset);
+  const optional = async (name: string | undefined, size = hidden) =>
+    name === undefined ? undefined : norm(name, size);
+  return {
+    attention: await norm(norms.attention),
+    mlp: await norm(norms.mlp),
+    postAttention: await optional(norms.postAttention),
+    postMlp: await optional(norms.postMlp),
+    query: await optional(norms.query, headSize),
+    key: await optional(norms.key, headSize),
+  };
+}
+
+export function freeWeights(gpu: Gpu, { tensors }: Weights): void {
+  for (const tensor of tensors) gpu.free(tensor);
 }
 
 /** Finds every tensor before the first is read, so that a wrong file is refused at once. */
 function checkAllTensors(architecture: Architecture, files: ModelFiles): void {
-  const { family, hidden, vocab, layers, hasTiedEmbeddings } = architecture;
+  const { family, hidden, headSize, vocab, layers, hasTiedEmbeddings } = architecture;
   requireTensor(files, `${family.embedding}.weight`, [vocab, hidden]);
   requireTensor(files, `${family.finalNorm}.weight`, [hidden]);
   if (!hasTiedEmbeddings) requireTensor(files, `${family.head}.weight`, [vocab, hidden]);
   for (let layer = 0; layer < layers; layer++) {
     const prefix = family.layerPrefix(layer);
-    requireTensor(files, `${prefix}.${family.attentionNorm}.weight`, [hidden]);
-    requireTensor(files, `${prefix}.${family.mlpNorm}.weight`, [hidden]);
-    for (const { segments, inputs } of Object.values(blockLinears(architecture, layer))) {
-      for (const { path, rows } of segments) requireTensor(files, `${path}.weight`, [rows, inputs]);
+    for (const [kind, name] of Object.entries(family.norms)) {
+      const size = kind === "query" || kind === "key" ? headSize : hidden;
+      requireTensor(files, `${prefix}.${name}.weight`, [size]);
+    }
+    const linears = Object.values(blockLinears(architecture, layer));
+    for (const { segments, inputs, hasBias } of linears) {
+      for (const { path, rows } of segments) {
+        requireTensor(files, `${path}.weight`, [rows, inputs]);
+        if (hasBias) requireTensor(files, `${path}.bias`, [rows]);
+        else refuseUnknownBias(files, path);
+      }
     }
   }
+}
+
+/** A bias in the file that the config does not speak of would silently be left out. */
+function refuseUnknownBias({ tensors }: ModelFiles, path: string): void {
+  const bias = tensors.get(`${path}.bias`);
+  if (!bias) return;
+  throw new UserError(
+    `${bias.place} has ${bias.name}, which its config.json does not call for.`,
+    "Check that config.json and the weights are of the same model, or download it again.",
+  );
 }
 
 class Loader {
@@ -169,64 +209,89 @@ class Loader {
     return tensor;
   }
 
+  get tensors(): readonly StoredTensor[] {
+    return this.#made;
+  }
+
   freeAll(): void {
     for (const tensor of this.#made) this.#gpu.free(tensor);
   }
 
-  /** A norm's weight, f32. */
-  async vector(module: string, size: number): Promise<StoredTensor> {
-    const file = requireTensor(this.#files, `${module}.weight`, [size]);
-    const bytes = await this.#files.folder.read(file.file, file.entry.start, file.entry.end);
+  /** A norm's weight plus `offset`, f32. */
+  async norm(module: string, size: number, offset: 0 | 1): Promise<StoredTensor> {
+    const values = await this.#floats(`${module}.weight`, size);
     const tensor = this.allocate(module, "f32", [size]);
-    write(this.#gpu, tensor, decodeFloats(bytes, dtypeOf(file)));
-    this.#progress(bytes.byteLength);
+    write(this.#gpu, tensor, offset === 0 ? values : values.map((value) => value + offset));
     return tensor;
+  }
+
+  async #floats(name: string, size: number): Promise<Float32Array<ArrayBuffer>> {
+    const tensor = requireTensor(this.#files, name, [size]);
+    const bytes = await tensor.read(0, size);
+    this.#progress(bytes.byteLength);
+    return decodeFloats(bytes, tensor.dtype);
   }
 
   /** The embedding table or the head, in the file's own type, in as many shards as it needs. */
   async table(module: string, shape: readonly [number, number]): Promise<TableShard[]> {
-    const file = requireTensor(this.#files, `${module}.weight`, shape);
+    const source = requireTensor(this.#files, `${module}.weight`, shape);
     const [rows, columns] = shape;
-    const { encoding, dtype, perElement } = storageOf(file);
-    const rowBytes = columns * elementBytes(file);
+    const { encoding, dtype, perElement } = storageOf(source);
+    const rowBytes = sizeInBytes(source.dtype, columns);
     const limit = Math.floor(this.#gpu.maxTensorBytes / rowBytes / SHARD_ROWS) * SHARD_ROWS;
     const shards: TableShard[] = [];
     for (let firstRow = 0; firstRow < rows; firstRow += limit) {
       const count = Math.min(limit, rows - firstRow);
       const label = `${module}.${shards.length}`;
       const tensor = this.allocate(label, dtype, [count, columns * perElement]);
-      const part = rangeOf(file, firstRow * rowBytes, count * rowBytes);
-      await this.#upload(part, tensor, 0);
+      await this.#upload(rowsOf(source, firstRow, count), tensor, 0);
       shards.push({ tensor, encoding, firstRow, rows: count });
     }
     return shards;
   }
 
   /** A fused map: its modules' rows one after the other. */
-  async linear(shape: LinearShape): Promise<Nf4Weight | PlainWeight> {
+  async linear(shape: LinearShape): Promise<FrozenLinear> {
     const parts = shape.segments.map(({ path, rows }) =>
       requireTensor(this.#files, `${path}.weight`, [rows, shape.inputs]),
     );
-    return this.#options.quantization === "nf4"
-      ? this.#quantized(shape, parts)
-      : this.#plain(shape, parts);
+    const weight =
+      this.#options.quantization === "nf4"
+        ? await this.#quantized(shape, parts)
+        : await this.#plain(shape, parts);
+    return { weight, bias: shape.hasBias ? await this.#bias(shape) : undefined };
   }
 
-  async #quantized(shape: LinearShape, parts: readonly TensorFile[]): Promise<Nf4Weight> {
+  async #bias({ label, outputs, segments }: LinearShape): Promise<StoredTensor> {
+    const tensor = this.allocate(`${label}.bias`, "f32", [outputs]);
+    let row = 0;
+    for (const { path, rows } of segments) {
+      write(this.#gpu, tensor, await this.#floats(`${path}.bias`, rows), row * 4);
+      row += rows;
+    }
+    return tensor;
+  }
+
+  async #quantized(shape: LinearShape, parts: readonly FloatTensor[]): Promise<Nf4Weight> {
     const { label, outputs, inputs } = shape;
     const { doubleQuant } = this.#options;
     const quantizer = createNf4Quantizer(this.#gpu, label, [outputs, inputs], { doubleQuant });
     try {
-      let row = 0;
-      for (const [index, part] of parts.entries()) {
-        const rows = shape.segments[index]?.rows ?? 0;
-        const tensor = quantizer.begin(row * inputs, rows * inputs, dtypeOf(part));
-        for await (const { bytes } of readSlices(this.#files.folder, part)) {
-          await tensor.push(bytes);
-          this.#progress(bytes.byteLength);
+      let start = 0;
+      for (const part of parts) {
+        const count = (part.shape[0] ?? 0) * inputs;
+        if (part.nf4) {
+          await quantizer.take(start, count, part.nf4);
+          this.#progress(sizeInBytes(part.dtype, count));
+        } else {
+          const tensor = quantizer.begin(start, count, part.dtype);
+          for await (const { bytes } of readSlices(part)) {
+            await tensor.push(bytes);
+            this.#progress(bytes.byteLength);
+          }
+          await tensor.end();
         }
-        await tensor.end();
-        row += rows;
+        start += count;
       }
     } catch (error) {
       quantizer.abandon();
@@ -237,12 +302,12 @@ class Loader {
     return weight;
   }
 
-  async #plain(shape: LinearShape, parts: readonly TensorFile[]): Promise<PlainWeight> {
+  async #plain(shape: LinearShape, parts: readonly FloatTensor[]): Promise<PlainWeight> {
     const { label, outputs, inputs } = shape;
     const first = parts[0];
-    if (!first || parts.some((part) => dtypeOf(part) !== dtypeOf(first))) {
+    if (!first || parts.some(({ dtype }) => dtype !== first.dtype)) {
       throw new UserError(
-        `${this.#files.folder.path}: the parts of ${label} are of different types (${parts.map(dtypeOf).join(", ")}).`,
+        `${this.#files.path}: the parts of ${label} are of different types (${parts.map(({ dtype }) => dtype).join(", ")}).`,
         "Use quantization: nf4, which reads each in its own type.",
       );
     }
@@ -251,15 +316,15 @@ class Loader {
     let offset = 0;
     for (const part of parts) {
       await this.#upload(part, tensor, offset);
-      offset += part.entry.end - part.entry.start;
+      offset += sizeInBytes(part.dtype, (part.shape[0] ?? 0) * inputs);
     }
     return { tensor, shape: [outputs, inputs], kind: KIND_OF[encoding] };
   }
 
-  async #upload(file: TensorFile, tensor: StoredTensor, offset: number): Promise<void> {
-    for await (const slice of readSlices(this.#files.folder, file)) {
-      write(this.#gpu, tensor, slice.bytes, offset + slice.offset);
-      this.#progress(slice.bytes.byteLength);
+  async #upload(source: FloatTensor, tensor: StoredTensor, offsetBytes: number): Promise<void> {
+    for await (const { offset, bytes } of readSlices(source)) {
+      write(this.#gpu, tensor, bytes, offsetBytes + sizeInBytes(source.dtype, offset));
+      this.#progress(bytes.byteLength);
       // Waits, so that what is queued for upload never grows past a slice or two.
       await this.#gpu.finish();
     }
@@ -271,28 +336,26 @@ class Loader {
   }
 }
 
-function dtypeOf({ entry }: TensorFile): "F32" | "F16" | "BF16" {
-  return entry.dtype as "F32" | "F16" | "BF16"; // requireTensor let no other pass
-}
-
-function elementBytes(file: TensorFile): number {
-  return dtypeOf(file) === "F32" ? 4 : 2;
-}
-
-/** How a file's numbers lie on the GPU: as they are, two 16-bit numbers to a u32. */
-function storageOf(file: TensorFile): {
+/** How numbers lie on the GPU: as they are in the file, two 16-bit numbers to a u32. */
+function storageOf({ dtype }: FloatTensor): {
   encoding: TableEncoding;
   dtype: "f32" | "u32";
   perElement: number;
 } {
-  const type = dtypeOf(file);
-  if (type === "F32") return { encoding: "f32", dtype: "f32", perElement: 1 };
-  return { encoding: type === "F16" ? "f16" : "bf16", dtype: "u32", perElement: 0.5 };
+  if (dtype === "F32") return { encoding: "f32", dtype: "f32", perElement: 1 };
+  return { encoding: dtype === "F16" ? "f16" : "bf16", dtype: "u32", perElement: 0.5 };
 }
 
-function rangeOf({ file, entry }: TensorFile, start: number, bytes: number): TensorFile {
+/** Some rows of a matrix as a tensor of its own. */
+function rowsOf(source: FloatTensor, firstRow: number, rows: number): FloatTensor {
+  const columns = source.shape[1] ?? 1;
+  const first = firstRow * columns;
+  const { name, dtype, place } = source;
   return {
-    file,
-    entry: { ...entry, start: entry.start + start, end: entry.start + start + bytes },
+    name,
+    dtype,
+    place,
+    shape: [rows, columns],
+    read: (start, end) => source.read(first + start, first + end),
   };
 }

@@ -132,7 +132,7 @@ describe("the model's own chat template", () => {
     expect(eosSupervised).toBe(false);
   });
 
-  test("a template that rewrites earlier turns is refused, with what changed", () => {
+  test("a template that leaves out an answer is refused, with which", () => {
     const forgetful = compileChatTemplate(
       "{% for m in messages %}{% if m.role == 'user' or loop.last %}«{{ m.content }}»{% endif %}{% endfor %}",
     );
@@ -143,9 +143,7 @@ describe("the model's own chat template", () => {
     const encode = (list: Turn[]) =>
       encodeByChatTemplate(list, tokenizer, forgetful, { maxLength: 99 });
     expect(encode(turns.slice(0, 1)).labelTokens).toBe(4);
-    expect(() => encode(turns)).toThrow(
-      /rewrites earlier text when message 3 is added: "«u1»«a1»"/,
-    );
+    expect(() => encode(turns)).toThrow(/writes message 2, an answer, not at all/);
   });
 });
 

@@ -82,7 +82,7 @@ test("by default merged weights keep each tensor's type, and are split by size w
   expect(names).toContain("tokenizer.json");
   expect(names).toContain("training_manifest.json");
   const { tensors } = (await openModelFolder(openFolder(output))).files;
-  expect(new Set([...tensors.values()].map(({ entry }) => entry.dtype))).toEqual(new Set(["BF16"]));
+  expect(new Set([...tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["BF16"]));
   const merged = await logitsOf(output, { quantization: "none" });
   const expected = await logitsOf(base, { quantization: "none", adapter: adapterFolder });
   // bf16 keeps 8 bits of each weight.
@@ -108,8 +108,8 @@ test("where training saw NF4, all of it is merged: maps without an adapter, and 
 test("an adapter of some layers alone is read back as that", async () => {
   const names = ["layers.0.self_attn.q_proj", "layers.1.mlp.down_proj"];
   const adapter = await writeAdapter(base, undefined, names);
-  const { architecture } = await openModelFolder(openFolder(base));
-  const { targets } = await readAdapterFolder(openFolder(adapter), allLinears(architecture));
+  const opened = await openModelFolder(openFolder(base));
+  const { targets } = await readAdapterFolder(openFolder(adapter), opened);
   expect(targets.map(({ path }) => path)).toEqual(names.map((name) => `model.${name}`));
 });
 
@@ -180,9 +180,7 @@ async function logitsOf(
 ): Promise<Float32Array> {
   const opened = await openModelFolder(openFolder(path));
   const files =
-    adapter === undefined
-      ? undefined
-      : await readAdapterFolder(openFolder(adapter), allLinears(opened.architecture));
+    adapter === undefined ? undefined : await readAdapterFolder(openFolder(adapter), opened);
   const model = await loadModel(gpu, opened, {
     quantization,
     computeDtype: "f32",

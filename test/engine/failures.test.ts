@@ -101,7 +101,7 @@ test("a row longer than the adapter can show to a shader is refused with both nu
   });
   await expect(run).rejects.toThrow(UserError);
   await expect(run).rejects.toThrow(
-    /takes .+GiB; .+ at most .+\n.*Lower max_length or batch_size/s,
+    /takes .+GiB; .+ at most .+\nSet batch_size: 1, accumulative_counts: 16/,
   );
 });
 

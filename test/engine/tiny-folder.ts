@@ -22,7 +22,11 @@ export function temporaryFolder(): string {
 }
 
 /** Writes a two-layer Llama with tied embeddings; returns its path. */
-export function writeTinyModel(dtype: "F32" | "F16" | "BF16" = "BF16", isTied = true): string {
+export function writeTinyModel(
+  dtype: "F32" | "F16" | "BF16" = "BF16",
+  isTied = true,
+  vocab = VOCAB,
+): string {
   const path = temporaryFolder();
   for (const name of ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]) {
     cpSync(join(SEEDLING, name), join(path, name));
@@ -36,7 +40,7 @@ export function writeTinyModel(dtype: "F32" | "F16" | "BF16" = "BF16", isTied = 
     num_attention_heads: 4,
     num_key_value_heads: 2,
     head_dim: 16,
-    vocab_size: VOCAB,
+    vocab_size: vocab,
     max_position_embeddings: 512,
     rms_norm_eps: 1e-5,
     rope_theta: 10000,
@@ -49,7 +53,7 @@ export function writeTinyModel(dtype: "F32" | "F16" | "BF16" = "BF16", isTied = 
   writeFileSync(join(path, "config.json"), JSON.stringify(config, null, 2));
   const random = createRandom(7);
   const tensors = new Map<string, { dtype: typeof dtype; shape: number[]; bytes: Uint8Array }>();
-  for (const [name, shape] of shapes(isTied)) {
+  for (const [name, shape] of shapes(isTied, vocab)) {
     const count = shape.reduce((product, size) => product * size, 1);
     const isNorm = shape.length === 1;
     const scale = 1 / Math.sqrt(shape.at(-1) ?? 1);
@@ -62,7 +66,7 @@ export function writeTinyModel(dtype: "F32" | "F16" | "BF16" = "BF16", isTied = 
   return path;
 }
 
-function shapes(isTied: boolean): [string, number[]][] {
+function shapes(isTied: boolean, vocab: number): [string, number[]][] {
   const layer = (index: number): [string, number[]][] => {
     const at = (name: string) => `model.layers.${index}.${name}.weight`;
     return [
@@ -78,9 +82,9 @@ function shapes(isTied: boolean): [string, number[]][] {
     ];
   };
   return [
-    ["model.embed_tokens.weight", [VOCAB, HIDDEN]],
+    ["model.embed_tokens.weight", [vocab, HIDDEN]],
     ["model.norm.weight", [HIDDEN]],
-    ...(isTied ? [] : ([["lm_head.weight", [VOCAB, HIDDEN]]] as [string, number[]][])),
+    ...(isTied ? [] : ([["lm_head.weight", [vocab, HIDDEN]]] as [string, number[]][])),
     ...Array.from({ length: LAYERS }, (_, index) => layer(index)).flat(),
   ];
 }

@@ -41,7 +41,7 @@ test("the date is fixed unless one is given, so that data renders the same on ev
 
 test("variables that were not passed are undefined, and range counts as Python's", () => {
   const template =
-    "{% if tools is defined %}T{% endif %}{{ range(1, 8, 3) | join(',') }}{{ range(2) | join }}";
+    "{% if custom_tools is defined %}T{% endif %}{{ range(1, 8, 3) | join(',') }}{{ range(2) | join }}";
   expect(renderChatTemplate(template, [], plain)).toBe("1,4,701");
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   ADAPTER_DEFAULTS,
   adapterTensorName,
+  baseTensorOf,
   loraScaling,
   pairAdapterTensors,
   parseAdapterConfig,
@@ -206,6 +207,16 @@ describe("tensor names", () => {
     expect(pairAdapterTensors(names, "a.safetensors")).toEqual([
       { modulePath: path, lora_A: names[1], lora_B: names[0] },
     ]);
+  });
+
+  test.each([
+    ["base_model.model.lm_head.base_layer.weight", "lm_head.weight"],
+    ["base_model.model.model.embed_tokens.weight", "model.embed_tokens.weight"],
+    ["base_model.model.lm_head.lora_A.weight", undefined],
+    ["base_model.model.model.embed_tokens.lora_embedding_A", undefined],
+    ["base_model.model.x.lora_magnitude_vector", undefined],
+  ])("%s repeats %s of the base", (name, expected) => {
+    expect(baseTensorOf(name)).toBe(expected);
   });
 
   test.each([

@@ -96,17 +96,23 @@ describe("a byte-level BPE", () => {
     expect(tokenizer.encode("a<|end|>").at(-1)).toBe(262);
   });
 
-  test("gives back any text, spaces before punctuation too, although the config asks for clean-up", () => {
-    const ids = tokenizer.encode("so , it 's . OK ?");
-    expect(tokenizer.decode(ids)).toBe("so , it 's . OK ?");
-    fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (text) => {
-        // Lone surrogates are no text: UTF-8 has no bytes for them.
-        fc.pre(text.isWellFormed());
-        expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
-      }),
-    );
-  });
+  // fast-check takes a second to make itself ready for all of Unicode.
+  const slow = { timeout: 30_000 };
+  test(
+    "gives back any text, spaces before punctuation too, although the config asks for clean-up",
+    slow,
+    () => {
+      const ids = tokenizer.encode("so , it 's . OK ?");
+      expect(tokenizer.decode(ids)).toBe("so , it 's . OK ?");
+      fc.assert(
+        fc.property(fc.string({ unit: "binary" }), (text) => {
+          // Lone surrogates are no text: UTF-8 has no bytes for them.
+          fc.pre(text.isWellFormed());
+          expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+        }),
+      );
+    },
+  );
 
   test("skips special tokens on request, and ids that only the model's padding rows have", () => {
     const ids = [0, 261, 262, 9999, 1];
@@ -152,11 +158,14 @@ describe("the stream decoder", () => {
 
   test.each(Object.entries(tokenizers))(
     "%s: no piece holds part of a character",
-    (_, tokenizer) => {
+    (name, tokenizer) => {
       const stream = createStreamDecoder(tokenizer);
       const pieces = tokenizer.encode("a你b🙂 a").map((id) => stream.push(id));
       expect(pieces.join("")).not.toContain("\uFFFD");
-      expect(pieces.filter((piece) => piece !== "").join("|")).toMatch(/^a\|你\|b\|🙂\| ?\|?a$/);
+      // Of a run of byte tokens the text shows once the run is over: a later byte may yet break all of it.
+      expect(pieces.filter((piece) => piece !== "").join("|")).toBe(
+        name === "byte-level" ? "a|你|b|🙂| |a" : "a|你b|🙂 a",
+      );
       expect(stream.flush()).toBe("");
     },
   );

@@ -57,13 +57,24 @@ test("a chain of equal tensors, each read by the next dispatch only, takes two s
   expect(planMemory(chain).slotBytes).toEqual([64, 64]);
 });
 
-test("a tensor takes the tightest slot that is free, and grows the largest if none holds it", () => {
+test("a tensor takes the tightest slot that is free for all of its life", () => {
   const early = [100, 300, 200].map((bytes) => ({ bytes, first: 0, last: 1 }));
   const tight = planMemory([...early, { bytes: 150, first: 2, last: 2 }]);
   expect(tight.slots[3]).toBe(tight.slots[2]);
-  const grown = planMemory([...early, { bytes: 400, first: 2, last: 2 }]);
-  expect(grown.slots[3]).toBe(grown.slots[1]);
-  expect(sum(grown.slotBytes)).toBe(100 + 400 + 200);
+  // Free at its first use, but not until its last.
+  const busy = { bytes: 190, first: 4, last: 4 };
+  const blocked = planMemory([...early, busy, { bytes: 150, first: 2, last: 4 }]);
+  expect(blocked.slots[3]).toBe(blocked.slots[2]);
+  expect(blocked.slots[4]).toBe(blocked.slots[1]);
+});
+
+test("what is kept long does not settle where a scratch tensor of every layer goes", () => {
+  const layers = Array.from({ length: 12 }, (_, layer) => [
+    { bytes: 1000, first: 2 * layer, last: 2 * layer },
+    { bytes: 10, first: 2 * layer, last: 24 },
+  ]).flat();
+  // The fullest moment is the last layer's: its scratch and all that is kept.
+  expect(sum(planMemory(layers).slotBytes)).toBe(1000 + 12 * 10);
 });
 
 test("a workspace hands out different buffers, large enough, and the same ones to the next program", async () => {

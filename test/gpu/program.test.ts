@@ -165,6 +165,20 @@ describe("tensors", () => {
     expect(() => write(gpu, part, new Float32Array(5))).toThrow("part holds 16 bytes; got 20");
   });
 
+  test("one that is read back in several pieces is whole, and takes 16 MiB beside it", async () => {
+    const own = await testGpu();
+    const count = 9 * 2 ** 20 + 5; // 36 MiB and a bit: three pieces
+    const data = Uint32Array.from({ length: count }, (_, i) => Math.imul(i, 2654435761) >>> 0);
+    const tensor = own.allocate("long", "u32", [count]);
+    write(own, tensor, data);
+    const skipped = 4 * 1001;
+    const bytes = await read(own, tensor, skipped, 4 * count - skipped);
+    expect(own.peakBytes - own.allocatedBytes).toBe(2 ** 24);
+    // Buffer compares in one go what matchers compare element by element.
+    const expected = Buffer.from(data.buffer, skipped);
+    expect(Buffer.compare(Buffer.from(bytes), expected)).toBe(0);
+  });
+
   test("a ring reads each state of a tensor, in order, and says when it is full", async () => {
     const source = uploadF32(gpu, "source", [2], [0, 0]);
     const ring = new ReportRing(gpu, source, 3);

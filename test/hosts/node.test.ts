@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { UserError } from "../../src/base/error.ts";
-import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
+import { nodeHost, openDataSource, openFileAsFolder, openFolder } from "../../src/hosts/node.ts";
 
 let path = "";
 
@@ -149,6 +149,20 @@ test("renaming moves a folder, removing takes it away, and removing nothing is n
 test("data that is missing or a folder is refused when it is opened, not when it is read", async () => {
   expect(await refusal(openDataSource(join(path, "no.json")))).toContain("no.json");
   expect(await refusal(openDataSource(path))).toContain("is a folder");
+});
+
+test("a file as a folder has that file alone, and its neighbors are not there", async () => {
+  await openFolder(path).write("m.gguf", "12345");
+  await openFolder(path).write("config.json", "{}");
+  const folder = openFileAsFolder(join(path, "m.gguf"));
+  expect(folder.path).toBe(path);
+  expect(await folder.list()).toEqual(["m.gguf"]);
+  expect(await folder.size("m.gguf")).toBe(5);
+  expect(new TextDecoder().decode(await folder.read("m.gguf", 1, 3))).toBe("23");
+  expect(await folder.size("config.json")).toBeUndefined();
+  expect(await refusal(folder.read("config.json"))).toContain("no config.json");
+  await expect(folder.write("m.gguf", "x")).rejects.toThrow("no place to write");
+  expect(await openFileAsFolder(join(path, "gone.gguf")).list()).toEqual([]);
 });
 
 test("the host's hash is SHA-256 in lower-case hex", async () => {

@@ -34,6 +34,8 @@ interface Case {
   kvHeads: number;
   headSize: number;
   interleaved?: boolean;
+  window?: number;
+  scale?: number;
 }
 
 const cases: Case[] = [
@@ -59,31 +61,37 @@ const cases: Case[] = [
   { position: 17, rows: 130, real: 130, heads: 2, kvHeads: 2, headSize: 20 },
 ];
 
+const windowed: Case[] = [
+  // Windows of one token, of less and more than a tile of 64 keys, and longer than what there is.
+  { position: 0, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 16, window: 1 },
+  { position: 9, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 16, window: 1, scale: 0.5 },
+  { position: 200, rows: 1, real: 1, heads: 4, kvHeads: 1, headSize: 64, window: 7, scale: 1 },
+  { position: 200, rows: 1, real: 1, heads: 2, kvHeads: 1, headSize: 256, window: 64 },
+  { position: 131, rows: 1, real: 1, heads: 3, kvHeads: 3, headSize: 20, window: 65 },
+  {
+    position: 130,
+    rows: 32,
+    real: 29,
+    heads: 6,
+    kvHeads: 2,
+    headSize: 20,
+    window: 90,
+    interleaved: true,
+  },
+  { position: 3, rows: 40, real: 38, heads: 4, kvHeads: 2, headSize: 16, window: 20, scale: 0.3 },
+  { position: 60, rows: 9, real: 9, heads: 3, kvHeads: 1, headSize: 32, window: 500 },
+];
+
 for (const [name, gpu] of Object.entries(devices)) {
   describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
     test.each(cases)(
       "new tokens attend as in one long row: $real/$rows after $position, $heads/$kvHeads × $headSize",
-      async (shape) => {
-        const { position, rows, real, heads, headSize } = shape;
-        const data = prepare(shape, dtype);
-        const { o, keys, values } = await run(gpu, shape, data, dtype);
-        const whole = reference.attention(
-          data.qkv,
-          new Uint32Array(data.tokens),
-          data.referenceLayout,
-        );
-        const width = heads * headSize;
-        // A score is a sum of headSize products of numbers below 1, an output one of `tokens`; exp adds
-        // 3 + 2 |x| units in the last place (WGSL), and scores are below 4.
-        const inF32 = 2 ** -22 * Math.sqrt(headSize + data.tokens) * 8;
-        expect(
-          largestDifference(o.slice(0, real * width), whole.o.slice(position * width)),
-        ).toBeLessThan(dtype === "f32" ? inF32 : 2 ** -10);
-        expect(o.slice(real * width).every((value) => value === 0)).toBe(true);
-        expect(o.length).toBe(rows * width);
-        expect(Array.from(keys)).toEqual(Array.from(data.keys));
-        expect(Array.from(values)).toEqual(Array.from(data.values));
-      },
+      (shape) => expectAgreement(gpu, shape, dtype),
+    );
+
+    test.each(windowed)(
+      "so they do through a window of $window: $real/$rows after $position, $heads/$kvHeads × $headSize",
+      (shape) => expectAgreement(gpu, shape, dtype),
     );
   });
 }
@@ -116,6 +124,27 @@ test("nothing is appended past the cache's end", async () => {
   await values.read(); // for its guard band
 });
 
+test("what lies before the window is not read", async () => {
+  const shape: Case = {
+    position: 150,
+    rows: 3,
+    real: 3,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 16,
+    window: 40,
+  };
+  const data = prepare(shape, "f32");
+  const clean = await run(devices.baseline, shape, data, "f32");
+  // The first new token sees keys 111 … 150.
+  const [keys, values] = [data.keys, data.values].map((cache) =>
+    cache.slice().fill(Number.NaN, 0, 111 * 16),
+  ) as [Float32Array<ArrayBuffer>, Float32Array<ArrayBuffer>];
+  const spoilt = { ...data, keys, values };
+  const { o } = await run(devices.baseline, shape, spoilt, "f32");
+  expect(o).toEqual(clean.o);
+});
+
 test("a second run gives the same bits", async () => {
   const shape = cases[8]!;
   const data = prepare(shape, "f32");
@@ -123,8 +152,27 @@ test("a second run gives the same bits", async () => {
   expect(await run(devices["all features"], shape, data, "f32")).toEqual(first);
 });
 
+/** Runs a case and compares all of it. */
+async function expectAgreement(gpu: Gpu, shape: Case, dtype: ActivationType): Promise<void> {
+  const { position, rows, real, heads, headSize } = shape;
+  const data = prepare(shape, dtype);
+  const { o, keys, values } = await run(gpu, shape, data, dtype);
+  const whole = reference.attention(data.qkv, new Uint32Array(data.tokens), data.referenceLayout);
+  const width = heads * headSize;
+  // A score is a sum of headSize products of numbers below 1, an output one of `tokens`; exp adds
+  // 3 + 2 |x| units in the last place (WGSL), and scores are below 4.
+  const inF32 = 2 ** -22 * Math.sqrt(headSize + data.tokens) * 8;
+  expect(largestDifference(o.slice(0, real * width), whole.o.slice(position * width))).toBeLessThan(
+    dtype === "f32" ? inF32 : 2 ** -10,
+  );
+  expect(o.slice(real * width).every((value) => value === 0)).toBe(true);
+  expect(o.length).toBe(rows * width);
+  expect(Array.from(keys)).toEqual(Array.from(data.keys));
+  expect(Array.from(values)).toEqual(Array.from(data.values));
+}
+
 function prepare(shape: Case, dtype: ActivationType) {
-  const { position, real, heads, kvHeads, headSize, interleaved = false } = shape;
+  const { position, real, heads, kvHeads, headSize, interleaved = false, window, scale } = shape;
   const tokens = position + real;
   const group = heads / kvHeads;
   const groupStride = (group + 2) * headSize;
@@ -169,6 +217,8 @@ function prepare(shape: Case, dtype: ActivationType) {
       kvHeads,
       headSize,
       rowSize: layout.stride,
+      ...(window !== undefined && { window }),
+      ...(scale !== undefined && { scale }),
       qColumn: (h: number) => Math.floor(h / group) * layout.qGroupStride + (h % group) * headSize,
       kColumn: (g: number) => layout.kBase + g * layout.kStride,
       vColumn: (g: number) => layout.vBase + g * layout.kStride,
@@ -183,7 +233,7 @@ async function run(
   { tokens, layout, ...data }: ReturnType<typeof prepare>,
   dtype: ActivationType,
 ) {
-  const { position, rows, real, heads, kvHeads, headSize } = shape;
+  const { position, rows, real, heads, kvHeads, headSize, window, scale } = shape;
   const width = kvHeads * headSize;
   const capacity = position + rows + 3;
   const cacheOf = (label: string, whole: Float32Array) => {
@@ -206,7 +256,7 @@ async function run(
         layout,
       };
       attentionCachedAppend(recorder, operands);
-      attentionCachedForward(recorder, { ...operands, o: o.tensor });
+      attentionCachedForward(recorder, { ...operands, o: o.tensor, window, scale });
     },
     { position, rows: real },
   );

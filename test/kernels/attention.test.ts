@@ -3,6 +3,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import type { StoredTensor } from "../../src/gpu/tensor.ts";
 import {
   type AttentionLayout,
+  type AttentionView,
   attentionBackwardKeys,
   attentionBackwardQueries,
   attentionForward,
@@ -36,6 +37,8 @@ interface Case {
   /** First tokens of documents. */
   starts: number[];
   arrange?: Arrange;
+  window?: number;
+  scale?: number;
 }
 
 type Arrange = (heads: number, kvHeads: number, headSize: number) => Omit<AttentionLayout, Given>;
@@ -90,33 +93,38 @@ const cases: Case[] = [
   { tokens: 256, heads: 2, kvHeads: 1, headSize: 64, starts: [0] },
 ];
 
+// Windows of one token, below, of and above a tile, across documents, and longer than the row.
+const windowed: Case[] = [
+  { tokens: 1, heads: 2, kvHeads: 1, headSize: 16, starts: [0], window: 1 },
+  { tokens: 5, heads: 2, kvHeads: 1, headSize: 16, starts: [0], window: 1 },
+  { tokens: 40, heads: 2, kvHeads: 2, headSize: 20, starts: [0], window: 2 },
+  {
+    tokens: 70,
+    heads: 6,
+    kvHeads: 2,
+    headSize: 20,
+    starts: [0, 9, 61],
+    window: 7,
+    arrange: interleaved,
+  },
+  { tokens: 97, heads: 3, kvHeads: 1, headSize: 64, starts: [0], window: 31, scale: 0.3 },
+  { tokens: 129, heads: 2, kvHeads: 1, headSize: 16, starts: [0], window: 32 },
+  { tokens: 130, heads: 4, kvHeads: 2, headSize: 144, starts: [0, 50], window: 33, scale: 1 / 13 },
+  { tokens: 201, heads: 2, kvHeads: 1, headSize: 256, starts: [0, 1, 150], window: 100 },
+  { tokens: 66, heads: 2, kvHeads: 1, headSize: 64, starts: [0, 64], window: 66, scale: 1 },
+  { tokens: 33, heads: 4, kvHeads: 2, headSize: 20, starts: [0], window: 1000 },
+];
+
 for (const [name, gpu] of Object.entries(devices)) {
   describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
     test.each(cases)(
       "attention and its gradient agree with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
-      async (shape) => {
-        const { data, layout, referenceLayout } = prepare(shape, dtype);
-        const { o, lse, dqkv } = await run(gpu, data, layout, dtype);
-        const expected = reference.attention(data.qkv, data.segmentStart, referenceLayout);
-        const gradient = reference.combineHeads(
-          reference.attentionBackward(data.qkv, data.segmentStart, data.dO, referenceLayout),
-          referenceLayout,
-        );
-        // A score is a sum of headSize products of numbers below 1, an output one of `tokens`; exp adds
-        // 3 + 2 |x| units in the last place (WGSL), and scores are below 4.
-        const sums = Math.sqrt(shape.headSize + shape.tokens);
-        const inF32 = 2 ** -22 * sums * 8;
-        expect(largestDifference(lse, expected.lse)).toBeLessThan(inF32);
-        // In f16 o itself is rounded, which the gradient inherits through Σ dO ∘ o.
-        const inType = dtype === "f32" ? inF32 : 2 ** -10 * Math.sqrt(shape.headSize);
-        expect(largestDifference(o, expected.o)).toBeLessThan(dtype === "f32" ? inF32 : 2 ** -10);
-        const untouched = columnsOfNoHead(layout);
-        const mine = dqkv.map((value, i) => (untouched.has(i % layout.stride) ? 0 : value));
-        expect(largestDifference(mine, gradient)).toBeLessThan(inType * largest(gradient));
-        // What is not a head's column keeps its poison.
-        const kept = dqkv.filter((_, i) => untouched.has(i % layout.stride));
-        expect(kept.every(Number.isNaN)).toBe(true);
-      },
+      (shape) => expectAgreement(gpu, shape, dtype),
+    );
+
+    test.each(windowed)(
+      "so they do through a window of $window: $tokens tokens, $heads/$kvHeads × $headSize",
+      (shape) => expectAgreement(gpu, shape, dtype),
     );
   });
 }
@@ -133,6 +141,58 @@ test("the gradient is that of finite differences", async () => {
   expect(largestDifference(dqkv, expected)).toBeLessThan(2 ** -20);
 });
 
+test("the gradient through a window with a scale is that of finite differences", async () => {
+  const shape: Case = {
+    tokens: 7,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 4,
+    starts: [0, 5],
+    window: 3,
+    scale: 0.8,
+  };
+  const { data, layout, referenceLayout } = prepare(shape, "f32");
+  const { dqkv } = await run(devices.baseline, data, layout, "f32", shape);
+  const expected = differenceGradient(
+    (qkv) => dot(reference.attention(qkv, data.segmentStart, referenceLayout).o, data.dO),
+    Float64Array.from(data.qkv),
+  );
+  expect(largestDifference(dqkv, expected)).toBeLessThan(2 ** -20);
+});
+
+test("a window of all tokens gives the bits of none", async () => {
+  const { data, layout } = prepare(cases[19]!, "f32");
+  const none = await run(devices["all features"], data, layout, "f32");
+  const all = await run(devices["all features"], data, layout, "f32", { window: 101 });
+  expect(all).toEqual(none);
+});
+
+test("keys and queries outside the window are not read", async () => {
+  // Query 95 sees keys 90 … 95, key 95 is seen by queries 95 … 100. Beyond, in tiles of their own, lies NaN,
+  // which a masked product would pass on to what shares a tile with it.
+  const gpu = devices.baseline;
+  const shape: Case = { tokens: 192, heads: 1, kvHeads: 1, headSize: 16, starts: [0], window: 6 };
+  const { data, layout, referenceLayout } = prepare(shape, "f32");
+  const clean = await run(gpu, data, layout, "f32", shape);
+  const spoilt = { ...data, qkv: Float32Array.from(data.qkv), dO: Float32Array.from(data.dO) };
+  spoilt.qkv.fill(Number.NaN, 0, 32 * layout.stride).fill(Number.NaN, 160 * layout.stride);
+  spoilt.dO.fill(Number.NaN, 0, 32 * 16).fill(Number.NaN, 160 * 16);
+  const { o, dqkv } = await run(gpu, spoilt, layout, "f32", shape);
+  // Tiles of 32 rows: those of rows 64 to 127 meet neither rows below 32 nor from 160 on.
+  expect(o.slice(64 * 16, 128 * 16)).toEqual(clean.o.slice(64 * 16, 128 * 16));
+  const middle = (values: Float32Array) => values.slice(64 * layout.stride, 128 * layout.stride);
+  expect(middle(dqkv)).toEqual(middle(clean.dqkv));
+  const expected = reference.attention(data.qkv, data.segmentStart, referenceLayout);
+  expect(largestDifference(clean.o, expected.o)).toBeLessThan(2 ** -18);
+});
+
+test.each([0, -1, 2.5])("a window of %f keys is refused", async (window) => {
+  const { data, layout } = prepare(cases[3]!, "f32");
+  await expect(run(devices.baseline, data, layout, "f32", { window })).rejects.toThrow(
+    `attention: a window of ${window} keys`,
+  );
+});
+
 test("large scores neither overflow nor lose the largest", async () => {
   // Scores of about ±1,000: exp of them is infinite or zero unless the maximum is taken off first.
   const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 3] };
@@ -146,11 +206,11 @@ test("large scores neither overflow nor lose the largest", async () => {
   expect(dqkv.every(Number.isFinite)).toBe(true);
 });
 
-test("a second run gives the same bits", async () => {
-  const { data, layout } = prepare(cases[19]!, "f32");
+test.each([cases[19]!, windowed[6]!])("a second run gives the same bits", async (shape) => {
+  const { data, layout } = prepare(shape, "f32");
   const [first, second] = [
-    await run(devices["all features"], data, layout, "f32"),
-    await run(devices["all features"], data, layout, "f32"),
+    await run(devices["all features"], data, layout, "f32", shape),
+    await run(devices["all features"], data, layout, "f32", shape),
   ];
   expect(second).toEqual(first);
 });
@@ -169,6 +229,31 @@ test("attention names both tensors when they do not fit", async () => {
   );
 });
 
+/** Runs a case forward and backward and compares all of it. */
+async function expectAgreement(gpu: Gpu, shape: Case, dtype: ActivationType): Promise<void> {
+  const { data, layout, referenceLayout } = prepare(shape, dtype);
+  const { o, lse, dqkv } = await run(gpu, data, layout, dtype, shape);
+  const expected = reference.attention(data.qkv, data.segmentStart, referenceLayout);
+  const gradient = reference.combineHeads(
+    reference.attentionBackward(data.qkv, data.segmentStart, data.dO, referenceLayout),
+    referenceLayout,
+  );
+  // A score is a sum of headSize products of numbers below 1, an output one of `tokens`; exp adds
+  // 3 + 2 |x| units in the last place (WGSL), and scores are below 4.
+  const sums = Math.sqrt(shape.headSize + shape.tokens);
+  const inF32 = 2 ** -22 * sums * 8;
+  expect(largestDifference(lse, expected.lse)).toBeLessThan(inF32);
+  // In f16 o itself is rounded, which the gradient inherits through Σ dO ∘ o.
+  const inType = dtype === "f32" ? inF32 : 2 ** -10 * Math.sqrt(shape.headSize);
+  expect(largestDifference(o, expected.o)).toBeLessThan(dtype === "f32" ? inF32 : 2 ** -10);
+  const untouched = columnsOfNoHead(layout);
+  const mine = dqkv.map((value, i) => (untouched.has(i % layout.stride) ? 0 : value));
+  expect(largestDifference(mine, gradient)).toBeLessThan(inType * largest(gradient));
+  // What is not a head's column keeps its poison.
+  const kept = dqkv.filter((_, i) => untouched.has(i % layout.stride));
+  expect(kept.every(Number.isNaN)).toBe(true);
+}
+
 interface Data {
   qkv: Float32Array;
   dO: Float32Array;
@@ -176,7 +261,7 @@ interface Data {
 }
 
 function prepare(shape: Case, dtype: ActivationType) {
-  const { tokens, heads, kvHeads, headSize, starts, arrange = apart } = shape;
+  const { tokens, heads, kvHeads, headSize, starts, arrange = apart, window, scale } = shape;
   const layout: AttentionLayout = {
     heads,
     kvHeads,
@@ -198,6 +283,8 @@ function prepare(shape: Case, dtype: ActivationType) {
     kvHeads,
     headSize,
     rowSize: layout.stride,
+    ...(window !== undefined && { window }),
+    ...(scale !== undefined && { scale }),
     qColumn: (head) => Math.floor(head / group) * layout.qGroupStride + (head % group) * headSize,
     kColumn: (head) => layout.kBase + head * layout.kStride,
     vColumn: (head) => layout.vBase + head * layout.kStride,
@@ -219,7 +306,13 @@ function upload(
 }
 
 /** Forward and backward in one program, each output poisoned and guarded. */
-async function run(gpu: Gpu, data: Data, layout: AttentionLayout, dtype: ActivationType) {
+async function run(
+  gpu: Gpu,
+  data: Data,
+  layout: AttentionLayout,
+  dtype: ActivationType,
+  { window, scale }: AttentionView = {},
+) {
   const tokens = data.segmentStart.length;
   const { heads, headSize, stride } = layout;
   const { qkv, segmentStart } = upload(gpu, data, layout, dtype);
@@ -236,6 +329,8 @@ async function run(gpu: Gpu, data: Data, layout: AttentionLayout, dtype: Activat
     dO,
     rowDot: rowDot.tensor,
     dqkv: dqkv.tensor,
+    window,
+    scale,
   };
   await runOnce(gpu, (recorder) => {
     attentionForward(recorder, { ...gradients, o: o.tensor });

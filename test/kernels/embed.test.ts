@@ -76,6 +76,27 @@ test("shards of the table together write every token once", async () => {
   expect(Array.from(await y.read())).toEqual(Array.from(reference.embed(values, ids, hidden)));
 });
 
+test.each(["f32", "f16", "bf16"] as const)("rows from %s grow by scale", async (encoding) => {
+  const gpu = devices.baseline;
+  const [tokens, hidden, vocabulary] = [7, 36, 5];
+  const values = randomF32(vocabulary * hidden, 4).map((v) => Math.floor(v * 128) / 128);
+  const ids = idsBelow(vocabulary, tokens);
+  const scale = Math.fround(Math.sqrt(1152));
+  const y = poisoned(gpu, "y", [tokens, hidden]);
+  await runOnce(gpu, (recorder) =>
+    embed(recorder, {
+      ids: uploadU32(gpu, "ids", [tokens], ids),
+      table: uploadTable(gpu, values, hidden, encoding),
+      encoding,
+      y: y.tensor,
+      scale,
+    }),
+  );
+  // One product in f32, which is what rounding the exact one gives.
+  const expected = Float32Array.from(reference.embed(values, ids, hidden, scale));
+  expect(Array.from(await y.read())).toEqual(Array.from(expected));
+});
+
 test("a shard leaves the tokens of others alone", async () => {
   const gpu = devices.baseline;
   const y = poisoned(gpu, "y", [4, 4]);

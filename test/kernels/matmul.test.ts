@@ -217,6 +217,59 @@ test("forward adds to what y holds, or to a residual", async () => {
   expect(await beside.read()).toEqual(await added.read());
 });
 
+test.each([
+  [1, 1, 4],
+  [5, 7, 12],
+  [33, 35, 64],
+] as const)("a bias is added to every row, once: %i × %i, %i inputs", async (...size) => {
+  const [rows, outputs, inputs] = size;
+  const [x, w] = [randomF32(rows * inputs, 40), randomF32(outputs * inputs, 41)];
+  const [bias, held] = [randomF32(outputs, 42), randomF32(rows * outputs, 43)];
+  const rank = 8;
+  const { h, b, up } = adapterOf(rows, inputs, rank, [outputs]);
+  const [alone, beside, added] = [0, 1, 2].map(() => poisoned(gpu, "y", [rows, outputs]));
+  write(gpu, added!.tensor, held);
+  await runOnce(gpu, (recorder) => {
+    const shared = {
+      x: uploadF32(gpu, "x", [rows, inputs], x),
+      weight: nativeWeight(gpu, outputs, inputs, w),
+      bias: uploadF32(gpu, "bias", [outputs], bias),
+    };
+    const residual = uploadF32(gpu, "residual", [rows, outputs], held);
+    matmulForward(recorder, { ...shared, y: alone!.tensor });
+    matmulForward(recorder, { ...shared, y: beside!.tensor, residual, lora: up });
+    matmulForward(recorder, { ...shared, y: added!.tensor, accumulate: true, lora: up });
+  });
+  const want = matmulNt(x, w, rows, outputs, inputs).map((value, i) => value + bias[i % outputs]!);
+  const branch = matmulNt(h, b, rows, outputs, rank);
+  const wantAll = want.map((value, i) => value + branch[i]! + held[i]!);
+  expect(largestDifference(await alone!.read(), want)).toBeLessThan(f32Tolerance(inputs + 1));
+  const tolerance = f32Tolerance(inputs + rank + 2);
+  expect(largestDifference(await beside!.read(), wantAll)).toBeLessThan(tolerance);
+  expect(await added!.read()).toEqual(await beside!.read());
+});
+
+test("a piece of a larger y takes a bias of its own outputs", async () => {
+  const [rows, outputs, inputs] = [3, 6, 8];
+  const [x, w, bias] = [8, 9, 10].map((seed, i) =>
+    randomF32([rows * inputs, outputs * inputs, outputs][i]!, seed),
+  ) as [Float32Array, Float32Array, Float32Array];
+  const y = poisoned(gpu, "y", [4, 13]);
+  await runOnce(gpu, (recorder) => {
+    matmulForward(recorder, {
+      x: uploadF32(gpu, "x", [rows, inputs], x),
+      weight: nativeWeight(gpu, outputs, inputs, w),
+      y: y.tensor,
+      yRow: 1,
+      yColumn: 5,
+      bias: uploadF32(gpu, "bias", [outputs], bias),
+    });
+  });
+  const got = (await y.read()).filter((value) => !Number.isNaN(value));
+  const want = matmulNt(x, w, rows, outputs, inputs).map((value, i) => value + bias[i % outputs]!);
+  expect(largestDifference(got, want)).toBeLessThan(f32Tolerance(inputs + 1));
+});
+
 // Rows, inputs, rank, and where the segments end.
 const ADAPTED = [
   { rows: 1, inputs: 4, rank: 4, segmentEnds: [3] },
@@ -358,10 +411,15 @@ test("a second run gives the same bits", async () => {
 test("shapes that do not fit are refused by name", async () => {
   const weight = nativeWeight(gpu, 6, 8, randomF32(48, 31));
   const [x, y] = [gpu.allocate("tokens", "f32", [3, 12]), gpu.allocate("logits", "f32", [3, 6])];
+  const bias = gpu.allocate("q.bias", "f32", [4]);
   const record = (call: () => void) => runOnce(gpu, call);
   await expect(record(() => matmulForward(undefined as never, { x, weight, y }))).rejects.toThrow(
     "tokens is 3 × 12, needs 3 × 8",
   );
+  const fitting = { x: gpu.allocate("x", "f32", [3, 8]), weight, y };
+  await expect(
+    record(() => matmulForward(undefined as never, { ...fitting, bias })),
+  ).rejects.toThrow("matmul: q.bias is f32 [1, 4], but logits asks for f32 [1, 6]");
   await expect(
     record(() => matmulBackward(undefined as never, { dy: x, weight, dx: y })),
   ).rejects.toThrow("logits is 3 × 6, needs 3 × 8");

@@ -119,6 +119,45 @@ test("rows and columns of larger tensors are used, and y or a residual is added 
   expect(await beside.read()).toEqual(sums.map((value, i) => value + untouched[i]!));
 });
 
+test.each([1, 16])("a bias is added to every row, once, with %i lanes", async (lanes) => {
+  for (const [rows, outputs, inputs] of [
+    [1, 1, 4],
+    [3, 65, 36],
+  ] as const) {
+    const { weight, w } = randomNf4(gpu, outputs, inputs);
+    const [x, bias] = [randomF32(rows * inputs, 9), randomF32(outputs, 10)];
+    const held = randomF32(rows * outputs, 11);
+    const [alone, beside] = [0, 1].map(() => poisoned(gpu, "y", [rows, outputs]));
+    const rank = 4;
+    const [h, b] = [randomF32(rows * rank, 12), randomF32(outputs * rank, 13)];
+    await runOnce(gpu, (recorder) => {
+      const shared = {
+        x: uploadF32(gpu, "x", [rows, inputs], x),
+        weight,
+        bias: uploadF32(gpu, "bias", [outputs], bias),
+        lanes,
+      };
+      const lora = {
+        h: uploadF32(gpu, "h", [rows, rank], h),
+        b: uploadF32(gpu, "b", [outputs, rank], b),
+        rank,
+        segmentEnds: [outputs],
+      };
+      const residual = uploadF32(gpu, "residual", [rows, outputs], held);
+      nf4Gemv(recorder, { ...shared, y: alone!.tensor });
+      nf4Gemv(recorder, { ...shared, y: beside!.tensor, residual, lora });
+    });
+    const product = matmulNt(x, w, rows, outputs, inputs);
+    const want = product.map((value, i) => value + bias[i % outputs]!);
+    const branch = matmulNt(h, b, rows, outputs, rank);
+    const wantAll = want.map((value, i) => value + branch[i]! + held[i]!);
+    expect(largestDifference(await alone!.read(), want)).toBeLessThan(f32Tolerance(inputs + 1));
+    expect(largestDifference(await beside!.read(), wantAll)).toBeLessThan(
+      f32Tolerance(inputs + rank + 2),
+    );
+  }
+});
+
 test.runIf(gpu.hasF16)("f16 activations cost no more than their rounding", async () => {
   const [rows, outputs, inputs] = [2, 33, 128];
   const { weight, w } = randomNf4(gpu, outputs, inputs);

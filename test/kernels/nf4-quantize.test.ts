@@ -6,7 +6,6 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { read, readF32, write } from "../../src/gpu/tensor.ts";
 import {
   createNf4Quantizer,
-  doubleQuantize,
   nf4Quantize,
   type Nf4QuantizerOptions,
   type Nf4SourceDtype,
@@ -40,39 +39,6 @@ test.each(devices)("the worked example has bitsandbytes' bytes on $name", async 
   expect(sha256(codes)).toBe(example.packed_sha256);
   expect(Array.from(absmax.subarray(0, 4))).toEqual(example.dequant_absmax_first4);
   expect(sha256(encodeF16(dequantize(codes, absmax)))).toBe(example.deq_f16_sha256);
-});
-
-test("doubleQuantize gives bitsandbytes' bytes for the worked example", () => {
-  const { absmax } = quantize(decodeF16(exampleHalves()));
-  const { quantized, nestedAbsmax, offset } = doubleQuantize(absmax);
-  expect(sha256(quantized)).toBe(example.qabsmax_sha256);
-  expect(Array.from(nestedAbsmax)).toEqual(example.nested_absmax);
-  expect(offset).toBe(example.offset);
-});
-
-test.each([1, 2, 255, 256, 257, 1000, 65_536])(
-  "doubleQuantize agrees with the reference on %i scales",
-  (count) => {
-    const absmax = randomF32(count, count).map(Math.abs);
-    const { quantized, nestedAbsmax, offset, dequantized } = doubleQuantize(absmax);
-    const want = doubleQuantizeReference(absmax);
-    expect({ quantized, nestedAbsmax, offset }).toEqual(want);
-    expect(dequantized).toEqual(dequantizeAbsmax(want.quantized, want.nestedAbsmax, want.offset));
-  },
-);
-
-test("doubleQuantize knows every value of the dynamic map, and takes the lower code on a tie", () => {
-  const map = new Float32Array(Uint32Array.from(numerics.bnb_dynamic_map_signed_u32).buffer);
-  const middles = map.subarray(1).map((upper, i) => Math.fround(map[i]! + upper) / 2);
-  for (const values of [map, middles]) {
-    // Symmetric about 1, with 2 as the largest distance: the offset is 1 and the scale 1.
-    const scales = Float32Array.from([...values, ...values.map((value) => -value)]).map(
-      (v) => v + 1,
-    );
-    const { offset } = doubleQuantize(scales);
-    expect(offset).toBe(1);
-    expect(doubleQuantize(scales)).toMatchObject(doubleQuantizeReference(scales));
-  }
 });
 
 // Outputs and inputs: whole blocks and ragged ends, fewer weights than a block, odd counts of words.

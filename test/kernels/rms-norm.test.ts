@@ -87,6 +87,46 @@ test("the gradient is that of finite differences", async () => {
   expect(largestDifference(dx, expected)).toBeLessThan(2 ** -20);
 });
 
+test.each([
+  { rows: 1, size: 4 },
+  { rows: 5, size: 36 },
+  { rows: 7, size: 1028 },
+])("a residual is added: $rows × $size", async ({ rows, size }) => {
+  const gpu = devices.baseline;
+  const data = prepare(rows, size, "f32");
+  const y = poisoned(gpu, "y", [rows, size]);
+  const chunk = poisoned(gpu, "chunk", [1, size]);
+  await runOnce(gpu, (recorder) => {
+    const x = uploadF32(gpu, "x", [rows, size], data.x);
+    const shared = { x, weight: uploadF32(gpu, "weight", [size], data.weight), epsilon: EPSILON };
+    const residual = uploadF32(gpu, "residual", [rows, size], data.dx);
+    rmsNormForward(recorder, { ...shared, y: y.tensor, residual });
+    // Of a chunk, row r of the residual goes with row r of y.
+    const last = uploadF32(gpu, "last", [1, size], data.dx.slice((rows - 1) * size));
+    rmsNormForward(recorder, { ...shared, y: chunk.tensor, residual: last, firstRow: rows - 1 });
+  });
+  const expected = reference
+    .rmsNorm(data.x, data.weight, { rows, size, epsilon: EPSILON })
+    .map((value, i) => value + data.dx[i]!);
+  const most = Math.max(...expected.map(Math.abs));
+  const got = await y.read();
+  expect(largestDifference(got, expected)).toBeLessThan(2 ** -22 * (4 + Math.sqrt(size)) * most);
+  expect(await chunk.read()).toEqual(got.slice((rows - 1) * size));
+});
+
+test("a residual goes only with an f32 y, and is not y itself", async () => {
+  const gpu = devices.baseline;
+  const tensor = (label: string, rows: number) => gpu.allocate(label, "f32", [rows, 8]);
+  const [x, weight, y] = [tensor("x", 2), gpu.allocate("weight", "f32", [8]), tensor("mid", 2)];
+  const operands = { x, weight, y, epsilon: EPSILON };
+  const record = (residual: typeof x, out = y) =>
+    runOnce(gpu, (recorder) => rmsNormForward(recorder, { ...operands, y: out, residual }));
+  await expect(record(y)).rejects.toThrow("rmsNormForward: mid cannot be its own residual");
+  await expect(record(tensor("residual", 3))).rejects.toThrow("residual is f32 [3, 8]");
+  const halves: typeof x = { ...y, label: "halves", dtype: "f16" };
+  await expect(record(y, halves)).rejects.toThrow("halves is f16 [2, 8]");
+});
+
 test("rows of zeros give zeros: ε keeps the root away from 0", async () => {
   const data = prepare(2, 12, "f32");
   data.x.fill(0);

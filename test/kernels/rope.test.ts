@@ -14,6 +14,7 @@ import {
   uploadF32,
   uploadU32,
 } from "../gpu.ts";
+import { differenceGradient, dot } from "../reference/finite-differences.ts";
 import * as reference from "../reference/rope.ts";
 
 const devices = {
@@ -86,6 +87,73 @@ test("step.position is added where the cache says so, and only there", async () 
   expect(largestDifference(unmoved, expectedUnmoved)).toBeLessThan(2 ** -22);
 });
 
+// Head size, and the dimensions of it that turn: one pair, an odd number of pairs, nearly all.
+const partial = [
+  { tokens: 1, heads: 1, kvHeads: 1, headSize: 4, rotary: 2 },
+  { tokens: 5, heads: 4, kvHeads: 2, headSize: 20, rotary: 10 },
+  { tokens: 9, heads: 6, kvHeads: 2, headSize: 20, rotary: 18, interleaved: true },
+  { tokens: 33, heads: 3, kvHeads: 1, headSize: 128, rotary: 96 },
+];
+
+for (const [name, gpu] of Object.entries(devices)) {
+  describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
+    test.each(partial)(
+      "$rotary of $headSize dimensions turn, and grow by the table's scale",
+      async ({ rotary, ...shape }) => {
+        const data = prepare(shape, dtype);
+        const scale = 1.1902380714238083;
+        const frequencies = reference.inverseFrequencies(rotary, 10_000);
+        const { turned, turnedBack } = await run(gpu, { ...data, frequencies }, dtype, { scale });
+        const { qkv, positions } = data;
+        const layout = { ...data.referenceLayout, rotary, scale };
+        const expected = reference.rope(qkv, positions, frequencies, layout);
+        const expectedBack = reference.ropeBackward(qkv, positions, frequencies, layout);
+        const tolerance = dtype === "f32" ? 2 ** -22 * scale : 2 ** -10 * scale;
+        expect(largestDifference(turned, expected)).toBeLessThan(tolerance);
+        expect(largestDifference(turnedBack, expectedBack)).toBeLessThan(tolerance);
+        // What does not turn keeps its bits.
+        const kept = (values: Float32Array) => values.filter((_, i) => expected[i] === qkv[i]);
+        expect(kept(turned)).toEqual(kept(qkv));
+        expect(kept(turnedBack)).toEqual(kept(qkv));
+      },
+    );
+  });
+}
+
+test("the gradient is that of finite differences, also of a part that turns", async () => {
+  const data = prepare({ tokens: 3, heads: 2, kvHeads: 1, headSize: 8 }, "f32");
+  const frequencies = reference.inverseFrequencies(6, 10_000);
+  const scale = 1.25;
+  const { turnedBack } = await run(devices.baseline, { ...data, frequencies }, "f32", { scale });
+  const layout = { ...data.referenceLayout, rotary: 6, scale };
+  // The kernel was given qkv as the gradient of what it turned; rope is linear, so any point will do.
+  const expected = differenceGradient(
+    (x) => dot(reference.rope(x, data.positions, frequencies, layout), data.qkv),
+    new Float64Array(data.qkv.length),
+  );
+  expect(largestDifference(turnedBack, expected)).toBeLessThan(2 ** -21);
+});
+
+test("a second run gives the same bits", async () => {
+  const data = prepare(cases[14]!, "f32");
+  const first = await run(devices["all features"], data, "f32");
+  expect(await run(devices["all features"], data, "f32")).toEqual(first);
+});
+
+test("a table that turns more than a head has is refused by name", async () => {
+  const { layout, positions, qkv } = prepare(cases[4]!, "f32");
+  const gpu = devices.baseline;
+  const record = runOnce(gpu, (recorder) =>
+    ropeForward(recorder, {
+      qkv: uploadF32(gpu, "qkv", [2, layout.stride], qkv),
+      positions: uploadU32(gpu, "positions", [2], positions),
+      table: uploadF32(gpu, "angles", [5, 48], new Float32Array(240)),
+      layout,
+    }),
+  );
+  await expect(record).rejects.toThrow("rope: angles turns 48 dimensions of a head of 32");
+});
+
 test("the table is exact to f32 at positions where an f32 angle is off by 4e-3", () => {
   const [frequency, position] = [0.7548776662466927, 131_071];
   const table = ropeTable([frequency], position + 1);
@@ -145,14 +213,19 @@ async function run(
   gpu: Gpu,
   { layout, qkv, positions, frequencies }: ReturnType<typeof prepare>,
   dtype: ActivationType,
-  { position = 0, usesStepPosition = false } = {},
+  { position = 0, usesStepPosition = false, scale = 1 } = {},
 ) {
   const tokens = positions.length;
   const turned = guarded(gpu, "qkv", [tokens, layout.stride], qkv, dtype);
   const turnedBack = guarded(gpu, "dqkv", [tokens, layout.stride], qkv, dtype);
   const shared = {
     positions: uploadU32(gpu, "positions", [tokens], positions),
-    table: uploadF32(gpu, "table", [POSITIONS, layout.headSize], ropeTable(frequencies, POSITIONS)),
+    table: uploadF32(
+      gpu,
+      "table",
+      [POSITIONS, 2 * frequencies.length],
+      ropeTable(frequencies, POSITIONS, scale),
+    ),
     layout,
     usesStepPosition,
   };

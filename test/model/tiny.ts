@@ -31,13 +31,17 @@ export async function loadTiny(
 ): Promise<Model & { adapter: Adapter; adapterFiles: AdapterFiles }> {
   const folder = openFolder(FIXTURES + name);
   const architecture = parseArchitecture(await folder.readText("config.json"), name);
-  const weights = await loadWeights(gpu, architecture, await openModelFiles(folder), {
+  const files = await openModelFiles(folder);
+  const weights = await loadWeights(gpu, architecture, files, {
     quantization,
     doubleQuant: true,
     positions: 256,
   });
   const linears = allLinears(architecture);
-  const adapterFiles = await readAdapterFolder(openFolder(FIXTURES + adapterPath), linears);
+  const adapterFiles = await readAdapterFolder(openFolder(FIXTURES + adapterPath), {
+    architecture,
+    files,
+  });
   const adapter = new Adapter(gpu, linears, adapterFiles.targets, true);
   adapter.write(adapterFiles.matrices);
   const workspace = new Workspace(gpu);

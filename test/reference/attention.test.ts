@@ -4,9 +4,17 @@ import { attention, attentionBackward, combineHeads, type AttentionLayout } from
 import { differenceGradient, dot, largestError } from "./finite-differences.ts";
 import { randomValues } from "./random.ts";
 
-test("attention and its backward agree with PyTorch", () => {
-  const { tokens, heads, kvHeads, headSize, segmentStart, ...want } = vectors.attention;
+test.each([
+  { name: "all of each document", view: {}, vector: vectors.attention },
+  {
+    name: "a window, with a scale of its own",
+    view: { window: vectors.windowAttention.window, scale: vectors.windowAttention.scale },
+    vector: vectors.windowAttention,
+  },
+])("attention over $name and its backward agree with PyTorch", ({ view, vector }) => {
+  const { tokens, heads, kvHeads, headSize, segmentStart, ...want } = vector;
   const layout: AttentionLayout = {
+    ...view,
     tokens,
     heads,
     kvHeads,

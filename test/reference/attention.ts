@@ -1,11 +1,11 @@
 // Causal grouped-query attention within documents, from rows that hold q, k and v together.
 //
 //   qkv           [tokens, rowSize]   columns by the layout's functions
-//   segmentStart  [tokens]            token i sees j in [segmentStart[i], i]
+//   segmentStart  [tokens]            token i sees j in [segmentStart[i], i] with i − j < window
 //   o             [tokens, heads · headSize]
 //   lse           [tokens, heads]     log of the softmax's sum, natural, of the scaled scores
 //
-// Query head h uses key head floor(h · kvHeads / heads). Scores are scaled by 1 / sqrt(headSize).
+// Query head h uses key head floor(h · kvHeads / heads).
 
 export interface AttentionLayout {
   tokens: number;
@@ -16,6 +16,10 @@ export interface AttentionLayout {
   qColumn: (head: number) => number;
   kColumn: (kvHead: number) => number;
   vColumn: (kvHead: number) => number;
+  /** How many tokens one sees, itself included; all of its document, if not given. */
+  window?: number;
+  /** What q · k is multiplied by; 1 / sqrt(headSize), if not given. */
+  scale?: number;
 }
 
 export function attention(
@@ -48,8 +52,7 @@ export function attentionBackward(
   dO: ArrayLike<number>,
   layout: AttentionLayout,
 ): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
-  const { tokens, heads, kvHeads, headSize } = layout;
-  const scale = 1 / Math.sqrt(headSize);
+  const { tokens, heads, kvHeads, headSize, scale = 1 / Math.sqrt(headSize) } = layout;
   const dq = new Float64Array(tokens * heads * headSize);
   const dk = new Float64Array(tokens * kvHeads * headSize);
   const dv = new Float64Array(tokens * kvHeads * headSize);
@@ -103,18 +106,19 @@ export function combineHeads(
 /** The attention of token i over [first, i], and the log of its sum. */
 function softmaxRow(
   qkv: ArrayLike<number>,
-  first: number,
+  start: number,
   i: number,
   head: number,
   layout: AttentionLayout,
 ): { first: number; weights: Float64Array; logSum: number } {
-  const { headSize } = layout;
+  const { headSize, window = Infinity, scale = 1 / Math.sqrt(headSize) } = layout;
+  const first = Math.max(start, i - window + 1);
   const q = qAt(layout, i, head);
   const scores = Float64Array.from({ length: i - first + 1 }, (_, j) => {
     const k = kAt(layout, first + j, head);
     let sum = 0;
     for (let d = 0; d < headSize; d++) sum += qkv[q + d]! * qkv[k + d]!;
-    return sum / Math.sqrt(headSize);
+    return scale * sum;
   });
   const largest = Math.max(...scores);
   const sum = scores.reduce((total, score) => total + Math.exp(score - largest), 0);

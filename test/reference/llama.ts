@@ -5,11 +5,11 @@
 import { attention, attentionBackward, combineHeads, type AttentionLayout } from "./attention.ts";
 import { crossEntropy, NO_TARGET } from "./cross-entropy.ts";
 import { embed } from "./embed.ts";
+import { glu, gluBackward } from "./glu.ts";
 import { lora, loraBackward } from "./lora.ts";
 import { matmulNn, matmulNt } from "./matmul.ts";
 import { rmsNorm, rmsNormBackward } from "./rms-norm.ts";
 import { inverseFrequencies, rope, ropeBackward, type Llama3Scaling } from "./rope.ts";
-import { swiglu, swigluBackward } from "./swiglu.ts";
 
 /** The fields of config.json that the mathematics needs. */
 export interface LlamaConfig {
@@ -86,7 +86,7 @@ function runBlock(
   const { config, weights } = model;
   const rows = batch.ids.length;
   const norm = { rows, size: config.hidden_size, epsilon: config.rms_norm_eps };
-  const gated = { rows, size: config.intermediate_size };
+  const gated = { rows, size: config.intermediate_size, activation: "silu" as const };
   const linear = (part: string, x: Float64Array) =>
     runLinear(model, `${name}.${part}`, x, rows, gradients);
 
@@ -111,10 +111,10 @@ function runBlock(
     rows,
     halves.map((half) => half.y),
   );
-  const down = linear("mlp.down_proj", swiglu(gateUp, gated));
+  const down = linear("mlp.down_proj", glu(gateUp, gated));
 
   function backward(dOutput: Float64Array): Float64Array {
-    const dGateUp = swigluBackward(gateUp, down.backward(dOutput), gated);
+    const dGateUp = gluBackward(gateUp, down.backward(dOutput), gated);
     const dHalves = splitColumns(rows, dGateUp, [gated.size, gated.size]);
     const dG = add(...halves.map((half, i) => half.backward(dHalves[i]!)));
     const dMiddle = add(dOutput, rmsNormBackward(middle, middleNorm, dG, norm));

@@ -41,7 +41,7 @@ test.each(
   ),
 )("NumPy's quantization is the same, byte for byte: $model $name", ({ model, name, digest }) => {
   const { packed, absmax } = quantize(readTensors(`${model}/model.safetensors`).get(name)!.values);
-  const { quantized, nestedAbsmax, offset } = doubleQuantize(absmax, digest.offset);
+  const { quantized, nestedAbsmax, offset } = doubleQuantize(absmax);
   const scales = dequantizeAbsmax(quantized, nestedAbsmax, offset);
   expect({
     packedSha256: sha256(packed),
@@ -50,9 +50,6 @@ test.each(
     offset,
     dequantizedSha256: sha256(dequantize(packed, scales)),
   }).toEqual(digest);
-
-  // Torch's mean is a sum of f32 in an order of its own: it may be off by a few units.
-  expect(Math.abs(doubleQuantize(absmax).offset / digest.offset - 1)).toBeLessThan(4 * 2 ** -24);
 });
 
 test("a value on a threshold takes the lower code, and the next f32 above it the upper", () => {

@@ -7,11 +7,12 @@
 //
 // Unlike its neighbors this reference is f32, not f64: the format is defined by f32 operations, each
 // rounded on its own, and bytes are compared for equality. The last block may be short.
+import dynamic from "../fixtures/bnb/dynamic-map.json" with { type: "json" };
 import numerics from "../fixtures/numerics.json" with { type: "json" };
 
 const CODE = f32FromBits(numerics.nf4_code_u32);
 const THRESHOLDS = Float32Array.from(numerics.nf4_thresholds);
-const DYNAMIC = f32FromBits(numerics.bnb_dynamic_map_signed_u32);
+const DYNAMIC = f32FromBits(dynamic.bnb_dynamic_map_signed_u32);
 const DYNAMIC_THRESHOLDS = DYNAMIC.subarray(1).map((upper, i) =>
   Math.fround(Math.fround(DYNAMIC[i]! + upper) * 0.5),
 );
@@ -28,21 +29,74 @@ export function quantize(
   return { packed, absmax };
 }
 
-/**
- * Block scales to 8 bits each. The offset is their mean; sums in another order may differ from it
- * in the last place, so a comparison of bytes passes the offset it is to be made with.
- */
+/** Block scales to 8 bits each, by their distance from their mean. */
 export function doubleQuantize(
   absmax: Float32Array,
-  offset = Math.fround(absmax.reduce((sum, value) => sum + value, 0) / absmax.length),
+  offset = torchMean(absmax),
 ): { quantized: Uint8Array; nestedAbsmax: Float32Array; offset: number } {
   const centered = absmax.map((value) => value - offset);
-  const { codes, absmax: nestedAbsmax } = quantizeBlocks(
-    centered,
+  const full = centered.length - (centered.length % NESTED_BLOCK);
+  const { codes, absmax: largest } = quantizeBlocks(
+    centered.subarray(0, full),
     NESTED_BLOCK,
     DYNAMIC_THRESHOLDS,
   );
-  return { quantized: codes, nestedAbsmax, offset };
+  // A last block that is not full is divided by its largest, which is never 0, and not multiplied.
+  const rest = centered.subarray(full);
+  const scale = Math.fround(Math.max(1e-38, ...rest.map(Math.abs)));
+  const restCodes = rest.map((value) => codeOf(Math.fround(value / scale), DYNAMIC_THRESHOLDS));
+  return {
+    quantized: Uint8Array.from([...codes, ...restCodes]),
+    nestedAbsmax: Float32Array.from(rest.length > 0 ? [...largest, scale] : largest),
+    offset,
+  };
+}
+
+/**
+ * The mean of f32 values as torch takes it on one thread of an x86 processor: eight lanes by four, each of
+ * the 32 columns summed by levels, and all of it in f32.
+ */
+export function torchMean(values: Float32Array): number {
+  const all = Array.from(values);
+  const lanes = all.length < 8 ? 1 : 8;
+  const rows = chunks(all, 4 * lanes).filter((row) => row.length === 4 * lanes);
+  const levelSize = 2 ** Math.max(4, Math.floor(Math.ceil(Math.log2(rows.length)) / 4));
+  const columns = Array.from({ length: 4 * lanes }, (_, column) =>
+    sumByLevels(
+      rows.map((row) => row[column]!),
+      levelSize,
+    ),
+  );
+  const rest = chunks(all.slice(rows.length * 4 * lanes), lanes);
+  const laneSums = Array.from({ length: lanes }, (_, lane) => {
+    const [first = 0, ...others] = columns.filter((_sum, column) => column % lanes === lane);
+    const left = rest.filter((vector) => vector.length === lanes).map((vector) => vector[lane]!);
+    return sum([first, ...left, ...others]);
+  });
+  const tail = rest.filter((vector) => vector.length < lanes).flat();
+  return Math.fround(sum([...tail, ...laneSums]) / all.length);
+}
+
+/** Sums of whole chunks, then of whole chunks of those, three times; and what is left over at each. */
+function sumByLevels(values: readonly number[], size: number): number {
+  const leftOver: number[] = [];
+  let current = values;
+  for (let level = 0; level < 3; level++) {
+    const parts = chunks(current, size);
+    leftOver.push(sum(parts.filter((part) => part.length < size).flat()));
+    current = parts.filter((part) => part.length === size).map(sum);
+  }
+  return sum([...leftOver, sum(current)]);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => Math.fround(total + value), 0);
+}
+
+function chunks(values: readonly number[], size: number): number[][] {
+  return Array.from({ length: Math.ceil(values.length / size) }, (_, i) =>
+    values.slice(i * size, (i + 1) * size),
+  );
 }
 
 /** The block scales that double quantization left. */

@@ -25,6 +25,16 @@ test("rope and its backward agree with PyTorch", () => {
   expect(largestError(ropeBackward(dy, positions, frequencies, layout), dx)).toBeLessThan(1e-12);
 });
 
+test("rope of a part of each head, with longer cosines and sines, agrees with PyTorch", () => {
+  const { tokens, heads, headSize, rotary, theta, scale, positions, x, dy, y, dx } =
+    vectors.partialRope;
+  const headColumns = Array.from({ length: heads }, (_, head) => head * headSize);
+  const layout = { tokens, rowSize: heads * headSize, headSize, headColumns, rotary, scale };
+  const frequencies = inverseFrequencies(rotary, theta);
+  expect(largestError(rope(x, positions, frequencies, layout), y)).toBeLessThan(1e-13);
+  expect(largestError(ropeBackward(dy, positions, frequencies, layout), dx)).toBeLessThan(1e-13);
+});
+
 test("rope leaves the columns of no head alone, and its backward agrees with finite differences", () => {
   const layout = { tokens: 3, rowSize: 11, headSize: 4, headColumns: [1, 6] };
   const [x, dy, frequencies] = [randomValues(33, 1), randomValues(33, 2), [1, 0.1]];

@@ -1,4 +1,5 @@
-// Rotary positions: dimension i of a head turns with dimension i + headSize / 2, as in GPT-NeoX.
+// Rotary positions: dimension i of a head turns with dimension i + rotary / 2, as in GPT-NeoX; those from
+// rotary on stay.
 
 /** Llama 3.1's stretching of long wavelengths: fields of config.json's rope_scaling. */
 export interface Llama3Scaling {
@@ -38,9 +39,13 @@ interface RopeLayout {
   rowSize: number;
   headSize: number;
   headColumns: number[];
+  /** Dimensions of a head that turn; all of them, if not given. */
+  rotary?: number;
+  /** What turns also grows by this; 1, if not given. */
+  scale?: number;
 }
 
-/** x [tokens, rowSize], positions [tokens], frequencies [headSize / 2]. */
+/** x [tokens, rowSize], positions [tokens], frequencies [rotary / 2]. */
 export function rope(
   x: ArrayLike<number>,
   positions: ArrayLike<number>,
@@ -50,7 +55,7 @@ export function rope(
   return turn(x, positions, frequencies, layout, 1);
 }
 
-/** dx from dy: a rotation's transpose turns the other way. */
+/** dx from dy: a rotation's transpose turns the other way, and grows alike. */
 export function ropeBackward(
   dy: ArrayLike<number>,
   positions: ArrayLike<number>,
@@ -64,18 +69,19 @@ function turn(
   x: ArrayLike<number>,
   positions: ArrayLike<number>,
   frequencies: ArrayLike<number>,
-  { tokens, rowSize, headSize, headColumns }: RopeLayout,
+  { tokens, rowSize, headSize, headColumns, rotary = headSize, scale = 1 }: RopeLayout,
   direction: 1 | -1,
 ): Float64Array {
   const y = Float64Array.from(x);
   for (let t = 0; t < tokens; t++) {
     for (const column of headColumns) {
-      for (let i = 0; i < headSize / 2; i++) {
+      for (let i = 0; i < rotary / 2; i++) {
         const first = t * rowSize + column + i;
-        const second = first + headSize / 2;
+        const second = first + rotary / 2;
         const angle = direction * positions[t]! * frequencies[i]!;
-        y[first] = x[first]! * Math.cos(angle) - x[second]! * Math.sin(angle);
-        y[second] = x[second]! * Math.cos(angle) + x[first]! * Math.sin(angle);
+        const [cosine, sine] = [scale * Math.cos(angle), scale * Math.sin(angle)];
+        y[first] = x[first]! * cosine - x[second]! * sine;
+        y[second] = x[second]! * cosine + x[first]! * sine;
       }
     }
   }

@@ -19,12 +19,16 @@ def small_vectors():
         "inverseFrequencies": inverse_frequency_vectors(),
         "rope": rope_vector(random),
         "rmsNorm": rms_norm_vector(random),
-        "swiglu": swiglu_vector(random),
+        "swiglu": glu_vector(random, F.silu),
         "attention": attention_vector(random),
         "crossEntropy": cross_entropy_vector(random),
         "adamw": adamw_vector(random),
         "clip": clip_vector(random),
         "sampling": sampling_vectors(random),
+        "partialRope": partial_rope_vector(random),
+        "geglu": glu_vector(random, lambda gate: F.gelu(gate, approximate="tanh")),
+        "headNorm": head_norm_vector(random),
+        "windowAttention": window_attention_vector(random),
     }
 
 
@@ -58,6 +62,17 @@ def rope_vector(random):
     return {**shape, "positions": positions.tolist(), **flat(x=x, dy=dy, y=y, dx=x.grad)}
 
 
+def partial_rope_vector(random):
+    """Four dimensions of ten turn, with cosines and sines 1.25 times too long."""
+    positions, frequencies = torch.tensor([0, 2, 90]), inverse_frequencies(4, 500.0)
+    x, dy = random(3, 2, 10), random(3, 2, 10)
+    turned = 1.25 * rotate(x[..., :4], positions, frequencies)
+    y = torch.cat([turned, x[..., 4:]], dim=-1)
+    y.backward(dy)
+    shape = {"tokens": 3, "heads": 2, "headSize": 10, "rotary": 4, "theta": 500.0, "scale": 1.25}
+    return {**shape, "positions": positions.tolist(), **flat(x=x, dy=dy, y=y, dx=x.grad)}
+
+
 def rms_norm_vector(random):
     x, weight, dy = random(3, 10), random(10), random(3, 10)
     y = rms_norm(x, weight, 1e-5)
@@ -66,11 +81,25 @@ def rms_norm_vector(random):
     return {**shape, **flat(x=x, weight=weight, dy=dy, y=y, dx=x.grad)}
 
 
-def swiglu_vector(random):
+def head_norm_vector(random):
+    """Each head by itself; queries and keys have a weight each."""
+    q, k, dq, dk = random(4, 3, 6), random(4, 1, 6), random(4, 3, 6), random(4, 1, 6)
+    query_weight, key_weight = random(6), random(6)
+    yq = F.rms_norm(q, (6,), query_weight, 1e-2)
+    yk = F.rms_norm(k, (6,), key_weight, 1e-2)
+    yq.backward(dq)
+    yk.backward(dk)
+    shape = {"tokens": 4, "heads": 3, "kvHeads": 1, "headSize": 6, "epsilon": 1e-2}
+    tensors = {"q": q, "k": k, "queryWeight": query_weight, "keyWeight": key_weight}
+    outputs = {"yq": yq, "yk": yk, "dyq": dq, "dyk": dk, "dq": q.grad, "dk": k.grad}
+    return {**shape, **flat(**tensors, **outputs)}
+
+
+def glu_vector(random, activation):
     """Each row of x is [gate | up]."""
     x, dy = random(3, 10), random(3, 5)
     gate, up = x.chunk(2, dim=-1)
-    y = F.silu(gate) * up
+    y = activation(gate) * up
     y.backward(dy)
     return {"rows": 3, "size": 5, **flat(x=x, dy=dy, y=y, dx=x.grad)}
 
@@ -84,6 +113,26 @@ def attention_vector(random):
     shape = {"tokens": 11, "heads": 6, "kvHeads": 2, "headSize": 5, "segmentStart": starts.tolist()}
     tensors = {"q": q, "k": k, "v": v, "dy": dy, "y": y, "logSums": log_sums}
     return {**shape, **flat(**tensors, dq=q.grad, dk=k.grad, dv=v.grad)}
+
+
+def window_attention_vector(random):
+    """Two documents, of 7 and 4 tokens; a token sees three, itself included. By PyTorch's own kernel."""
+    starts, window, scale = torch.tensor([0] * 7 + [7] * 4), 3, 0.3
+    q, k, v, dy = random(11, 4, 6), random(11, 2, 6), random(11, 2, 6), random(11, 4, 6)
+    at = torch.arange(11)
+    visible = (at[None] <= at[:, None]) & (at[None] >= starts[:, None])
+    visible &= at[:, None] - at[None] < window
+    heads_first = [part.transpose(0, 1) for part in (q, k, v)]
+    y = F.scaled_dot_product_attention(
+        *heads_first, attn_mask=visible, scale=scale, enable_gqa=True
+    ).transpose(0, 1)
+    y.backward(dy)
+    scores = scale * torch.einsum("ihd,jhd->hij", q, k.repeat_interleave(2, dim=1))
+    log_sums = scores.masked_fill(~visible, -math.inf).logsumexp(-1).T
+    shape = {"tokens": 11, "heads": 4, "kvHeads": 2, "headSize": 6, "segmentStart": starts.tolist()}
+    tensors = {"q": q, "k": k, "v": v, "dy": dy, "y": y, "logSums": log_sums}
+    gradients = {"dq": q.grad, "dk": k.grad, "dv": v.grad}
+    return {**shape, "window": window, "scale": scale, **flat(**tensors, **gradients)}
 
 
 def cross_entropy_vector(random):

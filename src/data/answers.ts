@@ -1,0 +1,183 @@
+// Where a chat template writes a conversation's answers.
+// The template is a program, so it is asked: rendered once more with a mark in place of each answer, it shows
+// what it writes around them; rendered up to a question, it shows where the model takes over.
+
+import { UserError } from "../base/error.ts";
+import type { ChatMessage, ChatTemplate, ChatTemplateOptions } from "../formats/chat-template.ts";
+
+/** A conversation's text, and in it each answer of the assistant. Positions are UTF-16 units. */
+export interface RenderedAnswers {
+  text: string;
+  answers: Answer[];
+}
+
+export interface Answer {
+  /** Where the prompt ends and the model takes over. */
+  start: number;
+  /** Where the answer's own words end; undefined where the template did something to them. */
+  wordsEnd: number | undefined;
+  /** Where all that the answer added to the text ends. */
+  findEnd: () => number;
+}
+
+interface Stretch {
+  start: number;
+  end: number;
+}
+
+type Options = Omit<ChatTemplateOptions, "addGenerationPrompt">;
+
+/** Renders `messages` and finds the answers in the text. */
+export function renderAnswers(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  options: Options,
+): RenderedAnswers {
+  const render = (list: readonly ChatMessage[], addGenerationPrompt: boolean) =>
+    template.render(list, { ...options, addGenerationPrompt });
+  const indices = [...messages.keys()].filter((i) => messages[i]?.role === "assistant");
+  const marked = messages.map((message, i) => {
+    if (message.role !== "assistant") return message;
+    return { ...message, content: splitThinking(message.content).thinking + markOf(i) };
+  });
+  const text = render(messages, false);
+  const skeleton = splitAtMarks(render(marked, false), indices);
+  const contents = indices.map((i) => splitThinking(messages[i]?.content ?? "").words);
+  const words = matchSkeleton(text, skeleton, contents);
+  if (words === undefined)
+    return { text, answers: answersByPrefix(text, messages, indices, render) };
+  const answers = words.map(({ start, end }, k): Answer => {
+    const index = indices[k] ?? 0;
+    const before = skeleton[k] ?? "";
+    const prompt = render(marked.slice(0, index), true);
+    const written = joinMarked(skeleton.slice(0, k + 1), indices);
+    const lead = written.startsWith(prompt)
+      ? written.length - prompt.length
+      : before.length - endOfPrompt(before, prompt);
+    return {
+      start: start - Math.min(lead, before.length),
+      wordsEnd: end,
+      findEnd: () => {
+        const whole = render(marked.slice(0, index + 1), false);
+        const [, added = ""] = whole.split(markOf(index));
+        return skeleton[k + 1]?.startsWith(added) === true ? end + added.length : end;
+      },
+    };
+  });
+  return { text, answers };
+}
+
+/** Texts with the marks between them again. */
+function joinMarked(parts: readonly string[], indices: readonly number[]): string {
+  return parts.map((part, i) => (i === 0 ? part : markOf(indices[i - 1] ?? 0) + part)).join("");
+}
+
+/** Templates of models that think out loud treat the thoughts apart, so those stay as they are. */
+function splitThinking(content: string): { thinking: string; words: string } {
+  const [thinking = ""] = /^.*<\/think>\s*/s.exec(content) ?? [];
+  return { thinking, words: content.slice(thinking.length) };
+}
+
+/** A text of the private use area, which no template changes and no conversation holds. */
+function markOf(index: number): string {
+  return `\u{F8FF}\u{E0F1}${index}\u{E0F2}\u{F8FF}`;
+}
+
+/** The text before, between and after the marks. */
+function splitAtMarks(text: string, indices: readonly number[]): string[] {
+  const parts: string[] = [];
+  let rest = text;
+  for (const index of indices) {
+    const [before, ...after] = rest.split(markOf(index));
+    if (after.length !== 1) {
+      throw new UserError(
+        `The model's chat template writes message ${index + 1}, an answer, ${after.length === 0 ? "not at all" : `${after.length} times`}. So it cannot be told which tokens are the answer.`,
+        "Choose one of the named prompt templates instead.",
+      );
+    }
+    parts.push(before ?? "");
+    rest = after[0] ?? "";
+  }
+  return [...parts, rest];
+}
+
+/** Where each content lies in `text`, as it is or trimmed; undefined if the template did more to one. */
+function matchSkeleton(
+  text: string,
+  skeleton: readonly string[],
+  contents: readonly string[],
+): Stretch[] | undefined {
+  const found: Stretch[] = [];
+  let at = 0;
+  if (!text.startsWith(skeleton[0] ?? "")) return undefined;
+  at += (skeleton[0] ?? "").length;
+  for (const [k, content] of contents.entries()) {
+    const after = skeleton[k + 1] ?? "";
+    const isLast = k === contents.length - 1;
+    const written = formsOf(content).find((form) =>
+      isLast ? text.slice(at) === form + after : text.startsWith(form + after, at),
+    );
+    if (written === undefined) return undefined;
+    found.push({ start: at, end: at + written.length });
+    at += written.length + after.length;
+  }
+  return at === text.length ? found : undefined;
+}
+
+// Python's white space; U+FEFF is none.
+const SPACE = String.raw`[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]`;
+const LEADING_SPACE = new RegExp(`^${SPACE}+`);
+const TRAILING_SPACE = new RegExp(`${SPACE}+$`);
+
+/** What templates do to contents: nothing, or strip white space or line ends from either end. */
+function formsOf(content: string): string[] {
+  const lines = content.replace(/^\n+/, "");
+  const left = content.replace(LEADING_SPACE, "");
+  const right = content.replace(TRAILING_SPACE, "");
+  return [content, left.replace(TRAILING_SPACE, ""), left, right, lines, lines.replace(/\n+$/, "")];
+}
+
+/**
+ * How much of `before`, the text that leads to an answer, is the prompt, where the prompt by itself begins
+ * differently: as much as leaves the most that both end with.
+ */
+function endOfPrompt(before: string, prompt: string): number {
+  let best = before.length;
+  let most = 0;
+  for (let end = before.length; end > 0; end--) {
+    let same = 0;
+    while (same < end && before[end - 1 - same] === prompt[prompt.length - 1 - same]) same++;
+    if (same > most) {
+      most = same;
+      best = end;
+    }
+  }
+  return best;
+}
+
+/** An answer is what a longer conversation's text gains: right where earlier text never changes. */
+function answersByPrefix(
+  text: string,
+  messages: readonly ChatMessage[],
+  indices: readonly number[],
+  render: (list: readonly ChatMessage[], addGenerationPrompt: boolean) => string,
+): Answer[] {
+  return indices.map((index) => {
+    const prompt = render(messages.slice(0, index), true);
+    const whole = render(messages.slice(0, index + 1), false);
+    for (const part of [prompt, whole]) {
+      if (!text.startsWith(part)) throw unstable(part, text, index + 1);
+    }
+    return { start: prompt.length, wordsEnd: undefined, findEnd: () => whole.length };
+  });
+}
+
+function unstable(before: string, after: string, messages: number): UserError {
+  let same = 0;
+  while (before[same] === after[same]) same++;
+  const excerpt = (text: string) => JSON.stringify(text.slice(Math.max(0, same - 20), same + 20));
+  return new UserError(
+    `The model's chat template rewrites earlier text when message ${messages} is added: ${excerpt(before)} becomes ${excerpt(after)}. So it cannot be told which tokens are the answer.`,
+    "Choose one of the named prompt templates instead.",
+  );
+}

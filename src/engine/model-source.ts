@@ -1,0 +1,157 @@
+// What a model is made of, whatever files it came in: a Hugging Face folder, plain or quantized to 4 bits
+// by bitsandbytes, with tokenizer.json or only tokenizer.model; or one GGUF file.
+import type { Folder } from "../base/folder.ts";
+import { UserError } from "../base/error.ts";
+import type { FloatDtype } from "../formats/float.ts";
+import { tokenizerFromGguf } from "../formats/gguf-tokenizer.ts";
+import { isJsonObject, type JsonObject, parseJsonObject } from "../formats/json.ts";
+import { tokenizerFromSentencePiece } from "../formats/sentencepiece-tokenizer.ts";
+import type { TokenizerFiles } from "../formats/tokenizer.ts";
+import { withBnbTensors } from "../model/bnb-files.ts";
+import { type ModelFiles, openModelFiles } from "../model/checkpoint-files.ts";
+import { openGguf } from "../model/gguf-files.ts";
+
+export interface ModelSource {
+  /** config.json, or what it would be. */
+  readonly config: JsonObject;
+  /** Where the config stands, for errors. */
+  readonly place: string;
+  readonly files: ModelFiles;
+  readonly tokenizer: TokenizerFiles;
+  /** Type to write weights in where none is asked for; undefined: each tensor's own. */
+  readonly exportDtype?: FloatDtype;
+  /** What stands beside full weights in a Hugging Face folder: names to contents. */
+  companions(): AsyncGenerator<Companion>;
+}
+
+export interface Companion {
+  readonly name: string;
+  readonly content: string | Uint8Array;
+}
+
+// Of a base model's folder, what is not weights goes along: configs, tokenizer, code, licence.
+const WEIGHTS =
+  /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
+
+export async function openModelSource(folder: Folder): Promise<ModelSource> {
+  if ((await folder.size("config.json")) !== undefined) return openHuggingFace(folder);
+  const names = await folder.list();
+  const [gguf, ...others] = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
+  if (gguf !== undefined && others.length === 0) return openGgufSource(folder, gguf);
+  if (gguf !== undefined) {
+    throw new UserError(
+      `${folder.path} has ${others.length + 1} GGUF files and no config.json.`,
+      `Name the one that is meant, such as ${folder.path}/${gguf}.`,
+    );
+  }
+  throw new UserError(
+    `${folder.path} has no config.json${names.length === 0 ? "; the folder is empty or missing" : ""}.`,
+    "Give the folder of a Hugging Face model (config.json, a tokenizer and safetensors weights), or a GGUF file.",
+  );
+}
+
+async function openHuggingFace(folder: Folder): Promise<ModelSource> {
+  const place = `${folder.path}/config.json`;
+  const config = parseJsonObject(await folder.readText("config.json"), place);
+  const raw = await openModelFiles(folder);
+  const isQuantized = isJsonObject(config["quantization_config"]);
+  const tokenizer = await readTokenizer(folder);
+  return {
+    config,
+    place,
+    tokenizer,
+    files: isQuantized ? await withBnbTensors(raw, config, place) : raw,
+    async *companions() {
+      for (const name of await folder.list()) {
+        if (WEIGHTS.test(name) || name.startsWith(".")) continue;
+        if ((await folder.size(name)) === undefined) continue; // a folder
+        const content = await folder.read(name);
+        yield { name, content: name === "config.json" && isQuantized ? plain(config) : content };
+      }
+      // For programs that do not read tokenizer.model.
+      if ((await folder.size("tokenizer.json")) === undefined) {
+        yield { name: "tokenizer.json", content: jsonText(tokenizer.tokenizer) };
+      }
+    },
+  };
+}
+
+/** A config without what says that weights are quantized: exports are full weights. */
+function plain(config: JsonObject): string {
+  const { quantization_config: _, ...rest } = config;
+  return jsonText(rest);
+}
+
+async function readTokenizer(folder: Folder): Promise<TokenizerFiles> {
+  const optionalJson = async (name: string) =>
+    (await folder.size(name)) === undefined
+      ? undefined
+      : parseJsonObject(await folder.readText(name), `${folder.path}/${name}`);
+  const has = async (name: string) => (await folder.size(name)) !== undefined;
+  const tokenizerConfig = await optionalJson("tokenizer_config.json");
+  const chatTemplate = (await has("chat_template.jinja"))
+    ? await folder.readText("chat_template.jinja")
+    : undefined;
+  const others = {
+    specialTokensMap: await optionalJson("special_tokens_map.json"),
+    generationConfig: await optionalJson("generation_config.json"),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+  };
+  const tokenizer = await optionalJson("tokenizer.json");
+  const hasPieces = await has("tokenizer.model");
+  if (tokenizer && !(hasPieces && isNormalizedByTable(tokenizer))) {
+    return { tokenizer, tokenizerConfig, ...others };
+  }
+  if (!hasPieces) {
+    throw new UserError(
+      `${folder.path} has neither tokenizer.json nor tokenizer.model.`,
+      "Download the model's tokenizer files into its folder.",
+    );
+  }
+  const model = await folder.read("tokenizer.model");
+  const place = `${folder.path}/tokenizer.model`;
+  return { ...tokenizerFromSentencePiece(model, tokenizerConfig, place), ...others };
+}
+
+/** Whether texts go through SentencePiece's own table first, which tokenizer.model alone has exactly. */
+function isNormalizedByTable({ normalizer }: JsonObject): boolean {
+  const steps = isJsonObject(normalizer) ? [normalizer, normalizer["normalizers"]].flat() : [];
+  return steps.some((step) => isJsonObject(step) && step["type"] === "Precompiled");
+}
+
+async function openGgufSource(folder: Folder, file: string): Promise<ModelSource> {
+  const place = `${folder.path}/${file}`;
+  const { config, files, metadata } = await openGguf(folder, file);
+  const tokenizer = tokenizerFromGguf(metadata, place);
+  return {
+    config,
+    place,
+    files,
+    tokenizer,
+    // Numbers unpacked from a few bits are read as f32, of which f16 keeps all that means something.
+    ...(config["torch_dtype"] === undefined && { exportDtype: "F16" as const }),
+    async *companions() {
+      yield { name: "config.json", content: jsonText(config) };
+      yield* tokenizerCompanions(tokenizer);
+    },
+  };
+}
+
+/** A tokenizer's files as a Hugging Face folder has them. */
+export function* tokenizerCompanions(tokenizer: TokenizerFiles): Generator<Companion> {
+  const parts: readonly [string, unknown][] = [
+    ["tokenizer.json", tokenizer.tokenizer],
+    ["tokenizer_config.json", tokenizer.tokenizerConfig],
+    ["special_tokens_map.json", tokenizer.specialTokensMap],
+    ["generation_config.json", tokenizer.generationConfig],
+  ];
+  for (const [name, json] of parts) {
+    if (json !== undefined) yield { name, content: jsonText(json) };
+  }
+  const { chatTemplate } = tokenizer;
+  if (chatTemplate !== undefined) yield { name: "chat_template.jinja", content: chatTemplate };
+}
+
+export function jsonText(json: unknown): string {
+  return `${JSON.stringify(json, null, 2)}\n`;
+}

@@ -1,0 +1,125 @@
+// All that a run holds on the GPU, made in one place: by training, and by the count of what it takes.
+import type { TrainConfig } from "../config.ts";
+import type { TrainEvent } from "../engine.ts";
+import {
+  ADAPTER_DEFAULTS,
+  type AdapterConfig,
+  type AdapterTarget,
+  selectTargets,
+} from "../formats/peft.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { modulesOf } from "../model/adapter-files.ts";
+import type { Architecture } from "../model/architecture.ts";
+import { Generator } from "../model/generate.ts";
+import { allLinears } from "../model/linears.ts";
+import type { Model } from "../model/transformer.ts";
+import { Stepper } from "../train/step.ts";
+import { Evaluator } from "./evaluate.ts";
+import { freeModel, loadModel } from "./load-model.ts";
+import type { ModelFolder } from "./model-folder.ts";
+
+/** Prompt and answer of an evaluation question may have this many tokens more than a training row. */
+export const ANSWER_TOKENS = 256;
+
+/** A model as far as it must be known to lay it out on a GPU. */
+export type LoadableModel = Pick<ModelFolder, "architecture" | "files">;
+
+export interface RunShape {
+  readonly config: TrainConfig;
+  readonly checkpointing: boolean;
+  /** Whether there are rows to take a held-out loss on. */
+  readonly holdsOut: boolean;
+}
+
+export interface RunParts {
+  readonly model: Model;
+  readonly stepper: Stepper;
+  /** Present if there are evaluation questions. */
+  readonly generator: Generator | undefined;
+  /** Present if there are held-out rows. */
+  readonly evaluator: Evaluator | undefined;
+  free(): void;
+}
+
+/** The adapter that a config asks for, as PEFT writes it and module by module. */
+export function adapterOf(
+  config: TrainConfig,
+  architecture: Architecture,
+): { adapterConfig: AdapterConfig; targets: readonly AdapterTarget[] } {
+  const adapterConfig: AdapterConfig = {
+    ...ADAPTER_DEFAULTS,
+    baseModel: config.model,
+    rank: config.lora.r,
+    alpha: config.lora.lora_alpha,
+    dropout: config.lora.lora_dropout,
+    useRslora: config.lora.use_rslora,
+    targetModules: config.lora.target_modules,
+  };
+  const modules = modulesOf(allLinears(architecture));
+  return { adapterConfig, targets: selectTargets(adapterConfig, modules, "lora.target_modules") };
+}
+
+/** Loads, allocates and records all of it; the adapter is zero. Frees it again where that fails. */
+export async function allocateRun(
+  gpu: Gpu,
+  source: LoadableModel,
+  { config, checkpointing, holdsOut }: RunShape,
+  onEvent: (event: TrainEvent) => void,
+): Promise<RunParts> {
+  onEvent({ type: "phase", phase: "load" });
+  const model = await loadModel(gpu, source, {
+    quantization: config.quantization,
+    doubleQuant: config.double_quant,
+    computeDtype: config.compute_dtype,
+    positions: config.max_length + ANSWER_TOKENS + Generator.paddingTokens,
+    targets: adapterOf(config, source.architecture).targets,
+    training: true,
+    onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),
+  });
+  const owned: { free(): void }[] = [];
+  const own = <T extends { free(): void }>(part: T): T => {
+    owned.push(part);
+    return part;
+  };
+  const free = () => {
+    for (const part of owned) part.free();
+    freeModel(model);
+  };
+  try {
+    onEvent({ type: "phase", phase: "compile" });
+    const tokens = config.max_length * config.batch_size;
+    const stepper = own(await createStepper(model, config, checkpointing));
+    // Compiled only where there is something to ask or to hold out: on a slow adapter it takes a while.
+    const generator =
+      config.evaluation_inputs.length > 0
+        ? own(await Generator.create(model, config.max_length + ANSWER_TOKENS))
+        : undefined;
+    const evaluator = holdsOut ? own(await Evaluator.create(model, tokens)) : undefined;
+    return { model, stepper, generator, evaluator, free };
+  } catch (error) {
+    free();
+    throw error;
+  }
+}
+
+function createStepper(
+  model: Model,
+  config: TrainConfig,
+  checkpointing: boolean,
+): Promise<Stepper> {
+  const [beta1, beta2] = config.betas;
+  return Stepper.create(model, {
+    tokens: config.max_length * config.batch_size,
+    checkpointing,
+    dropout: config.lora.lora_dropout,
+    seed: config.seed,
+    beta1,
+    beta2,
+    epsilon: config.eps,
+    weightDecay: config.weight_decay,
+    maxNorm: config.max_norm,
+    // f32 has range enough; a scale there would only add rounding.
+    dynamicLossScale: model.act === "f16" && config.loss_scale === "dynamic",
+    fixedLossScale: config.loss_scale === "dynamic" ? 1 : config.loss_scale,
+  });
+}

@@ -1,0 +1,102 @@
+// Operators of Jinja's values: arithmetic as Python does it, slices, and what a loop tells of its rounds.
+
+import { asNumber, FloatValue, isList, TemplateError, typeName } from "./jinja-values.ts";
+import type { LoopValue, Value } from "./jinja-values.ts";
+
+/** `loop.first` and its kin. */
+export function partOfLoop({ items, index }: LoopValue, name: string): Value {
+  const { length } = items;
+  switch (name) {
+    case "index":
+      return index + 1;
+    case "index0":
+      return index;
+    case "revindex":
+      return length - index;
+    case "revindex0":
+      return length - index - 1;
+    case "first":
+      return index === 0;
+    case "last":
+      return index === length - 1;
+    case "length":
+      return length;
+    case "previtem":
+      return items[index - 1];
+    case "nextitem":
+      return items[index + 1];
+    case "cycle":
+      return (args) => args[index % args.length];
+    default:
+      throw new TemplateError(`loop.${name} is not known`);
+  }
+}
+
+/** Python's slices: bounds from the end where negative. */
+export function slice(
+  items: readonly Value[],
+  start: number | undefined,
+  stop: number | undefined,
+  step: number,
+): Value[] {
+  const { length } = items;
+  const bound = (at: number, least: number, most: number) =>
+    Math.min(most, Math.max(least, at < 0 ? at + length : at));
+  const taken: Value[] = [];
+  if (step > 0) {
+    const end = bound(stop ?? length, 0, length);
+    for (let i = bound(start ?? 0, 0, length); i < end; i += step) taken.push(items[i]);
+  } else if (step < 0) {
+    const end = stop === undefined ? -1 : bound(stop, -1, length - 1);
+    for (let i = bound(start ?? length - 1, -1, length - 1); i > end; i += step) {
+      taken.push(items[i]);
+    }
+  } else throw new TemplateError("a slice's step is 0");
+  return taken;
+}
+
+/** Arithmetic, and `+` and `*` of texts and lists. */
+export function calculate(operator: string, left: Value, right: Value): Value {
+  const [a, b] = [asNumber(left), asNumber(right)];
+  if (a === undefined || b === undefined) return combine(operator, left, right);
+  const isFloat = left instanceof FloatValue || right instanceof FloatValue;
+  const give = (value: number) => (isFloat ? new FloatValue(value) : value);
+  if (b === 0 && ["/", "//", "%"].includes(operator)) throw new TemplateError("division by zero");
+  switch (operator) {
+    case "+":
+      return give(a + b);
+    case "-":
+      return give(a - b);
+    case "*":
+      return give(a * b);
+    case "/":
+      return new FloatValue(a / b);
+    case "//":
+      return give(Math.floor(a / b));
+    case "%":
+      return give(a - b * Math.floor(a / b));
+    case "**":
+      return isFloat || b < 0 ? new FloatValue(a ** b) : a ** b;
+    default:
+      throw new TemplateError(`the operator ${operator} is not known`);
+  }
+}
+
+/** Operators of texts and lists. */
+function combine(operator: string, left: Value, right: Value): Value {
+  if (operator === "+") {
+    if (typeof left === "string" && typeof right === "string") return left + right;
+    if (isList(left) && isList(right)) return [...left, ...right];
+  }
+  if (operator === "*" && typeof left === "string" && typeof right === "number") {
+    if (left.length * right > MOST_REPEATED)
+      throw new TemplateError("a text is repeated too often");
+    return left.repeat(Math.max(0, right));
+  }
+  throw new TemplateError(
+    `${typeName(left)} ${operator} ${typeName(right)} is nothing that can be worked out`,
+  );
+}
+
+/** Units of text that repeating may make. */
+const MOST_REPEATED = 1 << 24;

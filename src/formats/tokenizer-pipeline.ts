@@ -1,0 +1,240 @@
+// tokenizer.json put together: text → added tokens → normalizer → words → ids → what goes around them.
+// Ids are those of Rust's tokenizers 0.23 (Python's `tokenizers`), which the interop suite compares.
+
+import { messageOf, UserError } from "../base/error.ts";
+import { isJsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import { createTextEncoder } from "./sentencepiece-encoder.ts";
+import type { SentencePieceEncoding } from "./sentencepiece-encoder.ts";
+import { createSegmenter } from "./tokenizer-added.ts";
+import type { AddedToken } from "./tokenizer-added.ts";
+import { createBpe } from "./tokenizer-bpe.ts";
+import { createDecoder } from "./tokenizer-decoders.ts";
+import type { TokenDecoder } from "./tokenizer-decoders.ts";
+import type { TokenizerModel } from "./tokenizer-model.ts";
+import { createNormalizer } from "./tokenizer-normalizers.ts";
+import { endOf, slicePiece, startOf, unsupported } from "./tokenizer-piece.ts";
+import type { Piece } from "./tokenizer-piece.ts";
+import { PatternError } from "./tokenizer-regex.ts";
+import { createSplitter } from "./tokenizer-splitters.ts";
+import { createUnigram } from "./tokenizer-unigram.ts";
+
+/** Ids of a text, and the units of the text that each comes from. */
+export interface EncodedText {
+  readonly ids: number[];
+  /** Where each id's text begins and ends; a character of several ids is in each of them. */
+  readonly starts: number[];
+  readonly ends: number[];
+}
+
+export interface TokenizerPipeline {
+  encode(text: string): number[];
+  encodeWithSpans(text: string): EncodedText;
+  /** Ids that a whole text gets around it. */
+  readonly prefix: readonly number[];
+  readonly suffix: readonly number[];
+  readonly decoder: TokenDecoder;
+  /** Token by id. Some ids may have none. */
+  readonly vocabulary: readonly (string | undefined)[];
+  idOf(token: string): number | undefined;
+  readonly addedTokens: readonly AddedToken[];
+}
+
+export function createPipeline(
+  tokenizer: JsonObject,
+  added: readonly JsonObject[],
+  place: string,
+  sentencePiece?: SentencePieceEncoding,
+): TokenizerPipeline {
+  const remedy = "Download the model's tokenizer.json again, or choose another model.";
+  try {
+    return createParts(tokenizer, added, place, sentencePiece);
+  } catch (error) {
+    if (!(error instanceof PatternError || error instanceof SyntaxError)) throw error;
+    throw new UserError(
+      `${place}: tokenizer.json has a regular expression that cannot be used: ${messageOf(error)}.`,
+      remedy,
+      { cause: error },
+    );
+  }
+}
+
+function createParts(
+  tokenizer: JsonObject,
+  added: readonly JsonObject[],
+  place: string,
+  sentencePiece: SentencePieceEncoding | undefined,
+): TokenizerPipeline {
+  // A SentencePiece model encodes by itself; of tokenizer.json's only the vocabulary is used then.
+  const listed = tokenizer["model"];
+  const needsMerges = sentencePiece === undefined || !isJsonObject(listed) || !("merges" in listed);
+  const model = createModel(needsMerges ? listed : { ...listed, merges: [] }, place);
+  const addedTokens = added.flatMap((token) => readAddedToken(token, model.vocabulary) ?? []);
+  const idOfAdded = new Map(addedTokens.map(({ content, id }) => [content, id]));
+  const idOf = (token: string) => idOfAdded.get(token) ?? model.vocabulary.get(token);
+  const vocabulary: (string | undefined)[] = [];
+  for (const [token, id] of model.vocabulary) vocabulary[id] = token;
+  for (const { content, id } of addedTokens) vocabulary[id] = content;
+
+  const encode = sentencePiece
+    ? createTextEncoder(sentencePiece, addedTokens, place)
+    : createEncoder(tokenizer, addedTokens, model, place);
+  return {
+    encode: (text) => encode(text, false).ids,
+    encodeWithSpans: (text) => encode(text, true),
+    ...readPostProcessor(tokenizer["post_processor"], idOf, place),
+    decoder: createDecoder(tokenizer["decoder"], place),
+    vocabulary,
+    idOf,
+    addedTokens,
+  };
+}
+
+function createEncoder(
+  tokenizer: JsonObject,
+  addedTokens: readonly AddedToken[],
+  model: TokenizerModel,
+  place: string,
+): (text: string, track: boolean) => EncodedText {
+  const normalize = createNormalizer(tokenizer["normalizer"], place);
+  const split = createSplitter(tokenizer["pre_tokenizer"], place);
+  const findPlain = createSegmenter(addedTokens.filter(({ isNormalized }) => !isNormalized));
+  const findNormalized = createSegmenter(
+    addedTokens.filter(({ isNormalized }) => isNormalized),
+    ({ content }) => normalize?.({ text: content, origin: 0 }, false).text ?? content,
+  );
+  return (text, track) => {
+    const result: EncodedText = { ids: [], starts: [], ends: [] };
+    const addToken = (id: number, start: number, end: number) => {
+      result.ids.push(id);
+      if (!track) return;
+      result.starts.push(start);
+      result.ends.push(end);
+    };
+    const addWord = (piece: Piece) => {
+      const { ids, starts, ends } = model.encode(piece.text);
+      for (let i = 0; i < ids.length; i++) {
+        const id = ids[i] as number;
+        if (!track) result.ids.push(id);
+        else addToken(id, startOf(piece, starts[i] ?? 0), endOf(piece, (ends[i] ?? 1) - 1));
+      }
+    };
+    const addText = (piece: Piece) => {
+      const words = split ? split([piece], track) : [piece];
+      for (const word of words) addWord(word);
+    };
+    // Half a surrogate pair is no text: UTF-8 has no bytes for it.
+    const whole: Piece = { text: toWellFormed(text), origin: 0 };
+    for (const outer of findPlain(whole.text)) {
+      if (outer.token !== undefined) {
+        addToken(outer.token.id, outer.start, outer.end);
+        continue;
+      }
+      const raw = slicePiece(whole, outer.start, outer.end);
+      const piece = normalize ? normalize(raw, track) : raw;
+      for (const inner of findNormalized(piece.text)) {
+        if (inner.token === undefined) addText(slicePiece(piece, inner.start, inner.end));
+        else addToken(inner.token.id, startOf(piece, inner.start), endOf(piece, inner.end - 1));
+      }
+    }
+    return result;
+  };
+}
+
+function toWellFormed(text: string): string {
+  return text.replaceAll(/\p{Cs}/gu, "\uFFFD");
+}
+
+function createModel(model: unknown, place: string): TokenizerModel {
+  if (!isJsonObject(model)) throw unsupported("model", model, place);
+  const { type } = model;
+  // Files from before the type was written tell the models apart by their parts.
+  if (type === "BPE" || (type === undefined && "merges" in model)) return createBpe(model, place);
+  if (type === "Unigram" || (type === undefined && Array.isArray(model["vocab"]))) {
+    return createUnigram(model, place);
+  }
+  throw unsupported("model", { type }, place);
+}
+
+function readAddedToken(
+  token: JsonObject,
+  vocabulary: ReadonlyMap<string, number>,
+): AddedToken | undefined {
+  const { content, id: listedId } = token;
+  if (typeof content !== "string" || content === "") return undefined;
+  // A token that the model has too keeps the model's id.
+  const id = vocabulary.get(content) ?? listedId;
+  if (typeof id !== "number") return undefined;
+  const isSpecial = token["special"] === true;
+  return {
+    id,
+    content,
+    isSpecial,
+    stripsLeft: token["lstrip"] === true,
+    stripsRight: token["rstrip"] === true,
+    isWord: token["single_word"] === true,
+    isNormalized: typeof token["normalized"] === "boolean" ? token["normalized"] : !isSpecial,
+  };
+}
+
+/** The ids before and after a text in a "post_processor". */
+function readPostProcessor(
+  component: unknown,
+  idOf: (token: string) => number | undefined,
+  place: string,
+): { prefix: number[]; suffix: number[] } {
+  if (component === null || component === undefined) return { prefix: [], suffix: [] };
+  if (!isJsonObject(component)) throw unsupported("post-processor", component, place);
+  switch (component["type"]) {
+    case "ByteLevel":
+      return { prefix: [], suffix: [] };
+    case "Sequence": {
+      const listed = component["processors"];
+      if (!Array.isArray(listed)) throw unsupported("post-processor", component, place);
+      const parts = listed.map((item) => readPostProcessor(item, idOf, place));
+      return {
+        prefix: parts.toReversed().flatMap(({ prefix }) => prefix),
+        suffix: parts.flatMap(({ suffix }) => suffix),
+      };
+    }
+    case "TemplateProcessing":
+      return readTemplate(component, place);
+    case "BertProcessing":
+    case "RobertaProcessing": {
+      const [cls, sep] = [component["cls"], component["sep"]].map((pair) =>
+        Array.isArray(pair) && typeof pair[1] === "number" ? pair[1] : idOf(String(pair)),
+      );
+      if (cls === undefined || sep === undefined) {
+        throw unsupported("post-processor", component, place);
+      }
+      return { prefix: [cls], suffix: [sep] };
+    }
+    default:
+      throw unsupported("post-processor", component, place);
+  }
+}
+
+function readTemplate(
+  component: JsonObject,
+  place: string,
+): { prefix: number[]; suffix: number[] } {
+  const { single, special_tokens: specialTokens } = component;
+  if (!Array.isArray(single) || !isJsonObject(specialTokens)) {
+    throw unsupported("post-processor", component, place);
+  }
+  const prefix: number[] = [];
+  const suffix: number[] = [];
+  let target = prefix;
+  for (const item of single as unknown[]) {
+    const special = isJsonObject(item) ? item["SpecialToken"] : undefined;
+    if (!isJsonObject(special)) {
+      target = suffix;
+      continue;
+    }
+    const entry = specialTokens[String(special["id"])];
+    const ids = isJsonObject(entry) ? entry["ids"] : undefined;
+    if (!Array.isArray(ids)) throw unsupported("post-processor", component, place);
+    target.push(...(ids as number[]));
+  }
+  return { prefix, suffix };
+}
