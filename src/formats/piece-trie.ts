@@ -10,11 +10,15 @@ export class PieceTrie {
   #values = new Int32Array(1024).fill(NONE);
   #nodes = 1;
 
-  /** `value` is 0 or more. A text added twice keeps the last value. */
+  get isEmpty(): boolean {
+    return this.#nodes === 1;
+  }
+
+  /** `value` is 0 or more. A text added twice keeps the first value. */
   add(text: string, value: number): void {
     let node = 0;
     for (let i = 0; i < text.length; i++) node = this.#makeChild(node, text.charCodeAt(i));
-    this.#values[node] = value;
+    if (this.#values[node] === NONE) this.#values[node] = value;
   }
 
   /** The node after `unit`, or −1. The root is node 0. */
@@ -32,16 +36,29 @@ export class PieceTrie {
     return this.#values[node] as number;
   }
 
-  /** One past the end of the longest text at `start`; `start` itself where there is none. */
-  longestEnd(text: string, start: number): number {
-    let end = start;
+  /** Calls back for each text that begins at `start`, from the shortest, with where it ends. */
+  matchAll(text: string, start: number, found: (value: number, end: number) => void): void {
     let node = 0;
     for (let i = start; i < text.length;) {
       node = this.child(node, text.charCodeAt(i++));
-      if (node === NONE) break;
-      if (this.#values[node] !== NONE) end = i;
+      if (node === NONE) return;
+      const value = this.#values[node] as number;
+      if (value !== NONE) found(value, i);
     }
-    return end;
+  }
+
+  /** The longest text that begins at `start`. */
+  matchLongest(text: string, start: number): { value: number; end: number } | undefined {
+    let longest: { value: number; end: number } | undefined;
+    this.matchAll(text, start, (value, end) => {
+      longest = { value, end };
+    });
+    return longest;
+  }
+
+  /** One past the end of the longest text at `start`; `start` itself where there is none. */
+  longestEnd(text: string, start: number): number {
+    return this.matchLongest(text, start)?.end ?? start;
   }
 
   #makeChild(node: number, unit: number): number {

@@ -1,6 +1,6 @@
 // Tokens that stand beside the model's vocabulary: found in a text before the model sees what is between.
 
-import { Trie } from "./tokenizer-trie.ts";
+import { PieceTrie } from "./piece-trie.ts";
 
 export interface AddedToken {
   readonly id: number;
@@ -32,7 +32,7 @@ export function createSegmenter(
   tokens: readonly AddedToken[],
   contentOf: (token: AddedToken) => string = ({ content }) => content,
 ): (text: string) => readonly Segment[] {
-  const trie = new Trie();
+  const trie = new PieceTrie();
   const firstUnits = new Uint8Array(0x10000);
   for (const [index, token] of tokens.entries()) {
     const content = contentOf(token);

@@ -6,7 +6,7 @@ import { fallbackToken } from "./tokenizer-bytes.ts";
 import { NoTokenError, withCache, WordBuilder } from "./tokenizer-model.ts";
 import type { EncodedWord, TokenizerModel } from "./tokenizer-model.ts";
 import { unsupported } from "./tokenizer-piece.ts";
-import { Trie } from "./tokenizer-trie.ts";
+import { PieceTrie } from "./piece-trie.ts";
 
 /** How much worse than the worst piece an unknown character is. */
 const UNKNOWN_PENALTY = 10;
@@ -16,7 +16,7 @@ export function createUnigram(model: JsonObject, place: string): TokenizerModel 
   if (!Array.isArray(vocab)) throw unsupported("model", model, place);
   const vocabulary = new Map<string, number>();
   const scores: number[] = [];
-  const trie = new Trie();
+  const trie = new PieceTrie();
   for (const [id, entry] of (vocab as unknown[]).entries()) {
     const [piece, score] = Array.isArray(entry) ? (entry as unknown[]) : [];
     if (typeof piece !== "string" || typeof score !== "number") {
@@ -58,7 +58,7 @@ interface Cut {
 /** The best cuts, with runs of unknown characters as one. */
 function bestCuts(
   word: string,
-  trie: Trie,
+  trie: PieceTrie,
   scores: readonly number[],
   unknownId: number | undefined,
   unknownScore: number,
