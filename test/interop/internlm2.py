@@ -39,9 +39,12 @@ class InternLM2Config(PretrainedConfig):
         self.max_position_embeddings = max_position_embeddings
         self.rms_norm_eps = rms_norm_eps
         self.rope_theta = rope_theta
-        self.rope_scaling = rope_scaling
         self.bias = bias
         super().__init__(tie_word_embeddings=tie_word_embeddings, **others)
+        # Under a name of its own: transformers 5 rewrites `rope_scaling`.
+        if rope_scaling:
+            assert rope_scaling.get("type", rope_scaling.get("rope_type")) == "dynamic"
+            self.dynamic_factor = rope_scaling["factor"]
 
 
 class Norm(nn.Module):
@@ -58,10 +61,8 @@ class Norm(nn.Module):
 def frequencies(config, size, tokens):
     """Radians per position; under dynamic NTK the base grows once there are more tokens than trained for."""
     base = config.rope_theta
-    scaling = config.rope_scaling
-    if scaling and tokens > config.max_position_embeddings:
-        assert scaling.get("type", scaling.get("rope_type")) == "dynamic"
-        factor = scaling["factor"]
+    factor = getattr(config, "dynamic_factor", None)
+    if factor and tokens > config.max_position_embeddings:
         stretch = factor * tokens / config.max_position_embeddings - (factor - 1)
         base = base * stretch ** (size / (size - 2))
     return base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)

@@ -144,6 +144,26 @@ def families():
             ),
             torch.bfloat16,
         ),
+        # Not families of their own: other ways to stretch a context, on Llama's block.
+        "linear": (
+            t.LlamaConfig(
+                **shape(),
+                rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+            ),
+            torch.bfloat16,
+        ),
+        "yarn": (
+            t.LlamaConfig(
+                **shape(),
+                rope_parameters={
+                    "rope_type": "yarn",
+                    "rope_theta": 10000.0,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 128,
+                },
+            ),
+            torch.bfloat16,
+        ),
         "internlm2": (
             InternLM2Config(
                 **shape(num_attention_heads=8, hidden_size=256, rms_norm_eps=1e-5),
@@ -178,6 +198,8 @@ def in_the_old_spelling(config):
     """config.json as transformers 4 writes it, and as most models on the hub have it."""
     config = {**config, "torch_dtype": config["dtype"], "transformers_version": "4.57.6"}
     del config["dtype"]
+    if "dynamic_factor" in config:
+        config["rope_scaling"] = {"type": "dynamic", "factor": config.pop("dynamic_factor")}
     rope = config.pop("rope_parameters", {})
     if "full_attention" in rope:
         config["rope_theta"] = rope["full_attention"]["rope_theta"]

@@ -8,7 +8,7 @@ import { cacheDirectory, python, smolLm2 } from "./python.ts";
 
 const SEEDLING = fileURLToPath(new URL("../../public/models/seedling", import.meta.url));
 
-/** The folders that models.py makes. */
+/** The families, as models.py names their folders. */
 export const FAMILIES = [
   "llama2",
   "llama3",
@@ -34,6 +34,8 @@ export const TITLES: Readonly<Record<string, string>> = {
   phi3: "Phi-3-mini, random",
   "phi4-mini": "Phi-4-mini, random",
   internlm2: "InternLM2, random",
+  linear: "Llama, linear RoPE scaling, random",
+  yarn: "Llama, YaRN, random",
   seedling: "Seedling",
   SmolLM2: "SmolLM2-135M-Instruct",
 };

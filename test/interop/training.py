@@ -13,8 +13,13 @@ import time
 import traceback
 from pathlib import Path
 
-import bitsandbytes
 import torch
+from nf4 import import_bitsandbytes
+
+# Scales quantized as bitsandbytes defines it; its compiled library for CPUs takes other codes for a few.
+import_bitsandbytes("default")
+
+import bitsandbytes
 from models import load
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, BitsAndBytesConfig
