@@ -3,7 +3,7 @@ import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
 import type { ExportSummary, MergeRequest } from "../engine.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
-import { pairAdapterTensors } from "../formats/peft.ts";
+import { pairAdapterTensors } from "../formats/peft-tensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { writeWeights } from "../export/weights.ts";
 import {

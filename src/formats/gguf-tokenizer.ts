@@ -191,13 +191,7 @@ function fromBpe(
   }
   const isByteLevel = kind === "gpt2";
   const pre = isByteLevel ? preTokenizerOf(metadata, place) : undefined;
-  const added = texts.flatMap((text, id) => {
-    const type = types[id];
-    const special = type === "control" || type === "unknown";
-    if (!special && type !== "user-defined") return [];
-    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    return [{ id, content: text, ...flags, special }];
-  });
+  const added = addedTokens(texts, types);
   const tokenText = (name: string) => {
     const id = idOf(metadata, name, texts);
     return id === undefined ? undefined : texts[id];
@@ -223,13 +217,7 @@ function fromBpe(
       post_processor: postProcessorOf(addsBos || undefined, addsEos || undefined, (token) =>
         texts.indexOf(token),
       ),
-      decoder: isByteLevel
-        ? { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true }
-        : sequence("decoders", [
-            { type: "Replace", pattern: { String: "\u2581" }, content: " " },
-            { type: "ByteFallback" },
-            { type: "Fuse" },
-          ]),
+      decoder: bpeDecoder(isByteLevel),
       model: {
         ...bpeOptions(pre, unknown),
         vocab: Object.fromEntries(texts.map((text, id) => [text, id])),
@@ -249,6 +237,26 @@ function fromBpe(
       ...commonConfig(metadata),
     },
   };
+}
+
+function addedTokens(texts: Vocabulary["texts"], types: Vocabulary["types"]) {
+  return texts.flatMap((text, id) => {
+    const type = types[id];
+    const special = type === "control" || type === "unknown";
+    if (!special && type !== "user-defined") return [];
+    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+    return [{ id, content: text, ...flags, special }];
+  });
+}
+
+function bpeDecoder(isByteLevel: boolean): JsonObject | null {
+  return isByteLevel
+    ? { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true }
+    : sequence("decoders", [
+        { type: "Replace", pattern: { String: "\u2581" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+      ]);
 }
 
 /** Without a pre-tokenizer the texts are as they are, and bytes are tokens beside them. */

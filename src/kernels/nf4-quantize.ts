@@ -121,9 +121,15 @@ export function createNf4Quantizer(
   { doubleQuant = true }: Nf4QuantizerOptions = {},
 ): Nf4Quantizer {
   const size = shape[0] * shape[1];
-  const codes = gpu.allocate(`${label}.codes`, "u32", [Math.ceil(size / 8)]);
-  const absmax = gpu.allocate(`${label}.absmax`, "f32", [Math.ceil(size / BLOCK)]);
-  const slices = new SliceRunner(gpu, label);
+  const target: Target = {
+    gpu,
+    label,
+    codes: gpu.allocate(`${label}.codes`, "u32", [Math.ceil(size / 8)]),
+    absmax: gpu.allocate(`${label}.absmax`, "f32", [Math.ceil(size / BLOCK)]),
+    slices: new SliceRunner(gpu, label),
+    doubleQuant,
+  };
+  const { codes, absmax, slices } = target;
   let ended = 0;
   const checkRange = (start: number, count: number) =>
     invariant(
@@ -135,42 +141,16 @@ export function createNf4Quantizer(
   return {
     async take(start, count, source) {
       checkRange(start, count);
-      const bytes = Math.ceil(count / 2);
-      for (let from = 0; from < bytes; from += TAKE_BYTES) {
-        const part = await source.readCodes(from, Math.min(from + TAKE_BYTES, bytes));
-        write(gpu, codes, part, start / 2 + from);
-        await gpu.finish(); // so that never more than one slice is queued for upload
-      }
-      const scales = await source.readAbsmax();
-      refuseBrokenScales(label, scales);
-      write(gpu, absmax, scales, (start / BLOCK) * 4);
+      await takeCodes(target, start, count, source);
       ended += count;
     },
     begin(start, count, dtype) {
       checkRange(start, count);
-      const kind = KINDS[dtype];
-      let pushed = 0;
+      const part = beginPart(target, start, count, dtype);
       return {
-        async push(bytes) {
-          const elements = bytes.byteLength / (dtype === "F32" ? 4 : 2);
-          invariant(
-            pushed % BLOCK === 0 && pushed + elements <= count,
-            () => `${label}: ${elements} weights after ${pushed} of ${count}`,
-          );
-          const firstBlock = (start + pushed) / BLOCK;
-          await slices.run(bytes, { kind, count: elements, codes, absmax, firstBlock });
-          pushed += elements;
-        },
+        push: (bytes) => part.push(bytes),
         async end() {
-          invariant(pushed === count, () => `${label}: ${pushed} of ${count} weights came`);
-          await finishScales(
-            gpu,
-            label,
-            absmax,
-            start / BLOCK,
-            Math.ceil(count / BLOCK),
-            doubleQuant,
-          );
+          await part.end();
           ended += count;
         },
       };
@@ -183,6 +163,60 @@ export function createNf4Quantizer(
     abandon() {
       slices.free();
       for (const tensor of [codes, absmax]) gpu.free(tensor);
+    },
+  };
+}
+
+/** A weight in the making. */
+interface Target {
+  readonly gpu: Gpu;
+  readonly label: string;
+  readonly codes: StoredTensor;
+  readonly absmax: StoredTensor;
+  readonly slices: SliceRunner;
+  readonly doubleQuant: boolean;
+}
+
+async function takeCodes(
+  { gpu, label, codes, absmax }: Target,
+  start: number,
+  count: number,
+  source: Nf4Codes,
+): Promise<void> {
+  const bytes = Math.ceil(count / 2);
+  for (let from = 0; from < bytes; from += TAKE_BYTES) {
+    const part = await source.readCodes(from, Math.min(from + TAKE_BYTES, bytes));
+    write(gpu, codes, part, start / 2 + from);
+    await gpu.finish(); // so that never more than one slice is queued for upload
+  }
+  const scales = await source.readAbsmax();
+  refuseBrokenScales(label, scales);
+  write(gpu, absmax, scales, (start / BLOCK) * 4);
+}
+
+function beginPart(
+  { gpu, label, codes, absmax, slices, doubleQuant }: Target,
+  start: number,
+  count: number,
+  dtype: Nf4SourceDtype,
+): Nf4Part {
+  const kind = KINDS[dtype];
+  let pushed = 0;
+  return {
+    async push(bytes) {
+      const elements = bytes.byteLength / (dtype === "F32" ? 4 : 2);
+      invariant(
+        pushed % BLOCK === 0 && pushed + elements <= count,
+        () => `${label}: ${elements} weights after ${pushed} of ${count}`,
+      );
+      const firstBlock = (start + pushed) / BLOCK;
+      await slices.run(bytes, { kind, count: elements, codes, absmax, firstBlock });
+      pushed += elements;
+    },
+    async end() {
+      invariant(pushed === count, () => `${label}: ${pushed} of ${count} weights came`);
+      const blocks = Math.ceil(count / BLOCK);
+      await finishScales(gpu, label, absmax, start / BLOCK, blocks, doubleQuant);
     },
   };
 }

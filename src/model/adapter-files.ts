@@ -5,12 +5,10 @@ import { decodeFloats, type FloatDtype } from "../formats/float.ts";
 import {
   type AdapterConfig,
   type AdapterTarget,
-  adapterTensorName,
-  baseTensorOf,
-  pairAdapterTensors,
   parseAdapterConfig,
   selectTargets,
 } from "../formats/peft.ts";
+import { adapterTensorName, baseTensorOf, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import {
   encodeSafetensors,
   parseSafetensorsHeader,

@@ -1,14 +1,16 @@
 import { describe, expect, test } from "vitest";
 import {
   ADAPTER_DEFAULTS,
-  adapterTensorName,
-  baseTensorOf,
   loraScaling,
-  pairAdapterTensors,
   parseAdapterConfig,
   selectTargets,
   serializeAdapterConfig,
 } from "../../src/formats/peft.ts";
+import {
+  adapterTensorName,
+  baseTensorOf,
+  pairAdapterTensors,
+} from "../../src/formats/peft-tensors.ts";
 import type { AdapterConfig } from "../../src/formats/peft.ts";
 
 const parse = (json: object) =>

@@ -1,6 +1,6 @@
 // A whole model against PyTorch: logits, loss and the gradient of every LoRA matrix.
 import { expect, test } from "vitest";
-import { adapterTensorName } from "../../src/formats/peft.ts";
+import { adapterTensorName } from "../../src/formats/peft-tensors.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
 import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
 import type { LoraMatrices } from "../../src/model/adapter.ts";
