@@ -37,6 +37,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     computeDtype: request.computeDtype ?? "auto",
     // The padding of the last chunk of a prompt has positions too.
     positions: capacity + Generator.paddingTokens,
+    contextTokens: capacity,
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
   });

@@ -94,6 +94,9 @@ export async function convertAdapter(request: ConvertAdapterRequest): Promise<Ex
     ADAPTER_CONFIG,
     serializeAdapterConfig({
       ...config,
+      // The base it was trained on has other names for its modules.
+      baseModel: null,
+      revision: null,
       targetModules: isExact ? names.toSorted() : converted.targets.map(({ path }) => path),
       excludeModules: null,
       layersToTransform: null,

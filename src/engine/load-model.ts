@@ -14,8 +14,10 @@ export interface LoadOptions {
   readonly quantization: "nf4" | "none";
   readonly doubleQuant?: boolean;
   readonly computeDtype: "auto" | "f32" | "f16";
-  /** Longest sequence, in tokens. */
+  /** Positions that can occur, those of padding too. */
   readonly positions: number;
+  /** Longest sequence, in tokens; default: `positions`. */
+  readonly contextTokens?: number;
   readonly targets?: readonly AdapterTarget[];
   readonly training?: boolean;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
@@ -37,12 +39,13 @@ export async function loadModel(
   { architecture, files }: Pick<ModelFolder, "architecture" | "files">,
   options: LoadOptions,
 ): Promise<Model> {
-  const { quantization, doubleQuant = true, positions, onProgress } = options;
+  const { quantization, doubleQuant = true, positions, contextTokens, onProgress } = options;
   const act = actOf(gpu, options.computeDtype);
   const weights = await loadWeights(gpu, architecture, files, {
     quantization,
     doubleQuant,
     positions,
+    contextTokens,
     onProgress,
   });
   let adapter: Adapter | undefined;

@@ -3,7 +3,7 @@ import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
 import { type ChatTemplate, compileChatTemplate } from "../formats/chat-template.ts";
 import { isJsonObject, parseJsonObject } from "../formats/json.ts";
-import { createTokenizer, type Tokenizer } from "../formats/tokenizer.ts";
+import { createTokenizer, type Tokenizer, type TokenizerFiles } from "../formats/tokenizer.ts";
 import type { PromptTemplate } from "../data/template-table.ts";
 import { promptTemplate } from "../data/templates.ts";
 import { type Architecture, endIds, readArchitecture } from "../model/architecture.ts";
@@ -42,7 +42,8 @@ export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
   const source = await openModelSource(folder);
   const { config, place, files } = source;
   const architecture = readArchitecture(config, place);
-  const tokenizer = createTokenizer(source.tokenizer, folder.path);
+  const parts = withoutStrayTokens(source.tokenizer, architecture.vocab);
+  const tokenizer = createTokenizer(parts, folder.path);
   if (tokenizer.vocabSize > architecture.vocab) {
     throw new UserError(
       `The tokenizer of ${folder.path} has ids up to ${tokenizer.vocabSize - 1}; the model's vocab_size is ${architecture.vocab}.`,
@@ -55,6 +56,26 @@ export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
     ...endIds(config),
   ];
   return { folder, architecture, tokenizer, files, source, endIds: [...new Set(ids)] };
+}
+
+/**
+ * The tokenizer without added tokens that the model has no row for: Gemma 3's text models list an image
+ * token past their embeddings. In a text such a token is then letters like any others.
+ */
+function withoutStrayTokens(files: TokenizerFiles, vocab: number): TokenizerFiles {
+  const { tokenizer, tokenizerConfig } = files;
+  if (!isJsonObject(tokenizer) || !Array.isArray(tokenizer["added_tokens"])) return files;
+  const isKnown = (id: unknown) => Number(id) < vocab;
+  const added = tokenizer["added_tokens"].filter(
+    (token: unknown) => !isJsonObject(token) || isKnown(token["id"]),
+  );
+  const kept: TokenizerFiles = { ...files, tokenizer: { ...tokenizer, added_tokens: added } };
+  if (!isJsonObject(tokenizerConfig)) return kept;
+  const decoder = tokenizerConfig["added_tokens_decoder"];
+  if (!isJsonObject(decoder)) return kept;
+  const known = Object.entries(decoder).filter(([id]) => isKnown(id));
+  const config = { ...tokenizerConfig, added_tokens_decoder: Object.fromEntries(known) };
+  return { ...kept, tokenizerConfig: config };
 }
 
 /** The template of that name; "auto" is the model's own. */

@@ -51,7 +51,7 @@ export function refuseSameFolder(model: Folder, output: Folder): void {
   if (model.path.replace(/\/+$/, "") !== output.path.replace(/\/+$/, "")) return;
   throw new UserError(
     `The output folder ${output.path} is the base model's own.`,
-    "Choose another folder for the merged weights.",
+    "Choose another folder for the output.",
   );
 }
 

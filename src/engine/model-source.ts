@@ -128,8 +128,11 @@ async function openGgufSource(folder: Folder, file: string): Promise<ModelSource
     place,
     files,
     tokenizer,
-    // Numbers unpacked from a few bits are read as f32, of which f16 keeps all that means something.
-    ...(config["torch_dtype"] === undefined && { exportDtype: "F16" as const }),
+    // Numbers unpacked from a few bits are read as f32, of which f16 keeps all that means something. But
+    // transformers computes in the type that it finds, and Gemma's activations leave the range of f16.
+    ...(config["torch_dtype"] === undefined && {
+      exportDtype: config["model_type"] === "gemma3_text" ? ("BF16" as const) : ("F16" as const),
+    }),
     async *companions() {
       yield { name: "config.json", content: jsonText(config) };
       yield* tokenizerCompanions(tokenizer);

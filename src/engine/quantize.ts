@@ -10,7 +10,14 @@ import { quantizeToBnb } from "../export/bnb.ts";
 import { writeWeights } from "../export/weights.ts";
 import { allLinears, headLinear } from "../model/linears.ts";
 import { withBnbTensors } from "../model/bnb-files.ts";
-import { openModelFiles, requireTensor } from "../model/checkpoint-files.ts";
+import {
+  asHalf,
+  isFloatTensor,
+  type ModelFiles,
+  openModelFiles,
+  requireTensor,
+  type SourceTensor,
+} from "../model/checkpoint-files.ts";
 import { checkWritten, DEFAULT_SHARD_BYTES, filesOf, refuseSameFolder } from "./model-output.ts";
 import { type ModelFolder, openModelFolder } from "./model-folder.ts";
 
@@ -34,7 +41,8 @@ export async function quantizeModel(gpu: Gpu, request: QuantizeRequest): Promise
     const whole = opened.files.totalBytes;
     request.onProgress?.(Math.round((from + (to - from) * (bytes / total)) * whole), whole);
   };
-  const parts = { gpu, files: opened.files, weights, doubleQuant, storage };
+  const files = withHalves(opened.files, new Set(weights.map(({ name }) => name)));
+  const parts = { gpu, files, weights, doubleQuant, storage };
   const made = await quantizeToBnb({ ...parts, onProgress: report(0, share) });
   try {
     const written = await writeWeights(
@@ -62,6 +70,15 @@ export async function quantizeModel(gpu: Gpu, request: QuantizeRequest): Promise
     files: await filesOf(output),
     check: `${weights.length} weights read back in 4 bits, and everything else as it was`,
   };
+}
+
+/** The files with what stays unquantized in f16, where its numbers come from fewer bits. */
+function withHalves(files: ModelFiles, quantized: ReadonlySet<string>): ModelFiles {
+  const tensors = [...files.tensors].map(([name, tensor]): [string, SourceTensor] => [
+    name,
+    isFloatTensor(tensor) && !quantized.has(name) ? asHalf(tensor) : tensor,
+  ]);
+  return { ...files, tensors: new Map(tensors) };
 }
 
 type Weight = { readonly name: string; readonly shape: readonly [number, number] };

@@ -72,6 +72,7 @@ export async function allocateRun(
     doubleQuant: config.double_quant,
     computeDtype: config.compute_dtype,
     positions: config.max_length + ANSWER_TOKENS + Generator.paddingTokens,
+    contextTokens: config.max_length,
     targets: adapterOf(config, source.architecture).targets,
     training: true,
     onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),

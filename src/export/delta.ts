@@ -61,28 +61,31 @@ export class DeltaMaker {
     const { shape, dtype, name } = source;
     const [rows = 1, columns = 1] = shape;
     const quantizer = createNf4Quantizer(gpu, name, [rows, columns], { doubleQuant });
-    if (source.nf4) {
-      await quantizer.take(0, rows * columns, source.nf4);
-    } else {
-      const tensor = quantizer.begin(0, rows * columns, dtype);
-      for await (const { bytes } of readSlices(source)) await tensor.push(bytes);
-      await tensor.end();
+    try {
+      if (source.nf4) {
+        await quantizer.take(0, rows * columns, source.nf4);
+      } else {
+        const tensor = quantizer.begin(0, rows * columns, dtype);
+        for await (const { bytes } of readSlices(source)) await tensor.push(bytes);
+        await tensor.end();
+      }
+    } catch (error) {
+      quantizer.abandon();
+      throw error;
     }
     const weight = quantizer.finish();
     return {
       rows: async (first, count) => {
         const out: StoredTensor = gpu.allocate("merge.rounded", "f32", [count, columns]);
-        await this.#run((recorder) => {
-          dequantize(recorder, {
-            weight,
-            out,
-            start: first * columns,
-            count: count * columns,
+        try {
+          await this.#run((recorder) => {
+            const [start, size] = [first * columns, count * columns];
+            dequantize(recorder, { weight, out, start, count: size });
           });
-        });
-        const values = await readF32(gpu, out);
-        gpu.free(out);
-        return values;
+          return await readF32(gpu, out);
+        } finally {
+          gpu.free(out);
+        }
       },
       free: () => {
         for (const { at } of [weight.codes, weight.absmax]) if (at) gpu.freeBuffer(at.buffer);
@@ -99,8 +102,11 @@ export class DeltaMaker {
     const recorder = new Recorder(this.#gpu, "merge", this.#workspace, this.#step);
     record(recorder);
     const program = await recorder.build();
-    program.run();
-    await this.#gpu.finish();
-    program.free();
+    try {
+      program.run();
+      await this.#gpu.finish();
+    } finally {
+      program.free();
+    }
   }
 }

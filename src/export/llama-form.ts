@@ -39,7 +39,7 @@ export function asLlama(architecture: Architecture, place: string): Architecture
 
 /** config.json of the Llama. */
 export function llamaConfig(internlm2: JsonObject): JsonObject {
-  const { auto_map: _, bias, ...config } = internlm2;
+  const { auto_map: _, quantization_config: __, bias, ...config } = internlm2;
   return {
     ...config,
     architectures: ["LlamaForCausalLM"],

@@ -77,7 +77,12 @@ export async function writeWeights(parts: WeightParts, output: Folder): Promise<
         yield safetensorsHeader(own, { format: "pt" });
         for (const tensor of own) {
           const checksum = new Checksum();
-          for await (const bytes of bytesOf(tensor.source, tensor.dtype, merger)) {
+          for await (const bytes of bytesOf(
+            tensor.source,
+            tensor.dtype,
+            merger,
+            files.isQuantized === true && !tensor.source.nf4,
+          )) {
             checksum.add(bytes);
             doneBytes += bytes.byteLength;
             yield bytes;
@@ -103,6 +108,7 @@ async function* bytesOf(
   source: SourceTensor,
   dtype: SafetensorsDtype,
   merger: (MergeParts & { readonly maker: DeltaMaker }) | undefined,
+  isLeftOut: boolean,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const { name, shape } = source;
   const path = name.replace(/\.weight$/, "");
@@ -111,7 +117,7 @@ async function* bytesOf(
   const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
   const columns = shape.reduce((product, size) => product * size, 1) / rows;
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / (columns * 4)));
-  const isRounded = name.endsWith(".weight") && merger?.rounded.has(path) === true;
+  const isRounded = name.endsWith(".weight") && merger?.rounded.has(path) === true && !isLeftOut;
   const nf4 =
     isRounded && isFloatTensor(source)
       ? await merger.maker.quantize(source, merger.doubleQuant)

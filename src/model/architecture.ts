@@ -128,7 +128,7 @@ function isSlidingLayer(config: JsonObject, layer: number, place: string): boole
   if (type === "full_attention") return false;
   throw new UserError(
     `${place}: layer_types has ${JSON.stringify(type) ?? "nothing"} for layer ${layer}, where Hone knows full_attention and sliding_attention.`,
-    "Choose a model of these layers.",
+    "Choose a model that has layers of these two kinds only.",
   );
 }
 
@@ -151,9 +151,10 @@ function refuseUnsupported(config: JsonObject, { biases }: Family, place: string
     if (config[key] === true && !(key in biases)) refuse(config, key, place);
   }
   const { quantization_config: quantization } = config;
-  if (isJsonObject(quantization) && quantization["quant_method"] !== "bitsandbytes") {
+  const method = isJsonObject(quantization) ? quantization["quant_method"] : undefined;
+  // bitsandbytes' first versions did not name themselves; bnb-files.ts looks closer.
+  if (method !== undefined && method !== "bitsandbytes")
     refuse(config, "quantization_config", place);
-  }
   const nulls = ["attn_logit_softcapping", "final_logit_softcapping", "num_local_experts"];
   for (const key of nulls) if ((config[key] ?? null) !== null) refuse(config, key, place);
   if (config["use_bidirectional_attention"] === true) {

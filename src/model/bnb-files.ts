@@ -55,7 +55,7 @@ export async function withBnbTensors(
     (sum, { dtype, shape }) => sum + sizeInBytes(dtype, product(shape)),
     0,
   );
-  return { path: files.path, tensors, totalBytes };
+  return { path: files.path, tensors, totalBytes, isQuantized: true };
 }
 
 /** What stands beside a weight. */

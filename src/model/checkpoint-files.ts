@@ -4,7 +4,7 @@
 // tensors (bnb-files.ts) and GGUF (gguf-files.ts) come in the same form.
 import type { Folder } from "../base/folder.ts";
 import { invariant, UserError } from "../base/error.ts";
-import type { FloatDtype } from "../formats/float.ts";
+import { decodeFloats, encodeFloats, type FloatDtype } from "../formats/float.ts";
 import {
   parseSafetensorsHeader,
   parseSafetensorsIndex,
@@ -30,6 +30,8 @@ export interface SourceTensor {
   read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Present where the file holds the tensor as NF4 in blocks of 64 already. */
   readonly nf4?: Nf4Source;
+  /** Whether `read` unpacks the numbers from fewer bits, so that f16 holds all they mean. */
+  readonly isUnpacked?: boolean;
 }
 
 export interface Nf4Source {
@@ -48,6 +50,8 @@ export interface ModelFiles {
   readonly tensors: ReadonlyMap<string, SourceTensor>;
   /** Bytes of all tensors, as `read` gives them. */
   readonly totalBytes: number;
+  /** Whether somebody chose which weights are in 4 bits: all others are to stay as they are. */
+  readonly isQuantized?: boolean;
 }
 
 /** Reads the headers, not the weights. Refuses an index that does not match its files. */
@@ -148,6 +152,17 @@ export function requireTensor(
     );
   }
   return found;
+}
+
+/** The tensor in f16 where its numbers come from fewer bits; else as it is. */
+export function asHalf(tensor: FloatTensor): FloatTensor {
+  if (!tensor.isUnpacked || tensor.dtype !== "F32") return tensor;
+  return {
+    ...tensor,
+    dtype: "F16",
+    read: async (start, end) =>
+      encodeFloats(decodeFloats(await tensor.read(start, end), "F32"), "F16"),
+  };
 }
 
 export function isFloatTensor(tensor: SourceTensor): tensor is FloatTensor {

@@ -116,6 +116,7 @@ function asStored(folder: Folder, place: string, file: string, tensor: GgufTenso
     name,
     shape,
     dtype: isQuantized(type) ? "F32" : type,
+    ...(isQuantized(type) && { isUnpacked: true }),
     place,
     async read(start, end) {
       const first = Math.floor(start / block.values);

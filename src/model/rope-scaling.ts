@@ -38,7 +38,9 @@ export interface RopeOptions {
  */
 export function parseRope(options: RopeOptions): Rope {
   const { scaling, headSize, place, theta } = options;
-  const type = scaling["rope_type"] ?? scaling["type"] ?? "default";
+  const named = scaling["rope_type"] ?? scaling["type"] ?? "default";
+  // Early Phi-3 configs say "yarn" or "su" of what is longrope.
+  const type = Array.isArray(scaling["short_factor"]) ? "longrope" : named;
   const read = readerOf(scaling, JSON.stringify(type), place);
   const rotaryDims = Math.floor(headSize * (read.optional("partial_rotary_factor") ?? 1));
   if (rotaryDims % 2 !== 0 || rotaryDims > headSize) {
@@ -66,7 +68,6 @@ export function parseRope(options: RopeOptions): Rope {
     case "yarn":
       return { rotaryDims, anglesFor: yarn(options, plain, read) };
     case "longrope":
-    case "su": // as Phi-3's first configs spell it
       return { rotaryDims, anglesFor: longrope(options, plain, read) };
     default:
       throw new UserError(

@@ -16,6 +16,7 @@ import type { Architecture } from "./architecture.ts";
 import {
   type FloatTensor,
   type ModelFiles,
+  asHalf,
   readSlices,
   requireTensor,
   sizeInBytes,
@@ -75,6 +76,8 @@ export interface LoadWeightsOptions {
   readonly doubleQuant: boolean;
   /** Positions that rotary embedding must know. */
   readonly positions: number;
+  /** The longest sequence, in tokens, where a scaling depends on it; default: `positions`. */
+  readonly contextTokens?: number | undefined;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
 }
 
@@ -100,7 +103,7 @@ async function loadAll(
   gpu: Gpu,
   architecture: Architecture,
   files: ModelFiles,
-  { positions }: LoadWeightsOptions,
+  { positions, contextTokens = positions }: LoadWeightsOptions,
   loader: Loader,
 ): Promise<Weights> {
   const { family, hidden, vocab, layers, hasTiedEmbeddings, ropes } = architecture;
@@ -124,7 +127,7 @@ async function loadAll(
 
   const ropeTables = ropes.map(({ rotaryDims, anglesFor }, index) => {
     const table = loader.allocate(`rope.${index}`, "f32", [positions, rotaryDims]);
-    const { inverseFrequencies, scale } = anglesFor(positions);
+    const { inverseFrequencies, scale } = anglesFor(contextTokens);
     write(gpu, table, ropeTable(inverseFrequencies, positions, scale));
     return table;
   });
@@ -234,7 +237,7 @@ class Loader {
 
   /** The embedding table or the head, in the file's own type, in as many shards as it needs. */
   async table(module: string, shape: readonly [number, number]): Promise<TableShard[]> {
-    const source = requireTensor(this.#files, `${module}.weight`, shape);
+    const source = asHalf(requireTensor(this.#files, `${module}.weight`, shape));
     const [rows, columns] = shape;
     const { encoding, dtype, perElement } = storageOf(source);
     const rowBytes = sizeInBytes(source.dtype, columns);
@@ -255,10 +258,12 @@ class Loader {
     const parts = shape.segments.map(({ path, rows }) =>
       requireTensor(this.#files, `${path}.weight`, [rows, shape.inputs]),
     );
+    // Of a model that was quantized already, what was left out then is left out now.
+    const isLeftOut = this.#files.isQuantized === true && parts.every(({ nf4 }) => !nf4);
     const weight =
-      this.#options.quantization === "nf4"
+      this.#options.quantization === "nf4" && !isLeftOut
         ? await this.#quantized(shape, parts)
-        : await this.#plain(shape, parts);
+        : await this.#plain(shape, parts.map(asHalf));
     return { weight, bias: shape.hasBias ? await this.#bias(shape) : undefined };
   }
 

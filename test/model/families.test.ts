@@ -45,6 +45,16 @@ test("there is a fixture for every family", () => {
   ]);
 });
 
+test("Phi's factors follow the longest sequence, not the rows of the table", async () => {
+  const fixture = readFamily("phi3-short");
+  const { batch } = fixture;
+  // 40 positions are past the original context of 32; no sequence is.
+  const model = await open(gpu, fixture, { positions: 40, contextTokens: batch.tokens });
+  const { program, logits } = await buildLogitsProgram(model, uploadBatch(gpu, batch));
+  program.run();
+  expect(relativeError(await readF32(gpu, logits), fixture.logits)).toBeLessThan(1e-4);
+});
+
 describe.each(FAMILY_NAMES)("%s", (name) => {
   const fixture = readFamily(name);
   const { batch } = fixture;

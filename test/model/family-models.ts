@@ -109,6 +109,7 @@ export async function loadFamily(
     quantization?: "nf4" | "none";
     act?: "f32" | "f16";
     positions: number;
+    contextTokens?: number;
     adapted?: boolean;
     files?: ModelFiles;
   },
@@ -119,6 +120,7 @@ export async function loadFamily(
     quantization,
     doubleQuant: true,
     positions,
+    contextTokens: options.contextTokens,
   });
   const adapter = adapted
     ? new Adapter(gpu, allLinears(architecture), fixture.targets, true)
