@@ -2,6 +2,7 @@
 // The template is a program, so it is asked: rendered once more with a mark in place of each answer, it shows
 // what it writes around them; rendered up to a question, it shows where the model takes over.
 
+import { trimEnd, trimStart } from "../formats/white-space.ts";
 import { UserError } from "../base/error.ts";
 import type { ChatMessage, ChatTemplate, ChatTemplateOptions } from "../formats/chat-template.ts";
 
@@ -49,13 +50,17 @@ export function renderAnswers(
   const answers = words.map(({ start, end }, k): Answer => {
     const index = indices[k] ?? 0;
     const before = skeleton[k] ?? "";
-    const prompt = render(marked.slice(0, index), true);
     const written = joinMarked(skeleton.slice(0, k + 1), indices);
-    const lead = written.startsWith(prompt)
-      ? written.length - prompt.length
-      : before.length - endOfPrompt(before, prompt);
+    const lead = () => {
+      // Nothing was asked: what stands before the answer is the prompt. Templates may want a message.
+      if (index === 0) return 0;
+      const prompt = render(marked.slice(0, index), true);
+      return written.startsWith(prompt)
+        ? written.length - prompt.length
+        : before.length - endOfPrompt(before, prompt);
+    };
     return {
-      start: start - Math.min(lead, before.length),
+      start: start - Math.min(lead(), before.length),
       wordsEnd: end,
       findEnd: () => {
         const whole = render(marked.slice(0, index + 1), false);
@@ -124,17 +129,13 @@ function matchSkeleton(
   return at === text.length ? found : undefined;
 }
 
-// Python's white space; U+FEFF is none.
-const SPACE = String.raw`[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]`;
-const LEADING_SPACE = new RegExp(`^${SPACE}+`);
-const TRAILING_SPACE = new RegExp(`${SPACE}+$`);
+const isLineEnd = (unit: number) => unit === 0x0a;
 
 /** What templates do to contents: nothing, or strip white space or line ends from either end. */
 function formsOf(content: string): string[] {
-  const lines = content.replace(/^\n+/, "");
-  const left = content.replace(LEADING_SPACE, "");
-  const right = content.replace(TRAILING_SPACE, "");
-  return [content, left.replace(TRAILING_SPACE, ""), left, right, lines, lines.replace(/\n+$/, "")];
+  const lines = trimStart(content, isLineEnd);
+  const left = trimStart(content);
+  return [content, trimEnd(left), left, trimEnd(content), lines, trimEnd(lines, isLineEnd)];
 }
 
 /**

@@ -185,7 +185,7 @@ function fromBpe(
 ): TokenizerFiles {
   if (kind !== "gpt2" && kind !== "gemma4") {
     throw new UserError(
-      `${place} has a tokenizer of the kind ${JSON.stringify(kind)}; "gpt2", "llama" and "gemma4" can be read.`,
+      `${place} has a tokenizer of the kind ${shown(kind)}; "gpt2", "llama" and "gemma4" can be read.`,
       OTHER,
     );
   }
@@ -286,7 +286,7 @@ function preTokenizerOf(metadata: GgufMetadata, place: string): PreTokenizer {
   const fact =
     name === undefined
       ? `${place} does not say how its tokenizer cuts words ("tokenizer.ggml.pre")`
-      : `${place} has the pre-tokenizer ${JSON.stringify(name)}, which Hone does not know`;
+      : `${place} has the pre-tokenizer ${shown(name)}, which Hone does not know`;
   throw new UserError(`${fact}; known are ${[...PRE_TOKENIZERS.keys()].join(", ")}.`, OTHER);
 }
 
@@ -373,4 +373,9 @@ function idWithin(id: number, texts: readonly unknown[]): number | undefined {
 function flagOf(metadata: GgufMetadata, name: string): boolean | undefined {
   const value = metadata.get(`tokenizer.ggml.${name}`);
   return typeof value === "boolean" ? value : undefined;
+}
+
+/** A value of the metadata in a message; JSON has no 64-bit integers. */
+function shown(value: GgufValue | undefined): string {
+  return typeof value === "bigint" ? String(value) : JSON.stringify(value);
 }

@@ -240,7 +240,7 @@ function placeTensors(
   const isPower = typeof alignment === "number" && Number.isInteger(Math.log2(alignment));
   if (!isPower || alignment < 1 || alignment > 2 ** 30) {
     throw reader.refuse(
-      `general.alignment is ${JSON.stringify(alignment)}, where a power of two must be`,
+      `general.alignment is ${typeof alignment === "bigint" ? alignment : JSON.stringify(alignment)}, where a power of two must be`,
     );
   }
   const dataStart = Math.ceil(reader.offset / alignment) * alignment;

@@ -4,6 +4,7 @@ import { attributeOf, capitalize, intOf, replace, strip, textOf } from "./jinja-
 import {
   areEqual,
   asNumber,
+  checkSize,
   compare,
   contains,
   FloatValue,
@@ -115,10 +116,13 @@ const dictSort: Filter = (value, [caseSensitive, by, reverse], named) => {
 
 const indent: Filter = (value, [width, first, blank], named) => {
   const by = width ?? named.get("width") ?? 4;
-  const margin = typeof by === "string" ? by : " ".repeat(intOf(by, "a width"));
+  const units = typeof by === "string" ? by.length : intOf(by, "a width");
+  const text = toText(value);
+  const lines = text.split("\n");
+  checkSize(text.length + units * lines.length);
+  const margin = typeof by === "string" ? by : " ".repeat(Math.max(0, units));
   const indentsFirst = isTrue(first ?? named.get("first"));
   const indentsBlank = isTrue(blank ?? named.get("blank"));
-  const lines = toText(value).split("\n");
   return lines
     .map((line, i) => {
       if (i === 0 ? !indentsFirst : line === "" && !indentsBlank) return line;
@@ -140,7 +144,9 @@ const writeJson: Filter = (value, [ascii, margin], named) => {
 
 function jsonIndent(width: Value): string | undefined {
   if (width === undefined || width === null) return undefined;
-  return typeof width === "string" ? width : " ".repeat(intOf(width, "an indent"));
+  if (typeof width === "string") return width;
+  checkSize(intOf(width, "an indent") * 1024);
+  return " ".repeat(intOf(width, "an indent"));
 }
 
 const toInt: Filter = (value, [fallback], named) => {
@@ -177,9 +183,12 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
     "join",
     (value, [mark, attribute], named) => {
       const path = attribute ?? named.get("attribute");
-      return iterate(value)
-        .map((item) => toText(path === undefined ? item : pathOf(item, path)))
-        .join(toText(mark ?? named.get("d") ?? ""));
+      const between = toText(mark ?? named.get("d") ?? "");
+      const parts = iterate(value).map((item) =>
+        toText(path === undefined ? item : pathOf(item, path)),
+      );
+      checkSize(parts.reduce((sum, part) => sum + part.length + between.length, 0));
+      return parts.join(between);
     },
   ],
   ["last", (value) => iterate(value).at(-1)],
@@ -223,8 +232,16 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
     "unique",
     (value) => {
       const kept: Value[] = [];
+      const texts = new Set<string>();
       for (const item of iterate(value)) {
-        if (!kept.some((other) => areEqual(withoutCase(other), withoutCase(item)))) kept.push(item);
+        const plain = withoutCase(item);
+        if (typeof plain === "string") {
+          if (!texts.has(plain)) kept.push(item);
+          texts.add(plain);
+          continue;
+        }
+        checkSize(kept.length * 1024); // each is compared with all before it
+        if (!kept.some((other) => areEqual(withoutCase(other), plain))) kept.push(item);
       }
       return kept;
     },

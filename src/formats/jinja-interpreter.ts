@@ -3,7 +3,7 @@
 
 import { applyFilter, applyTest, itemOf } from "./jinja-filters.ts";
 import { attributeOf, intOf } from "./jinja-methods.ts";
-import { calculate, partOfLoop, slice } from "./jinja-operators.ts";
+import { calculate, joined, partOfLoop, slice } from "./jinja-operators.ts";
 import {
   areEqual,
   compare,
@@ -28,6 +28,9 @@ export interface Node {
 
 /** Rounds that all loops of one rendering may take together. */
 const LOOP_BUDGET = 300_000;
+
+/** Expressions that one rendering may work out, in loops and macros too: some seconds' worth. */
+const STEP_BUDGET = 5_000_000;
 
 /** What ends a round of a loop early. */
 type Jump = "break" | "continue" | undefined;
@@ -78,6 +81,7 @@ function entriesOf(value: Value): [Value, Value][] {
 
 class Interpreter {
   #roundsLeft = LOOP_BUDGET;
+  #stepsLeft = STEP_BUDGET;
 
   renderBody(body: readonly Node[], scope: Scope): { text: string; jump: Jump } {
     let text = "";
@@ -219,6 +223,7 @@ class Interpreter {
   }
 
   #evaluate(node: Node, scope: Scope): Value {
+    if (this.#stepsLeft-- <= 0) throw new TemplateError("it takes too many steps");
     switch (node.type) {
       case "StringLiteral":
       case "IntegerLiteral":
@@ -373,7 +378,7 @@ class Interpreter {
       case ">=":
         return compare(left, right) >= 0;
       case "~":
-        return toText(left) + toText(right);
+        return joined(toText(left), toText(right));
       default:
         return calculate(operator, left, right);
     }

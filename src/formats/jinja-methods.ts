@@ -11,11 +11,7 @@ import {
   typeName,
 } from "./jinja-values.ts";
 import type { Callable, Value } from "./jinja-values.ts";
-
-/** What Python's `str.strip` takes for white space. */
-const SPACE = String.raw`\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
-const LEADING_SPACE = new RegExp(`^[${SPACE}]+`);
-const TRAILING_SPACE = new RegExp(`[${SPACE}]+$`);
+import { isSpace, trimEnd, trimStart } from "./white-space.ts";
 
 /** Python's `getattr`, or undefined. Nothing that changes a value is offered. */
 export function attributeOf(value: Value, name: string): Value {
@@ -50,8 +46,8 @@ export function intOf(value: Value, what: string): number {
 /** `str.strip`, of white space or of any of `chars`. */
 export function strip(text: string, chars: Value, left: boolean, right: boolean): string {
   if (chars === undefined || chars === null) {
-    const start = left ? text.replace(LEADING_SPACE, "") : text;
-    return right ? start.replace(TRAILING_SPACE, "") : start;
+    const start = left ? trimStart(text) : text;
+    return right ? trimEnd(start) : start;
   }
   const set = new Set(Array.from(textOf(chars, "what is stripped")));
   const points = Array.from(text);
@@ -66,13 +62,15 @@ export function strip(text: string, chars: Value, left: boolean, right: boolean)
 function split(text: string, separator: Value, limit: number): string[] {
   if (separator === undefined || separator === null) {
     const words: string[] = [];
-    let rest = strip(text, null, true, false);
-    while (rest !== "") {
-      const end = words.length === limit ? -1 : rest.search(SPACES);
-      words.push(end < 0 ? rest : rest.slice(0, end));
-      rest = end < 0 ? "" : strip(rest.slice(end), null, true, false);
+    let at = 0;
+    for (;;) {
+      while (at < text.length && isSpace(text.charCodeAt(at))) at++;
+      if (at === text.length) return words;
+      if (words.length === limit) return [...words, text.slice(at)];
+      const start = at;
+      while (at < text.length && !isSpace(text.charCodeAt(at))) at++;
+      words.push(text.slice(start, at));
     }
-    return words;
   }
   const mark = textOf(separator, "a separator");
   if (mark === "") throw new TemplateError("a separator is empty");
@@ -80,8 +78,6 @@ function split(text: string, separator: Value, limit: number): string[] {
   if (limit < 0 || parts.length <= limit + 1) return parts;
   return [...parts.slice(0, limit), parts.slice(limit).join(mark)];
 }
-
-const SPACES = new RegExp(`[${SPACE}]+`);
 
 function backwards(text: string): string {
   return Array.from(text).toReversed().join("");
@@ -208,7 +204,7 @@ const STRING_METHODS: ReadonlyMap<string, Method<string>> = new Map<string, Meth
   ["isdigit", all(/^[\p{Nd}²³¹⁰-⁹₀-₉]+$/u)],
   ["isalpha", all(/^\p{L}+$/u)],
   ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
-  ["isspace", all(new RegExp(`^[${SPACE}]+$`))],
+  ["isspace", (text) => text !== "" && trimStart(text) === ""],
   ["isupper", (text) => text === text.toUpperCase() && text !== text.toLowerCase()],
   ["islower", (text) => text === text.toLowerCase() && text !== text.toUpperCase()],
 ]);

@@ -1,6 +1,13 @@
 // Operators of Jinja's values: arithmetic as Python does it, slices, and what a loop tells of its rounds.
 
-import { asNumber, FloatValue, isList, TemplateError, typeName } from "./jinja-values.ts";
+import {
+  asNumber,
+  checkSize,
+  FloatValue,
+  isList,
+  TemplateError,
+  typeName,
+} from "./jinja-values.ts";
 import type { LoopValue, Value } from "./jinja-values.ts";
 
 /** `loop.first` and its kin. */
@@ -82,21 +89,26 @@ export function calculate(operator: string, left: Value, right: Value): Value {
   }
 }
 
+/** Two texts as one. */
+export function joined(left: string, right: string): string {
+  checkSize(left.length + right.length);
+  return left + right;
+}
+
 /** Operators of texts and lists. */
 function combine(operator: string, left: Value, right: Value): Value {
   if (operator === "+") {
-    if (typeof left === "string" && typeof right === "string") return left + right;
-    if (isList(left) && isList(right)) return [...left, ...right];
+    if (typeof left === "string" && typeof right === "string") return joined(left, right);
+    if (isList(left) && isList(right)) {
+      checkSize(left.length + right.length);
+      return [...left, ...right];
+    }
   }
   if (operator === "*" && typeof left === "string" && typeof right === "number") {
-    if (left.length * right > MOST_REPEATED)
-      throw new TemplateError("a text is repeated too often");
+    checkSize(left.length * right);
     return left.repeat(Math.max(0, right));
   }
   throw new TemplateError(
     `${typeName(left)} ${operator} ${typeName(right)} is nothing that can be worked out`,
   );
 }
-
-/** Units of text that repeating may make. */
-const MOST_REPEATED = 1 << 24;

@@ -46,6 +46,14 @@ export type Value =
 /** A template did what Python would not let it do. */
 export class TemplateError extends Error {}
 
+/** Units of text, or items of a list, that one value may have. */
+const LARGEST = 1 << 24;
+
+/** Refuses to make a value of so many units or items. */
+export function checkSize(size: number): void {
+  if (size > LARGEST) throw new TemplateError("it makes a value that is too large");
+}
+
 export function isList(value: Value): value is readonly Value[] {
   return Array.isArray(value);
 }

@@ -5,6 +5,7 @@ import { isJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { keepsText } from "./sentencepiece.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
+import { ID_LIMIT } from "./tokenizer-model.ts";
 
 /** An entry of "added_tokens". */
 export interface ListedToken {
@@ -35,7 +36,7 @@ export function collectAddedTokens(model: SentencePieceModel, config: JsonObject
   }
   const listed = config["added_tokens_decoder"];
   for (const [key, value] of Object.entries(isJsonObject(listed) ? listed : {})) {
-    if (!/^\d{1,9}$/.test(key) || !isJsonObject(value)) continue;
+    if (!/^\d{1,7}$/.test(key) || Number(key) >= ID_LIMIT || !isJsonObject(value)) continue;
     const content = value["content"];
     if (typeof content !== "string" || content === "") continue;
     tokens.set(Number(key), listToken(Number(key), content, value, value["special"] === true));
@@ -44,7 +45,7 @@ export function collectAddedTokens(model: SentencePieceModel, config: JsonObject
   const ids = new Map<string, number>();
   for (const [id, { text }] of model.pieces.entries()) if (!tokens.has(id)) ids.set(text, id);
   for (const { id, content } of tokens.values()) ids.set(content, id);
-  let nextId = Math.max(model.pieces.length, ...[...tokens.keys()].map((id) => id + 1));
+  let nextId = [...tokens.keys()].reduce((most, id) => Math.max(most, id + 1), model.pieces.length);
   const additional = config["additional_special_tokens"];
   const named = NAMED.map((key) => config[key]);
   for (const value of [...named, ...(Array.isArray(additional) ? additional : [])]) {

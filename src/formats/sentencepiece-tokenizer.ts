@@ -86,7 +86,7 @@ export function convertSentencePiece(
  * text never becomes are renamed where theirs would be found.
  */
 function nameIds(model: SentencePieceModel, added: readonly ListedToken[]): string[] {
-  const size = Math.max(model.pieces.length, ...added.map(({ id }) => id + 1));
+  const size = added.reduce((most, { id }) => Math.max(most, id + 1), model.pieces.length);
   const texts = Array.from({ length: size }, () => "");
   const taken = new Set<string>();
   const name = (id: number, text: string) => {

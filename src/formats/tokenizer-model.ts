@@ -45,3 +45,6 @@ export class WordBuilder implements EncodedWord {
     this.ends.push(end);
   }
 }
+
+/** More ids than any vocabulary has: what is made for each of them stays small. */
+export const ID_LIMIT = 1 << 22;

@@ -115,12 +115,14 @@ function rewrite(
 ): Piece {
   const builder = new PieceBuilder(piece, track);
   let done = 0;
+  let isFound = false;
   for (const { 0: match, index } of piece.text.matchAll(regex)) {
+    isFound = true;
     builder.keep(done, index);
     done = index + match.length;
     builder.put(write(match), index, done);
   }
-  if (done === 0) return piece;
+  if (!isFound) return piece;
   builder.keep(done, piece.text.length);
   return builder.build();
 }
@@ -144,11 +146,13 @@ function mapCharacters(write: (char: string) => string): Normalizer {
 
 function strip(left: boolean, right: boolean): Normalizer {
   const space = String.raw`[\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]`;
-  const before = new RegExp(`^${space}*`);
-  const after = new RegExp(`${space}*$`);
+  const isOne = new RegExp(`^${space}$`);
   return (piece) => {
-    const start = left ? (before.exec(piece.text)?.[0].length ?? 0) : 0;
-    const end = right ? (after.exec(piece.text)?.index ?? piece.text.length) : piece.text.length;
-    return slicePiece(piece, start, Math.max(start, end));
+    const { text } = piece;
+    let start = 0;
+    let end = text.length;
+    while (left && start < end && isOne.test(text[start] ?? "")) start++;
+    while (right && end > start && isOne.test(text[end - 1] ?? "")) end--;
+    return slicePiece(piece, start, end);
   };
 }

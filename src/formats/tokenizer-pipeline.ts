@@ -11,6 +11,7 @@ import type { AddedToken } from "./tokenizer-added.ts";
 import { createBpe } from "./tokenizer-bpe.ts";
 import { createDecoder } from "./tokenizer-decoders.ts";
 import type { TokenDecoder } from "./tokenizer-decoders.ts";
+import { ID_LIMIT } from "./tokenizer-model.ts";
 import type { TokenizerModel } from "./tokenizer-model.ts";
 import { createNormalizer } from "./tokenizer-normalizers.ts";
 import { endOf, slicePiece, startOf, unsupported } from "./tokenizer-piece.ts";
@@ -73,6 +74,7 @@ function createParts(
   const idOfAdded = new Map(addedTokens.map(({ content, id }) => [content, id]));
   const idOf = (token: string) => idOfAdded.get(token) ?? model.vocabulary.get(token);
   const vocabulary: (string | undefined)[] = [];
+  for (const [token, id] of [...model.vocabulary, ...idOfAdded]) checkId(id, token, place);
   for (const [token, id] of model.vocabulary) vocabulary[id] = token;
   for (const { content, id } of addedTokens) vocabulary[id] = content;
 
@@ -88,6 +90,14 @@ function createParts(
     idOf,
     addedTokens,
   };
+}
+
+function checkId(id: unknown, token: string, place: string): void {
+  if (Number.isInteger(id) && Number(id) >= 0 && Number(id) < ID_LIMIT) return;
+  throw new UserError(
+    `${place}: tokenizer.json gives ${JSON.stringify(token)} the id ${String(id)}, where a whole number from 0 to ${ID_LIMIT - 1} must be.`,
+    "Download the model's tokenizer files again.",
+  );
 }
 
 function createEncoder(

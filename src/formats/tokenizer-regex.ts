@@ -16,8 +16,12 @@ const WORD = String.raw`[[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xb2\xb3\xb9\xbc-\xbe]-
 
 export class PatternError extends Error {}
 
+/** Published ones have a few hundred characters; groups nested without end would use up the stack. */
+const LONGEST_PATTERN = 4096;
+
 /** A pattern of tokenizer.json as a global JavaScript regular expression. */
 export function translateRegex(pattern: string): RegExp {
+  if (pattern.length > LONGEST_PATTERN) throw new PatternError("it is too long");
   return new RegExp(new Translation(pattern).translate(), "gv");
 }
 

@@ -105,7 +105,8 @@ function cut(text: string, regex: RegExp, behavior: Behavior, invert: boolean): 
     if (match.index > done) add(done, match.index, false);
     add(match.index, end, true);
     done = end;
-    if (match[0] === "") regex.lastIndex++;
+    // By a whole character: between the halves of one, the next match would begin here again.
+    if (match[0] === "") regex.lastIndex += (text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1;
   }
   if (done < text.length) add(done, text.length, false);
   return cuts;

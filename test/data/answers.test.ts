@@ -97,3 +97,9 @@ test("a template that changes words and rewrites earlier text is refused, with w
     /rewrites earlier text when message \d is added/,
   );
 });
+
+test("a conversation that opens with an answer is rendered, also where a template looks at the first message", () => {
+  const template = `{% if messages[0].role == 'system' %}S{% endif %}${CHATML}`;
+  const opened = [{ role: "assistant", content: "a" }, ...said("u", "b")];
+  expect(show(template, opened)).toBe("<assistant>⟦a|</>\n⟧<user>u</>\n<assistant>⟦b|</>\n⟧");
+});

@@ -124,7 +124,7 @@ test.each([
     "{% for a in range(2000) %}{% for b in 'x' * 1000 %}{% endfor %}{% endfor %}",
     /take too many rounds/,
   ],
-  ["a text repeated without end", "{{ 'abc' * 100000000 }}", /repeated too often/],
+  ["a text repeated without end", "{{ 'abc' * 100000000 }}", /makes a value that is too large/],
 ])("%s is refused, as Python refuses it", (_, template, fault) => {
   expect(() => render(template)).toThrow(fault);
 });
@@ -142,4 +142,36 @@ test("a template sees what transformers gives it: tools and documents are None, 
   expect(
     compiled.render(messages, { ...options, tools, variables: { enable_thinking: false } }),
   ).toBe('[{"type": "function", "function": {"name": "f", "parameters": {"n": 1.5}}}]False');
+});
+
+test.each([
+  [
+    "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+    "steps",
+  ],
+  [
+    "{% set ns = namespace(s=[1]) %}{% for i in range(40) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+    "too large",
+  ],
+  [
+    "{% set ns = namespace(s='a') %}{% for i in range(40) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+    "too large",
+  ],
+  ["{{ 'a' | indent(100000000, true) | length }}", "too large"],
+  ["{{ range(90000) | unique | list | length }}", "too large"],
+])("a template that would never end or never fit is refused: %s", (template, words) => {
+  expect(() => render(template)).toThrow(words);
+});
+
+test("white space is stripped in linear time", () => {
+  const long = `a${" ".repeat(300_000)}b`;
+  const start = performance.now();
+  const text = renderChatTemplate(
+    "{{ messages[0].content.strip() }}",
+    [{ role: "user", content: long }],
+    options,
+  );
+  expect(text).toBe(long);
+  // Quadratic time would be minutes.
+  expect(performance.now() - start).toBeLessThan(2000);
 });

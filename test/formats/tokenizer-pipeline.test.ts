@@ -224,3 +224,21 @@ test("a pattern that cannot be read is refused with what is wrong", () => {
 test("half a surrogate pair is encoded as U+FFFD, since it has no bytes", () => {
   expect(tokenizerOf({}).encode("a\ud83d")).toEqual(tokenizerOf({}).encode("a\uFFFD"));
 });
+
+test("a pattern that matches nothing walks over characters of two units", () => {
+  const split = { type: "Split", pattern: { Regex: "a*" }, behavior: "Isolated", invert: false };
+  expect(tokenizerOf({ pre_tokenizer: split }).encode("\u{1f600}a")).toHaveLength(2);
+});
+
+test("a match of nothing at the start of a text is one", () => {
+  const normalizer = { type: "Replace", pattern: { Regex: "^" }, content: "▁" };
+  expect(show(tokenizerOf({ normalizer }), "ab")).toBe(
+    show(tokenizerOf({}), "▁ab").replace("▁<▁", "▁<"),
+  );
+});
+
+test.each([[100_000_000], [-1], [1.5]])("the id %d is refused with its token", (id) => {
+  expect(() => tokenizerOf({}, [{ id, content: "<x>", special: true }])).toThrow(
+    /gives "<x>" the id .*whole number from 0/,
+  );
+});
