@@ -226,8 +226,8 @@ test("half a surrogate pair is encoded as U+FFFD, since it has no bytes", () => 
 });
 
 test("a pattern that matches nothing walks over characters of two units", () => {
-  const split = { type: "Split", pattern: { Regex: "a*" }, behavior: "Isolated", invert: false };
-  expect(tokenizerOf({ pre_tokenizer: split }).encode("\u{1f600}a")).toHaveLength(2);
+  const byLetters = { type: "Split", pattern: { Regex: "a*" }, behavior: "Isolated", invert: false };
+  expect(tokenizerOf({ pre_tokenizer: byLetters }).encode("\u{1f600}a")).toHaveLength(2);
 });
 
 test("a match of nothing at the start of a text is one", () => {
