@@ -232,15 +232,16 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
     "unique",
     (value) => {
       const kept: Value[] = [];
-      const texts = new Set<string>();
+      const scalars = new Set<string | number>();
       for (const item of iterate(value)) {
         const plain = withoutCase(item);
-        if (typeof plain === "string") {
-          if (!texts.has(plain)) kept.push(item);
-          texts.add(plain);
+        const scalar = typeof plain === "string" ? plain : asNumber(plain);
+        if (scalar !== undefined) {
+          if (!scalars.has(scalar)) kept.push(item);
+          scalars.add(scalar);
           continue;
         }
-        checkSize(kept.length * 1024); // each is compared with all before it
+        checkSize(kept.length * 4096); // each is compared with all before it
         if (!kept.some((other) => areEqual(withoutCase(other), plain))) kept.push(item);
       }
       return kept;

@@ -226,7 +226,12 @@ test("half a surrogate pair is encoded as U+FFFD, since it has no bytes", () => 
 });
 
 test("a pattern that matches nothing walks over characters of two units", () => {
-  const byLetters = { type: "Split", pattern: { Regex: "a*" }, behavior: "Isolated", invert: false };
+  const byLetters = {
+    type: "Split",
+    pattern: { Regex: "a*" },
+    behavior: "Isolated",
+    invert: false,
+  };
   expect(tokenizerOf({ pre_tokenizer: byLetters }).encode("\u{1f600}a")).toHaveLength(2);
 });
 
