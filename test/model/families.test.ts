@@ -1,17 +1,17 @@
 // Every model family against transformers: logits, loss and LoRA gradients; then the ways in and out of it.
 import { afterEach, describe, expect, test } from "vitest";
 import { writeWeights } from "../../src/export/weights.ts";
-import { readF32, write } from "../../src/gpu/tensor.ts";
+import { readF32 } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
 import { openModelFiles } from "../../src/model/checkpoint-files.ts";
 import { Generator } from "../../src/model/generate.ts";
-import { buildLogitsProgram, buildTrainProgram, type Model } from "../../src/model/transformer.ts";
+import { buildLogitsProgram, type Model } from "../../src/model/transformer.ts";
 import { freeWeights } from "../../src/model/weights.ts";
 import { temporaryFolder } from "../engine/tiny-folder.ts";
 import { testGpu } from "../gpu.ts";
 import { batchOf, FAMILY_NAMES, loadFamily, readFamily } from "./family-models.ts";
 import { relativeError, uploadBatch } from "./tiny.ts";
+import { trainOnce } from "./train-once.ts";
 
 const gpu = await testGpu();
 const opened: Model[] = [];
@@ -67,7 +67,12 @@ describe.each(FAMILY_NAMES)("%s", (name) => {
     expect(error).toBeLessThan(TOLERANCE[act]);
 
     for (const checkpointing of [false, true]) {
-      const { loss, gradients } = await trainOnce(model, checkpointing, act === "f16" ? 256 : 1);
+      const { loss, gradients } = await trainOnce(
+        model,
+        batch,
+        checkpointing,
+        act === "f16" ? 256 : 1,
+      );
       expect(Math.abs(loss / fixture.loss - 1)).toBeLessThan(TOLERANCE[act]);
       expect([...gradients.keys()].toSorted()).toEqual([...fixture.gradients.keys()].toSorted());
       for (const [path, { a, b }] of gradients) {
@@ -135,36 +140,11 @@ describe.each(FAMILY_NAMES)("%s", (name) => {
 
   test("a base in NF4 gives gradients for every matrix", async () => {
     const model = await open(gpu, fixture, { quantization: "nf4", positions: batch.tokens });
-    const { loss, gradients } = await trainOnce(model, true, 1);
+    const { loss, gradients } = await trainOnce(model, batch, true, 1);
     expect(Math.abs(loss - fixture.loss)).toBeLessThan(1.5);
     for (const [path, { a, b }] of gradients) {
       expect(a.some((value) => value !== 0) && b.some((value) => value !== 0), path).toBe(true);
       expect([...a, ...b].every(Number.isFinite), path).toBe(true);
     }
   });
-
-  /** One forward and backward pass; gradients divided by the loss scale. */
-  async function trainOnce(model: Model, checkpointing: boolean, lossScale: number) {
-    const state = gpu.allocate("state", "f32", [16]);
-    const first = firstOptimizerState(false);
-    first[0] = lossScale;
-    write(gpu, state, first);
-    for (const { training } of model.adapter!.banks) {
-      write(gpu, training!.gradients, new Float32Array(training!.gradients.shape[0]!));
-    }
-    const program = await buildTrainProgram(model, {
-      batch: uploadBatch(gpu, batch),
-      state,
-      checkpointing,
-      dropout: 0,
-    });
-    model.step.set({ lossWeight: 1 / batch.labelTokens });
-    program.run();
-    await gpu.finish();
-    const gradients = await model.adapter!.read("gradients");
-    for (const { a, b } of gradients.values()) {
-      for (const values of [a, b]) values.forEach((value, i) => (values[i] = value / lossScale));
-    }
-    return { loss: (await readF32(gpu, state))[8]! / batch.labelTokens, gradients };
-  }
 });

@@ -3,13 +3,7 @@ import { expect, test } from "vitest";
 import { adapterTensorName } from "../../src/formats/peft-tensors.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
 import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
-import type { LoraMatrices } from "../../src/model/adapter.ts";
-import {
-  buildEvaluateProgram,
-  buildLogitsProgram,
-  buildTrainProgram,
-  type Model,
-} from "../../src/model/transformer.ts";
+import { buildEvaluateProgram, buildLogitsProgram } from "../../src/model/transformer.ts";
 import { testGpu } from "../gpu.ts";
 import { readTensors } from "../reference/safetensors.ts";
 import {
@@ -20,6 +14,7 @@ import {
   relativeError,
   uploadBatch,
 } from "./tiny.ts";
+import { trainOnce } from "./train-once.ts";
 
 const gpu = await testGpu();
 const batch = microBatchOf(readFixture("inputs.json") as BatchJson);
@@ -54,7 +49,12 @@ test.each(
   async ({ name, base, act, checkpointing }) => {
     const adapterPath = `${name}-adapter`;
     const model = await loadTiny(gpu, name, { quantization: base, act, adapter: adapterPath });
-    const { loss, gradients } = await trainOnce(model, checkpointing, act === "f16" ? 1024 : 1);
+    const { loss, gradients } = await trainOnce(
+      model,
+      batch,
+      checkpointing,
+      act === "f16" ? 1024 : 1,
+    );
     expect(Math.abs(loss - losses[`${name}-${base}`]!)).toBeLessThan(TOLERANCE[act] * loss);
 
     const expected = readTensors(`expected/${name}-${base}-gradients.safetensors`);
@@ -92,29 +92,3 @@ test("evaluation gives the training loss, and counts the targets ranked first", 
   });
   expect([...(await readF32(gpu, built.correct))]).toEqual(expected);
 });
-
-/** One forward and backward pass; gradients divided by the loss scale. */
-async function trainOnce(
-  model: Model,
-  checkpointing: boolean,
-  lossScale: number,
-): Promise<{ loss: number; gradients: Map<string, LoraMatrices> }> {
-  const state = gpu.allocate("state", "f32", [16]);
-  const first = firstOptimizerState(false);
-  first[0] = lossScale;
-  write(gpu, state, first);
-  const program = await buildTrainProgram(model, {
-    batch: uploadBatch(gpu, batch),
-    state,
-    checkpointing,
-    dropout: 0,
-  });
-  model.step.set({ lossWeight: 1 / batch.labelTokens });
-  program.run();
-  await gpu.finish();
-  const gradients = await model.adapter!.read("gradients");
-  for (const { a, b } of gradients.values()) {
-    for (const values of [a, b]) values.forEach((value, i) => (values[i] = value / lossScale));
-  }
-  return { loss: (await readF32(gpu, state))[8]! / batch.labelTokens, gradients };
-}
