@@ -25,7 +25,7 @@ interface MergeFlags extends WeightFlags {
 export function convertCommand(run: Runner): Command {
   return new Command("convert")
     .description(
-      "Export an adapter, or merge it into its model. Each export is checked after writing.",
+      "Export an adapter, merge it into its model, or write a model in another form. All is checked after writing.",
     )
     .addHelpText("after", "\nExample:\n  hone convert merge seedling work_dirs/demo/train ./merged")
     .addCommand(adapterCommand(run))

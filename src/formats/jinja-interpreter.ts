@@ -1,5 +1,6 @@
-// Runs a parsed Jinja template as Python's Jinja does, with a budget. One case for each kind of node, past 400 lines. The parser is a library's; its
-// interpreter is JavaScript at heart, where templates need Python: `strip("\n")`, `==` of dicts, scopes, "None".
+// Runs a parsed Jinja template as Python's Jinja does, with a budget. The parser is a library's; its interpreter is
+// JavaScript at heart, where templates need Python: `strip("\n")`, `==` of dicts, scopes, "None". Past 400 lines,
+// since it is one case for each kind of node.
 
 import { applyFilter, applyTest, itemOf } from "./jinja-filters.ts";
 import { attributeOf, intOf } from "./jinja-methods.ts";

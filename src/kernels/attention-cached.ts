@@ -5,7 +5,13 @@ import step from "../../shaders/lib/step.wgsl?raw";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, type AttentionView, layoutParams, viewParams } from "./attention.ts";
+import {
+  type AttentionLayout,
+  type AttentionView,
+  layoutParams,
+  viewParams,
+  LAYOUT_PARAMS,
+} from "./attention.ts";
 
 const THREADS = 64;
 
@@ -15,14 +21,7 @@ const shader = {
   bindings: { qkv: "read", keys: "read_write", values: "read_write", o: "read_write" },
   params: {
     rows: "u32",
-    heads: "u32",
-    kv_heads: "u32",
-    stride: "u32",
-    q_group_stride: "u32",
-    k_base: "u32",
-    v_base: "u32",
-    kv_stride: "u32",
-    head_quads: "u32",
+    ...LAYOUT_PARAMS,
     capacity: "u32",
     scale: "f32",
     window: "u32",

@@ -36,6 +36,18 @@ const MAX_KEY_SLOTS = 2; // for dk and dv each
 /** More keys than there are: a query sees all of its document. */
 const NO_WINDOW = 0xffff_ffff;
 
+/** How shaders are told of an `AttentionLayout`: part of their params, in this order. */
+export const LAYOUT_PARAMS = {
+  heads: "u32",
+  kv_heads: "u32",
+  stride: "u32",
+  q_group_stride: "u32",
+  k_base: "u32",
+  v_base: "u32",
+  kv_stride: "u32",
+  head_quads: "u32",
+} as const;
+
 const shader = {
   label: "attention",
   source: [grid, attention],
@@ -50,14 +62,7 @@ const shader = {
   },
   params: {
     tokens: "u32",
-    heads: "u32",
-    kv_heads: "u32",
-    stride: "u32",
-    q_group_stride: "u32",
-    k_base: "u32",
-    v_base: "u32",
-    kv_stride: "u32",
-    head_quads: "u32",
+    ...LAYOUT_PARAMS,
     scale: "f32",
     window: "u32",
   },

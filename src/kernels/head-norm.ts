@@ -6,7 +6,7 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, layoutParams } from "./attention.ts";
+import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention.ts";
 
 // Heads of one workgroup.
 const TEAMS = 8;
@@ -23,14 +23,7 @@ const shader = {
   },
   params: {
     tokens: "u32",
-    heads: "u32",
-    kv_heads: "u32",
-    stride: "u32",
-    q_group_stride: "u32",
-    k_base: "u32",
-    v_base: "u32",
-    kv_stride: "u32",
-    head_quads: "u32",
+    ...LAYOUT_PARAMS,
     epsilon: "f32",
   },
 } as const satisfies Shader<string, string>;

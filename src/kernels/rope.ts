@@ -6,7 +6,7 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, layoutParams } from "./attention.ts";
+import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention.ts";
 
 const THREADS = 64;
 
@@ -16,14 +16,7 @@ const shader = {
   bindings: { qkv: "read_write", positions: "read", table: "read" },
   params: {
     tokens: "u32",
-    heads: "u32",
-    kv_heads: "u32",
-    stride: "u32",
-    q_group_stride: "u32",
-    k_base: "u32",
-    v_base: "u32",
-    kv_stride: "u32",
-    head_quads: "u32",
+    ...LAYOUT_PARAMS,
     angles: "u32",
     pairs: "u32",
   },
