@@ -301,6 +301,13 @@ const OPTIONS = {
       help: "scale by lora_alpha / √r instead",
     }),
   },
+  load_from: text({
+    default: "",
+    group: "lora",
+    label: "Adapter to begin with",
+    help: "folder of an adapter to begin with instead of a fresh one; its rank and layers must be the config's",
+    elsewhere: ["adapter_name_or_path", "lora_model_dir"],
+  }),
 
   gradient_checkpointing: flagOr("auto", {
     default: "auto",

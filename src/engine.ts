@@ -2,14 +2,17 @@
 import type { Folder } from "./base/folder.ts";
 import type { TrainConfig } from "./config.ts";
 import type { FunnelReport } from "./data/funnel.ts";
+import { inspectAdapter, probeMemory } from "./engine/adapter-inspection.ts";
 import { openChat } from "./engine/chat.ts";
 import { convertAdapter, convertModel } from "./engine/convert.ts";
+import { estimateRun } from "./engine/estimate.ts";
 import { evaluateData } from "./engine/evaluate-data.ts";
 import { exportAdapter, merge } from "./engine/export.ts";
+import { createOpener } from "./engine/opener.ts";
 import { quantizeModel } from "./engine/quantize.ts";
 import { train } from "./engine/train.ts";
 import type { BnbStorage } from "./formats/bnb.ts";
-import { type Gpu, type GpuOptions, openGpu } from "./gpu/device.ts";
+import type { Gpu, GpuOptions } from "./gpu/device.ts";
 import type { MemoryEstimate } from "./train/memory.ts";
 
 /** What the engine needs from where it runs. */
@@ -35,12 +38,29 @@ export interface TrainRequest {
   readonly model: Folder;
   readonly data: readonly DataSource[];
   readonly workDir: Folder;
-  /** Checkpoint folder inside `workDir` ("iter_30"), or "last" for the newest complete one. */
+  /** The adapter that `config.load_from` names: a PEFT folder to begin with. Not read on resume. */
+  readonly loadFrom?: Folder;
+  /**
+   * Checkpoint folder inside `workDir` ("iter_30"), or "last" for the newest complete one, or "last-or-new":
+   * that one, and from the beginning where there is none. Without it a folder with checkpoints in it is
+   * refused.
+   */
   readonly resume?: string;
-  /** Aborting ends the run after the step in progress, with a checkpoint saved. */
+  /**
+   * Aborting ends the run after the step in progress, with a checkpoint saved. While there is nothing to
+   * save, that is before the loop or before the first step, it throws an AbortedError.
+   */
   readonly signal?: AbortSignal;
+  readonly pausing?: Pausing;
   /** Called in order; never awaited. */
   readonly onEvent: (event: TrainEvent) => void;
+}
+
+/** Asked between steps. A paused run has saved, and holds its memory. */
+export interface Pausing {
+  readonly isPaused: () => boolean;
+  /** Resolves when it is to go on; called only while it is paused. */
+  readonly resumed: () => Promise<void>;
 }
 
 export type TrainEvent =
@@ -62,6 +82,9 @@ export type TrainEvent =
     }
   | ({ readonly type: "eval"; readonly step: number } & EvalReport)
   | { readonly type: "checkpoint"; readonly step: number; readonly name: string }
+  /** Waiting, after `step` steps, which are saved (but for 0). */
+  | { readonly type: "paused"; readonly step: number }
+  | { readonly type: "resumed"; readonly step: number }
   | { readonly type: "warning"; readonly message: string };
 
 /** What is known before the first step. */
@@ -106,6 +129,7 @@ export interface EvalReport {
 }
 
 export interface RunSummary {
+  /** Stopped: by the signal, before the last step or in the evaluation after it. */
   readonly endedBy: "finished" | "stopped";
   readonly step: number;
   readonly steps: number;
@@ -113,6 +137,7 @@ export interface RunSummary {
   readonly skipped: number;
   /** Name of the last checkpoint folder in the work directory. */
   readonly checkpoint: string;
+  /** Of the loop, without pauses. */
   readonly seconds: number;
   readonly timeToFirstStepSeconds: number;
   readonly peakGpuBytes: number;
@@ -129,6 +154,8 @@ export interface LoadRequest {
   /** A template name; default: the adapter's own, else the model's chat template. */
   readonly promptTemplate?: string;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
+  /** Aborting frees what was allocated and throws an AbortedError; nothing once it is loaded. */
+  readonly signal?: AbortSignal;
 }
 
 export interface SamplingOptions {
@@ -149,7 +176,16 @@ export interface Message {
   readonly content: string;
 }
 
-/** A loaded model that can be talked to. */
+/** What is known of a piece of an answer. */
+export interface PieceInfo {
+  /**
+   * Probability of the piece's last token by the model alone, 0–1: whatever temperature and filters it was
+   * drawn with.
+   */
+  readonly probability: number;
+}
+
+/** A loaded model that can be talked to. One call at a time. */
 export interface Chat {
   /** The template in use and where it came from, with a warning if it is not the one trained with. */
   readonly template: { readonly name: string; readonly source: string; readonly warning?: string };
@@ -157,15 +193,22 @@ export interface Chat {
   readonly system: string;
   /**
    * Answers the conversation, whose last message is the user's. `onText` gets the answer in pieces of
-   * whole characters. Stops at the end-of-turn tokens, a stop word, `maxNewTokens`, the end of the
-   * context or an aborted signal.
+   * whole characters, a token each where a token ends with one. Stops at the end-of-turn tokens, a stop
+   * word, `maxNewTokens`, the end of the context or an aborted signal.
    */
   reply(
     messages: readonly Message[],
     sampling: SamplingOptions,
-    onText?: (text: string) => void,
+    onText?: (text: string, info: PieceInfo) => void,
     signal?: AbortSignal,
   ): Promise<ChatReply>;
+  /** Logits of the first token of the answer, one per token of the vocabulary. The same at every call. */
+  logits(messages: readonly Message[]): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * How much of the adapter acts from the next call on, 0–2: 0 is the base, 1 as trained. Uploads nothing.
+   * Without an adapter it does nothing.
+   */
+  setAdapterScale(scale: number): void;
   close(): void;
 }
 
@@ -196,6 +239,8 @@ export interface MergeRequest {
   readonly base?: "original" | "nf4";
   readonly maxShardBytes?: number;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
+  /** Aborting throws an AbortedError; files that were complete stay in `output`. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ConvertRequest {
@@ -208,6 +253,8 @@ export interface ConvertRequest {
   readonly dtype?: MergeRequest["dtype"];
   readonly maxShardBytes?: number;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
+  /** As of a MergeRequest. */
+  readonly signal?: AbortSignal;
 }
 
 export interface QuantizeRequest {
@@ -221,6 +268,8 @@ export interface QuantizeRequest {
   readonly maxShardBytes?: number;
   /** Counts what is read and quantized first, then what is written. */
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+  /** As of a MergeRequest. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ConvertAdapterRequest {
@@ -236,7 +285,47 @@ export interface ExportSummary {
   readonly check: string;
 }
 
+/** What the adapter offers, as the engine has opened it. */
+export interface AdapterInspection {
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  /** Whether the browser calls it one: software, or a GPU in its stead. */
+  readonly isFallback: boolean;
+  readonly hasF16: boolean;
+  readonly hasSubgroups: boolean;
+  readonly maxBufferBytes: number;
+  readonly maxBindingBytes: number;
+}
+
+export interface EstimateRequest {
+  /** Of its files only the small ones and the heads of the weights are read. */
+  readonly model: Folder;
+  readonly config: TrainConfig;
+  /** Whether there will be rows to take a held-out loss on. */
+  readonly holdsOut: boolean;
+  /** The most that the run may take of the GPU; default: no limit. */
+  readonly limitBytes?: number;
+}
+
+export interface RunSize {
+  readonly memory: MemoryEstimate;
+  readonly trainableParameters: number;
+  /** One checkpoint, all files of it. */
+  readonly checkpointBytes: number;
+  /** "lora.r=8": with all of these it fits `limitBytes`. None where it fits as it is, or with no settings. */
+  readonly settings: readonly string[];
+}
+
 export interface Engine {
+  /** Opens the GPU if it is not open yet. */
+  inspect(): Promise<AdapterInspection>;
+  /** Counts what a run takes without running it. Throws a TooLargeError where one buffer passes a limit. */
+  estimate(request: EstimateRequest): Promise<RunSize>;
+  /** Allocates on a device of its own until refused or `limitBytes`; returns the bytes granted, freed again. */
+  probeMemory(limitBytes: number): Promise<number>;
+  /** Destroys the device as a driver's reset would: work under way fails, and the next opens it anew. */
+  loseDevice(): Promise<void>;
   train(request: TrainRequest): Promise<RunSummary>;
   openChat(request: LoadRequest): Promise<Chat>;
   evaluate(request: EvaluateRequest): Promise<EvalReport & { readonly examples: number }>;
@@ -255,23 +344,16 @@ export interface Engine {
 
 /** The engine over a host's GPU, which is opened at the first use and opened anew after it was lost. */
 export function createEngine(host: Host, options: GpuOptions = {}): Engine {
-  let opening: Promise<Gpu> | undefined;
-  const open = async (): Promise<Gpu> => {
-    const mine = (opening ??= host.requestAdapter().then((adapter) => openGpu(adapter, options)));
-    // Another call may have opened a new one meanwhile; that stays.
-    const forget = () => {
-      if (opening === mine) opening = undefined;
-    };
-    const gpu = await mine.catch((error: unknown) => {
-      forget();
-      throw error;
-    });
-    if (!gpu.isLost) return gpu;
-    forget();
-    gpu.close();
-    return open();
-  };
+  const opener = createOpener(host, options);
+  const open = async (): Promise<Gpu> => (await opener.open()).gpu;
   return {
+    async inspect() {
+      const { gpu, adapter } = await opener.open();
+      return inspectAdapter(gpu, adapter);
+    },
+    estimate: async (request) => estimateRun(await open(), request),
+    probeMemory: (limitBytes) => probeMemory(host, options, limitBytes),
+    loseDevice: () => opener.lose(),
     train: async (request) => train(await open(), host, request),
     openChat: async (request) => openChat(await open(), host.now, request),
     evaluate: async (request) => evaluateData(await open(), request),
@@ -280,13 +362,6 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     convertModel: (request) => convertModel(request),
     quantizeModel: async (request) => quantizeModel(await open(), request),
     convertAdapter: (request) => convertAdapter(request),
-    close() {
-      // Nothing waits for a device to be gone, and one that never opened was told to who asked for it.
-      opening?.then(
-        (gpu) => gpu.close(),
-        () => {},
-      );
-      opening = undefined;
-    },
+    close: () => opener.close(),
   };
 }

@@ -1,29 +1,44 @@
-// The ready-made configs that come with Hone, and configs by path.
+// The ready-made configs that come with Hone, the page's presets among them, and configs by path.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { UsageError, UserError } from "../base/error.ts";
 import { nearestName } from "../base/nearest.ts";
+import { PRESETS, presetText, type PresetName } from "../config-presets.ts";
 import { findPublic } from "./package-files.ts";
 
 export interface ReadyConfig {
   readonly name: string;
-  readonly path: string;
   /** The config's first line of comment. */
   readonly about: string;
+  readonly text: string;
+  /** Absent for the presets, which are no files. */
+  readonly path?: string;
 }
 
-/** All ready-made configs, by name. */
+const ABOUT_PRESETS: Readonly<Record<PresetName, string>> = {
+  quick: "A first look in minutes: few steps, short rows",
+  balanced: "A good result in reasonable time",
+  thorough: "Longer rows, more epochs, a larger adapter",
+};
+
+/** All ready-made configs: the presets, then those in files, by name. */
 export function listConfigs(): readonly ReadyConfig[] {
+  const presets = PRESETS.map((name) => {
+    const about = ABOUT_PRESETS[name];
+    return { name, about, text: presetText(name, about) };
+  });
   const folder = findPublic("configs");
-  if (folder === undefined) return [];
-  return readdirSync(folder)
+  if (folder === undefined) return presets;
+  const files = readdirSync(folder)
     .filter((file) => file.endsWith(".yaml"))
     .toSorted((a, b) => (a < b ? -1 : 1))
     .map((file) => {
       const path = join(folder, file);
-      const [first = ""] = readFileSync(path, "utf8").split("\n", 1);
-      return { name: basename(file, ".yaml"), path, about: first.replace(/^#\s*/, "") };
+      const text = readFileSync(path, "utf8");
+      const [first = ""] = text.split("\n", 1);
+      return { name: basename(file, ".yaml"), about: first.replace(/^#\s*/, ""), text, path };
     });
+  return [...presets, ...files];
 }
 
 /** The ready-made config of that name, or a refusal with the nearest one. */
@@ -61,8 +76,12 @@ export function loadConfigText(nameOrPath: string): ConfigText {
       "Check the path, or copy a ready-made one with hone copy-cfg NAME FOLDER.",
     );
   }
-  const path = isPath ? nameOrPath : findConfig(nameOrPath).path;
-  return { text: readText(path), place: path, stem: basename(path, extname(path)) };
+  if (isPath) {
+    const stem = basename(nameOrPath, extname(nameOrPath));
+    return { text: readText(nameOrPath), place: nameOrPath, stem };
+  }
+  const { name, text, path = `the preset ${name}` } = findConfig(nameOrPath);
+  return { text, place: path, stem: name };
 }
 
 function readText(path: string): string {

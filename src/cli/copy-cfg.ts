@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { UserError } from "../base/error.ts";
 import { openFolder } from "../hosts/node.ts";
-import { findConfig, loadConfigText } from "./config-zoo.ts";
+import { findConfig } from "./config-zoo.ts";
 import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
 
 export function copyConfigCommand(run: Runner): Command {
@@ -16,7 +16,7 @@ export function copyConfigCommand(run: Runner): Command {
 }
 
 async function copyConfig({ output }: Session, name: string, folder: string): Promise<ExitCode> {
-  const { text } = loadConfigText(findConfig(name).path);
+  const { text } = findConfig(name);
   const target = openFolder(folder);
   const file = `${name}_copy.yaml`;
   const path = join(folder, file);

@@ -20,7 +20,7 @@ function printConfigs({ output }: Session, pattern: string): Promise<ExitCode> {
   const width = Math.max(0, ...configs.map(({ name }) => name.length));
   for (const { name, about, path } of configs) {
     output.print(`${name.padEnd(width)}  ${about}\n`);
-    output.emit("config", { name, about, path });
+    output.emit("config", { name, about, ...(path === undefined ? {} : { path }) });
   }
   if (configs.length === 0) output.say(`No ready-made config has "${pattern}" in its name.`);
   return Promise.resolve(EXIT.done);

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 // The command line: names to commands, failures to words and exit codes.
 //
-// 0 done, 1 failed, 2 wrong usage, 75 interrupted with a checkpoint saved, 130 quit by a second Ctrl-C.
+// 0 done, 1 failed, 2 wrong usage, 75 interrupted with a checkpoint saved, 130 quit with nothing saved, or
+// by a second Ctrl-C.
 import { Command, CommanderError, Option } from "commander";
-import { messageOf, UsageError, UserError } from "../base/error.ts";
+import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import { chatCommand } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
@@ -100,7 +101,7 @@ function explain(error: unknown, isJson: boolean): ExitCode {
   }
   if (error instanceof UserError) {
     const lines = error.message.split("\n");
-    const code = error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    const code = codeOf(error);
     return complain(lines.slice(0, -1).join("\n"), lines.at(-1) ?? "", code, isJson);
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
@@ -110,6 +111,11 @@ function explain(error: unknown, isJson: boolean): ExitCode {
     EXIT.failed,
     isJson,
   );
+}
+
+function codeOf(error: UserError): ExitCode {
+  if (error instanceof AbortedError) return EXIT.killed;
+  return error instanceof UsageError ? EXIT.usage : EXIT.failed;
 }
 
 function complain(problem: string, remedy: string, code: ExitCode, isJson: boolean): ExitCode {

@@ -41,7 +41,7 @@ export async function untilStopped<T>(
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(EXIT.killed);
-    output.say("Stopping after this step and saving; press Ctrl-C again to quit at once.");
+    output.say("Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.");
     controller.abort();
   };
   process.on("SIGINT", stop).on("SIGTERM", stop);

@@ -47,6 +47,10 @@ export function reportTraining(
       case "checkpoint":
         output.say(`step ${event.step}  saved ${event.name}`);
         break;
+      case "paused":
+      case "resumed":
+        output.say(`step ${event.step}  ${event.type}`);
+        break;
       case "warning":
         output.say(`${paint.yellow("Warning:")} ${event.message}`);
         break;

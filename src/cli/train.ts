@@ -1,13 +1,14 @@
 // hone train: a config and data to an adapter.
 import { basename, dirname, resolve } from "node:path";
 import { Command } from "commander";
-import { UserError } from "../base/error.ts";
+import { AbortedError, messageOf, UserError } from "../base/error.ts";
 import { readConfig } from "../config-read.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import type { RunSummary } from "../engine.ts";
+import { refuseUsedFolder } from "../engine/used-folder.ts";
 import { openDataSource, openFolder } from "../hosts/node.ts";
 import { loadConfigText } from "./config-zoo.ts";
-import { openModel, pathIn } from "./paths.ts";
+import { openAdapter, openModel, pathIn } from "./paths.ts";
 import {
   EXIT,
   type ExitCode,
@@ -45,21 +46,23 @@ async function trainFromFlags(
   configName: string,
   flags: TrainFlags,
 ): Promise<ExitCode> {
+  const { output } = session;
   const { text, place, stem } = loadConfigText(configName);
   const seed = flags.seed === undefined ? [] : [`seed=${flags.seed}`];
   const config = readConfig(text, place, [...(flags.set ?? []), ...seed]);
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
-  const summary = await train(session, {
-    config,
-    workDir,
-    ...(flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) }),
+  const resume =
+    flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) };
+  const summary = await train(session, { config, workDir, ...resume }).catch((error: unknown) => {
+    // Stopped before it went on: what it was to go on from is still there.
+    if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
+    throw error;
   });
-  const { output } = session;
-  const checkpoint = pathIn(openFolder(workDir), summary.checkpoint);
-  if (summary.endedBy === "stopped") {
+  if (summary === undefined || summary.endedBy === "stopped") {
     output.say(`Go on with: hone train ${configName} --work-dir ${workDir} --resume`);
     return EXIT.interrupted;
   }
+  const checkpoint = pathIn(openFolder(workDir), summary.checkpoint);
   output.say(`The adapter is in ${checkpoint}. Talk to it with:`);
   output.say(`  hone chat ${config.model} --adapter ${checkpoint}`);
   return EXIT.done;
@@ -78,36 +81,50 @@ export async function train(
 ): Promise<RunSummary> {
   const { output } = session;
   const folder = openFolder(workDir);
-  if (resume === undefined) await refuseUsed(workDir);
-  const model = openModel(config.model);
-  const data = await Promise.all(config.data.map((path) => openDataSource(path)));
-  output.say(`Training ${config.model} into ${workDir}`);
-  const summary = await untilStopped(session, (signal) =>
-    withEngine(session, (engine) =>
-      engine.train({
-        config,
-        model,
-        data,
-        workDir: folder,
-        signal,
-        ...(resume === undefined ? {} : { resume }),
-        onEvent: reportTraining(output, { loggingSteps: config.logging_steps }),
-      }),
-    ),
-  );
-  output.emit("summary", { ...summary });
-  output.say(formatSummary(summary));
-  return summary;
+  try {
+    // Before anything is opened that may be missing for reasons of its own.
+    if (resume === undefined) await refuseUsedFolder(folder);
+    const model = openModel(config.model);
+    const data = await Promise.all(config.data.map((path) => openDataSource(path)));
+    const begins = resume === undefined && config.load_from !== "";
+    const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from) } : {};
+    output.say(`Training ${config.model} into ${workDir}`);
+    const summary = await untilStopped(session, (signal) =>
+      withEngine(session, (engine) =>
+        engine.train({
+          config,
+          model,
+          data,
+          workDir: folder,
+          signal,
+          ...loadFrom,
+          ...(resume === undefined ? {} : { resume }),
+          onEvent: reportTraining(output, { loggingSteps: config.logging_steps }),
+        }),
+      ),
+    );
+    output.emit("summary", { ...summary });
+    output.say(formatSummary(summary));
+    return summary;
+  } catch (error) {
+    throw inWordsOfTrain(error);
+  }
 }
 
-/** A new run would mix its checkpoints with the old run's, and remove them by save_total_limit. */
-async function refuseUsed(workDir: string): Promise<void> {
-  const checkpoint = (await openFolder(workDir).list()).find((name) => /^iter_\d+$/.test(name));
-  if (checkpoint === undefined) return;
-  throw new UserError(
-    `${workDir} holds an earlier run (${checkpoint}).`,
+/** What to do about a failure of the engine, on this command's line. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  UsedFolderError:
     "Add --resume to go on with it, or --work-dir with another folder to start anew.",
-  );
+  NoCheckpointError: "Train without --resume, or give the --work-dir of the run to resume.",
+  DamagedCheckpointError: "Resume from an earlier checkpoint, with --resume and its folder's name.",
+  DeviceLostError: "Run the same command with --resume to continue from the last checkpoint.",
+};
+
+function inWordsOfTrain(error: unknown): unknown {
+  const remedy = error instanceof UserError ? REMEDIES[error.name] : undefined;
+  if (remedy === undefined) return error;
+  const [problem = ""] = messageOf(error).split("\n");
+  return new UserError(problem, remedy, { cause: error });
 }
 
 /** "work_dirs/x/iter_30" or "iter_30" → "iter_30"; no name → "last". */

@@ -78,7 +78,15 @@ export async function buildDataset(
   files: readonly DataFile[],
   options: DatasetOptions,
 ): Promise<Dataset> {
-  const { examples, funnel } = await encodeDataset(files, options);
+  return packDataset(await encodeDataset(files, options), options);
+}
+
+/** Encoded examples to rows: what is set aside, then what is packed. */
+export function packDataset(
+  encoded: EncodedDataset,
+  options: Omit<DatasetOptions, keyof EncodeDatasetOptions> & Pick<DatasetOptions, "maxLength">,
+): Dataset {
+  const { examples, funnel } = encoded;
   const parts = splitExamples(examples, options);
   const allRows = makeRows(parts.train, options);
   const train = allRows.filter(isLearned);
@@ -163,7 +171,7 @@ function createIntake(options: EncodeDatasetOptions) {
   return {
     take(row: DataRow, format: DatasetFormatName, place: string): void {
       funnel.rowsRead++;
-      const conversation = withSystem(mapRow(format, row, place), options.system ?? "");
+      const conversation = mapRow(format, row, place);
       const example = conversation.length === 0 ? undefined : encode(conversation);
       if (example === undefined) funnel.droppedEmpty++;
       else if (example.labelTokens === 0) funnel.droppedUnlabeled++;
@@ -189,8 +197,11 @@ function withSystem(conversation: Conversation, system: string): Conversation {
   return [{ ...first, system }, ...rest];
 }
 
-function createEncoder(options: EncodeDatasetOptions): (row: Conversation) => EncodedExample {
-  const { template, maxLength } = options;
+/** Conversations to examples as `options` say, to look at single ones too. */
+export function createEncoder(
+  options: EncodeDatasetOptions,
+): (conversation: Conversation) => EncodedExample {
+  const { template, maxLength, system = "" } = options;
   // System texts and separators repeat even where whole conversations do not.
   const encodeText = memoize(MEMO_ENTRIES, (text) => options.tokenizer.encode(text));
   const tokenizer = { ...options.tokenizer, encode: (text: string) => [...encodeText(text)] };
@@ -199,7 +210,7 @@ function createEncoder(options: EncodeDatasetOptions): (row: Conversation) => En
       ? encodeByChatTemplate(conversation, tokenizer, template, { maxLength })
       : encodeExample(applyTemplate(conversation, template), tokenizer, { maxLength });
   const encodeKey = memoize(MEMO_ENTRIES, (key) => encode(JSON.parse(key) as Conversation));
-  return (conversation) => encodeKey(JSON.stringify(conversation));
+  return (conversation) => encodeKey(JSON.stringify(withSystem(conversation, system)));
 }
 
 /** Sets examples aside by a seeded draw; both parts keep the order of the files. */

@@ -14,8 +14,8 @@ export interface DataRow {
 export interface ReadOptions {
   /** The file's name, for errors. */
   place: string;
-  /** Called for a row that is not JSON, which is then left out. Without it, the first one ends the read. */
-  onBrokenRow?: ((fault: UserError) => void) | undefined;
+  /** Called for a row that cannot be read, which is then left out. Without it, the first one ends the read. */
+  onBrokenRow?: ((fault: UserError, at: Pick<DataRow, "row" | "line">) => void) | undefined;
 }
 
 /** A whole file, in pieces of any size, as text or as UTF-8. */
@@ -62,7 +62,7 @@ export async function* readRows(chunks: TextChunks, options: ReadOptions): Async
 }
 
 /** Bytes to text, without the byte order mark. */
-async function* decodeText(chunks: TextChunks, place: string): AsyncGenerator<string> {
+export async function* decodeText(chunks: TextChunks, place: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const decode = (bytes?: Uint8Array) => {
     try {
@@ -95,7 +95,7 @@ function parseRow({ text, line }: RowText, row: number, options: ReadOptions): u
   } catch (error) {
     const fault = explainBroken(text, line, row, error, options.place);
     if (options.onBrokenRow === undefined) throw fault;
-    options.onBrokenRow(fault);
+    options.onBrokenRow(fault, { row, line });
     return BROKEN;
   }
 }

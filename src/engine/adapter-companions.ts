@@ -7,11 +7,16 @@ import { type ChosenTemplate, MANIFEST, type ModelFolder } from "./model-folder.
 
 export interface CompanionParts {
   readonly config: TrainConfig;
-  readonly chosen: ChosenTemplate;
-  readonly opened: ModelFolder;
+  readonly chosen: Pick<ChosenTemplate, "name">;
+  readonly opened: CompanionModel;
   readonly adapterConfig: AdapterConfig;
   readonly targets: readonly AdapterTarget[];
 }
+
+/** What of a model stands in these files. */
+type CompanionModel = Pick<ModelFolder, "architecture"> & {
+  readonly tokenizer: { readonly chatTemplate?: string | undefined };
+};
 
 export const CHAT_TEMPLATE = "chat_template.jinja";
 
@@ -36,7 +41,10 @@ export function adapterCompanions(parts: CompanionParts): Map<string, string> {
 }
 
 /** The modules' own names, or their whole paths where other modules of those names are not adapted. */
-function targetNames({ architecture }: ModelFolder, targets: readonly AdapterTarget[]): string[] {
+function targetNames(
+  { architecture }: CompanionModel,
+  targets: readonly AdapterTarget[],
+): string[] {
   const names = new Set(targets.map(({ path }) => nameOf(path)));
   const named = modulesOf(allLinears(architecture)).filter(({ path }) => names.has(nameOf(path)));
   const isExact = named.length === targets.length;

@@ -1,11 +1,19 @@
 // Talking to a model: conversation in, text out as it comes.
-import { UserError } from "../base/error.ts";
+import { invariant, throwIfAborted, UserError } from "../base/error.ts";
 import { encodePrompt } from "../data/prompt.ts";
-import type { Chat, ChatReply, LoadRequest, Message, SamplingOptions } from "../engine.ts";
+import type {
+  Chat,
+  ChatReply,
+  LoadRequest,
+  Message,
+  PieceInfo,
+  SamplingOptions,
+} from "../engine.ts";
 import { createStreamDecoder } from "../formats/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
 import { Generator } from "../model/generate.ts";
+import type { Model } from "../model/transformer.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import {
   chooseTemplate,
@@ -14,6 +22,7 @@ import {
   openModelFolder,
   readManifest,
 } from "./model-folder.ts";
+import { createStopper } from "./stopper.ts";
 
 const DEFAULT_CONTEXT_TOKENS = 2048;
 
@@ -40,13 +49,20 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     contextTokens: capacity,
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
+    signal: request.signal,
   });
-  if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-  const generator = await Generator.create(model, capacity).catch((error: unknown) => {
+  let generator: Generator | undefined;
+  try {
+    if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
+    generator = await Generator.create(model, capacity);
+    throwIfAborted(request.signal);
+  } catch (error) {
+    generator?.free();
     freeModel(model);
     throw error;
-  });
+  }
   const answerer = new Answerer(generator, opened, chosen, now);
+  const scale = scaleSetter(model, generator);
   return {
     template: {
       name: chosen.name,
@@ -61,11 +77,37 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
         }),
     },
     system: manifest?.system ?? "",
-    reply: (messages, sampling, onText, signal) =>
-      answerer.reply(messages, sampling, onText, signal),
+    reply(messages, sampling, onText, signal) {
+      scale.apply();
+      return answerer.reply(messages, sampling, onText, signal);
+    },
+    logits(messages) {
+      scale.apply();
+      return answerer.logits(messages);
+    },
+    setAdapterScale: (factor) => scale.set(factor),
     close() {
       generator.free();
       freeModel(model);
+    },
+  };
+}
+
+/** A scalar that every run of a program reads: what is cached was computed with the one before. */
+function scaleSetter({ step, adapter }: Model, generator: Generator) {
+  let applied = 1;
+  let wanted = 1;
+  return {
+    set(scale: number): void {
+      invariant(scale >= 0 && scale <= 2, () => `an adapter scale of ${scale}, not from 0 to 2`);
+      wanted = scale;
+    },
+    /** Not in the midst of an answer. */
+    apply(): void {
+      if (wanted === applied || !adapter) return;
+      step.set({ adapterScale: wanted });
+      generator.reset();
+      applied = wanted;
     },
   };
 }
@@ -92,22 +134,11 @@ export class Answerer {
   async reply(
     messages: readonly Message[],
     sampling: SamplingOptions,
-    onText: (text: string) => void = () => {},
+    onText: (text: string, info: PieceInfo) => void = () => {},
     signal?: AbortSignal,
   ): Promise<ChatReply> {
     const { tokenizer } = this.#opened;
-    const prompt = encodePrompt(
-      messages.map((message) => ({ ...message })),
-      tokenizer,
-      this.#chosen.template,
-    );
-    const { capacity } = this.#generator;
-    if (prompt.length >= capacity) {
-      throw new UserError(
-        `The conversation is ${prompt.length} tokens long; the context holds ${capacity}.`,
-        "Start a new conversation (RESET), or shorten the message.",
-      );
-    }
+    const prompt = this.#encode(messages);
     const stopper = createStopper(
       [...this.#chosen.stopWords, ...sampling.stopWords],
       createStreamDecoder(tokenizer, { skipSpecialTokens: true }),
@@ -119,7 +150,7 @@ export class Answerer {
       ...sampling,
       endIds,
       signal,
-      onToken: (id) => stopper.push(id),
+      onToken: (id, probability) => stopper.push(id, probability),
     });
     const text = stopper.finish();
     const seconds = (this.#now() - started) / 1000;
@@ -132,6 +163,25 @@ export class Answerer {
     };
   }
 
+  /** Of the answer's first token. */
+  logits(messages: readonly Message[]): Promise<Float32Array<ArrayBuffer>> {
+    return this.#generator.logits(this.#encode(messages));
+  }
+
+  #encode(messages: readonly Message[]): number[] {
+    const prompt = encodePrompt(
+      messages.map((message) => ({ ...message })),
+      this.#opened.tokenizer,
+      this.#chosen.template,
+    );
+    const { capacity } = this.#generator;
+    if (prompt.length < capacity) return prompt;
+    throw new UserError(
+      `The conversation is ${prompt.length} tokens long; the context holds ${capacity}.`,
+      "Start a new conversation, or shorten the message.",
+    );
+  }
+
   /** Stop words that are tokens by themselves are caught before they are decoded. */
   #stopIds(stopWords: readonly string[]): number[] {
     const { tokenizer } = this.#opened;
@@ -140,53 +190,4 @@ export class Answerer {
       return id === undefined ? [] : [id];
     });
   }
-}
-
-/** Passes text on, but for a stop word and what might yet become one. */
-function createStopper(
-  stopWords: readonly string[],
-  decoder: ReturnType<typeof createStreamDecoder>,
-  onText: (text: string) => void,
-) {
-  let text = "";
-  let shown = 0;
-  let isStopped = false;
-  const words = stopWords.filter((word) => word !== "");
-  const show = (end: number) => {
-    if (end > shown) onText(text.slice(shown, end));
-    shown = Math.max(shown, end);
-  };
-  const take = (fresh: string): boolean => {
-    text += fresh;
-    const found = words.map((word) => text.indexOf(word, 0)).filter((at) => at >= 0);
-    if (found.length > 0) {
-      text = text.slice(0, Math.min(...found));
-      isStopped = true;
-      show(text.length);
-      return true;
-    }
-    show(text.length - heldBack(text, words));
-    return false;
-  };
-  return {
-    /** True once a stop word has come. */
-    push: (id: number): boolean => take(decoder.push(id)),
-    finish(): string {
-      // An answer cut off by its length may end within a character, of which nothing is shown.
-      if (!isStopped) take(decoder.flush().replace(/\uFFFD+$/u, ""));
-      show(text.length);
-      return text;
-    },
-  };
-}
-
-/** How many last characters are the beginning of a stop word. */
-function heldBack(text: string, words: readonly string[]): number {
-  let most = 0;
-  for (const word of words) {
-    for (let length = Math.min(word.length - 1, text.length); length > most; length--) {
-      if (text.endsWith(word.slice(0, length))) most = length;
-    }
-  }
-  return most;
 }

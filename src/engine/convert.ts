@@ -27,17 +27,17 @@ import {
 
 /** Writes a base as a Hugging Face folder of plain weights, tensor by tensor. */
 export async function convertModel(request: ConvertRequest): Promise<ExportSummary> {
-  const { model, output, form, maxShardBytes = DEFAULT_SHARD_BYTES, onProgress } = request;
+  const { model, output, form, maxShardBytes = DEFAULT_SHARD_BYTES, onProgress, signal } = request;
   refuseSameFolder(model, output);
   const opened = await openModelFolder(model);
   const { files, companions } = form === "llama" ? inLlamaForm(opened) : inOwnForm(opened);
   const dtype = request.dtype ? DTYPES[request.dtype] : opened.source.exportDtype;
-  const written = await writeWeights({ files, dtype, maxShardBytes, onProgress }, output);
+  const written = await writeWeights({ files, dtype, maxShardBytes, onProgress, signal }, output);
   await writeCompanions(companions, output, dtype);
   if ((await model.size(MANIFEST)) !== undefined && form === "llama") {
     await output.write(MANIFEST, await model.read(MANIFEST));
   }
-  await checkWritten(output, written);
+  await checkWritten(output, written, signal);
   return {
     files: await filesOf(output),
     check: `${written.length} tensors read back equal to what was converted`,

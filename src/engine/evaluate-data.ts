@@ -1,4 +1,5 @@
 // Evaluation of a model on a data file: every example's loss, and the mean over all label tokens.
+import { throwIfAborted } from "../base/error.ts";
 import { buildBatch, NO_TARGET } from "../data/batches.ts";
 import { encodeDataset } from "../data/dataset.ts";
 import type { EncodedExample } from "../data/encode.ts";
@@ -6,6 +7,7 @@ import { formatNamed } from "../data/formats.ts";
 import type { EvalReport, EvaluateRequest } from "../engine.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
+import { abortable } from "./data-source.ts";
 import { Evaluator, reportOf, sumOf } from "./evaluate.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import { chooseTemplate, openModelFolder, readManifest } from "./model-folder.ts";
@@ -20,7 +22,8 @@ export async function evaluateData(
   const adapterFiles = adapter && (await readAdapterFolder(adapter, opened));
   const manifest = await readManifest(adapter ?? request.model);
   const name = request.promptTemplate ?? manifest?.promptTemplate ?? "auto";
-  const { examples } = await encodeDataset(data, {
+  const sources = data.map((source) => abortable(source, request.signal));
+  const { examples } = await encodeDataset(sources, {
     tokenizer: opened.tokenizer,
     template: chooseTemplate(name, opened).template,
     system: request.system ?? manifest?.system ?? "",
@@ -34,6 +37,7 @@ export async function evaluateData(
     positions: maxLength,
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
+    signal: request.signal,
   });
   let evaluator: Evaluator | undefined;
   try {
@@ -42,6 +46,7 @@ export async function evaluateData(
     let total = { loss: 0, correct: 0, labelTokens: 0 };
     let row = 0;
     for (const group of groupExamples(examples, maxLength)) {
+      throwIfAborted(request.signal);
       for (const sums of await evaluateGroup(evaluator, group, maxLength)) {
         row++;
         if (sums.labelTokens > 0) onExample?.({ row, ...reportOf(sums) });

@@ -68,10 +68,14 @@ export class Evaluator {
     };
   }
 
-  /** Over all batches together, every label token weighing the same. */
-  async total(batches: readonly MicroBatch[]): Promise<EvalReport> {
+  /** Over all batches together, every label token weighing the same. Undefined where it was aborted. */
+  async total(
+    batches: readonly MicroBatch[],
+    signal?: AbortSignal,
+  ): Promise<EvalReport | undefined> {
     let sums: Sums = { loss: 0, correct: 0, labelTokens: 0 };
     for (const batch of batches) {
+      if (signal?.aborted) return undefined;
       const { losses, correct } = await this.tokens(batch);
       sums = {
         loss: sums.loss + sumOf(losses),

@@ -75,6 +75,7 @@ export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSumm
         doubleQuant: manifest?.doubleQuant ?? true,
       },
       onProgress: request.onProgress,
+      signal: request.signal,
     },
     output,
   );
@@ -83,7 +84,7 @@ export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSumm
   if ((await adapter.size(MANIFEST)) !== undefined) {
     await output.write(MANIFEST, await adapter.read(MANIFEST));
   }
-  await checkWritten(output, written);
+  await checkWritten(output, written, request.signal);
   return {
     files: await filesOf(output),
     check: `${written.length} tensors read back equal to what was computed, ${targets.length} of them merged`,

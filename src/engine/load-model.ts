@@ -21,6 +21,7 @@ export interface LoadOptions {
   readonly targets?: readonly AdapterTarget[];
   readonly training?: boolean;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Storage type of activations on this GPU. */
@@ -39,7 +40,14 @@ export async function loadModel(
   { architecture, files }: Pick<ModelFolder, "architecture" | "files">,
   options: LoadOptions,
 ): Promise<Model> {
-  const { quantization, doubleQuant = true, positions, contextTokens, onProgress } = options;
+  const {
+    quantization,
+    doubleQuant = true,
+    positions,
+    contextTokens,
+    onProgress,
+    signal,
+  } = options;
   const act = actOf(gpu, options.computeDtype);
   const weights = await loadWeights(gpu, architecture, files, {
     quantization,
@@ -47,6 +55,7 @@ export async function loadModel(
     positions,
     contextTokens,
     onProgress,
+    signal,
   });
   let adapter: Adapter | undefined;
   try {

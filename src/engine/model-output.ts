@@ -1,6 +1,6 @@
 // What every export of full weights does beside writing them: the other files, and reading all back.
 import type { Folder } from "../base/folder.ts";
-import { UserError } from "../base/error.ts";
+import { throwIfAborted, UserError } from "../base/error.ts";
 import { Checksum } from "../export/checksum.ts";
 import type { WrittenTensor } from "../export/weights.ts";
 import type { FloatDtype } from "../formats/float.ts";
@@ -34,6 +34,7 @@ export async function writeCompanions(
 export async function checkWritten(
   output: Folder,
   written: readonly WrittenTensor[],
+  signal?: AbortSignal,
 ): Promise<void> {
   const files = await openModelFiles(output);
   for (const { name, file, shape, checksum } of written) {
@@ -42,7 +43,10 @@ export async function checkWritten(
       throw damaged(`${output.path}/${file}: ${name}`);
     }
     const actual = new Checksum();
-    for await (const { bytes } of readSlices(found)) actual.add(bytes);
+    for await (const { bytes } of readSlices(found)) {
+      throwIfAborted(signal);
+      actual.add(bytes);
+    }
     if (actual.value !== checksum) throw damaged(`${output.path}/${file}: ${name}`);
   }
 }

@@ -6,7 +6,7 @@ import type { FloatDtype } from "../formats/float.ts";
 import { tokenizerFromGguf } from "../formats/gguf-tokenizer.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "../formats/json.ts";
 import { tokenizerFromSentencePiece } from "../formats/sentencepiece-tokenizer.ts";
-import type { TokenizerFiles } from "../formats/tokenizer.ts";
+import { chooseChatTemplate, type TokenizerFiles } from "../formats/tokenizer.ts";
 import { withBnbTensors } from "../model/bnb-files.ts";
 import { type ModelFiles, openModelFiles } from "../model/checkpoint-files.ts";
 import { openGguf } from "../model/gguf-files.ts";
@@ -29,15 +29,41 @@ export interface Companion {
   readonly content: string | Uint8Array;
 }
 
+const CHAT_TEMPLATE = "chat_template.jinja";
+
 // Of a base model's folder, what is not weights goes along: configs, tokenizer, code, licence.
 const WEIGHTS =
   /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
 
+/** A model as far as it must be known to lay it out: without its tokenizer, which is megabytes. */
+export interface ModelLayout extends Pick<ModelSource, "config" | "place" | "files"> {
+  readChatTemplate(): Promise<string | undefined>;
+}
+
 export async function openModelSource(folder: Folder): Promise<ModelSource> {
   if ((await folder.size("config.json")) !== undefined) return openHuggingFace(folder);
+  return openGgufSource(folder, await findGguf(folder));
+}
+
+export async function openModelLayout(folder: Folder): Promise<ModelLayout> {
+  if ((await folder.size("config.json")) === undefined) {
+    const { config, place, files, tokenizer } = await openModelSource(folder);
+    return { config, place, files, readChatTemplate: async () => tokenizer.chatTemplate };
+  }
+  return {
+    ...(await readLayout(folder)),
+    readChatTemplate: async () => {
+      if ((await folder.size(CHAT_TEMPLATE)) !== undefined) return folder.readText(CHAT_TEMPLATE);
+      const tokenizerConfig = await readOptionalJson(folder, "tokenizer_config.json");
+      return chooseChatTemplate(tokenizerConfig?.["chat_template"]);
+    },
+  };
+}
+
+async function findGguf(folder: Folder): Promise<string> {
   const names = await folder.list();
   const [gguf, ...others] = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
-  if (gguf !== undefined && others.length === 0) return openGgufSource(folder, gguf);
+  if (gguf !== undefined && others.length === 0) return gguf;
   if (gguf !== undefined) {
     throw new UserError(
       `${folder.path} has ${others.length + 1} GGUF files and no config.json.`,
@@ -50,17 +76,23 @@ export async function openModelSource(folder: Folder): Promise<ModelSource> {
   );
 }
 
-async function openHuggingFace(folder: Folder): Promise<ModelSource> {
+async function readLayout(folder: Folder) {
   const place = `${folder.path}/config.json`;
   const config = parseJsonObject(await folder.readText("config.json"), place);
   const raw = await openModelFiles(folder);
   const isQuantized = isJsonObject(config["quantization_config"]);
+  const files = isQuantized ? await withBnbTensors(raw, config, place) : raw;
+  return { config, place, isQuantized, files };
+}
+
+async function openHuggingFace(folder: Folder): Promise<ModelSource> {
+  const { config, place, isQuantized, files } = await readLayout(folder);
   const tokenizer = await readTokenizer(folder);
   return {
     config,
     place,
     tokenizer,
-    files: isQuantized ? await withBnbTensors(raw, config, place) : raw,
+    files,
     async *companions() {
       for (const name of await folder.list()) {
         if (WEIGHTS.test(name) || name.startsWith(".")) continue;
@@ -82,15 +114,18 @@ function plain(config: JsonObject): string {
   return jsonText(rest);
 }
 
+async function readOptionalJson(folder: Folder, name: string): Promise<JsonObject | undefined> {
+  return (await folder.size(name)) === undefined
+    ? undefined
+    : parseJsonObject(await folder.readText(name), `${folder.path}/${name}`);
+}
+
 async function readTokenizer(folder: Folder): Promise<TokenizerFiles> {
-  const optionalJson = async (name: string) =>
-    (await folder.size(name)) === undefined
-      ? undefined
-      : parseJsonObject(await folder.readText(name), `${folder.path}/${name}`);
+  const optionalJson = (name: string) => readOptionalJson(folder, name);
   const has = async (name: string) => (await folder.size(name)) !== undefined;
   const tokenizerConfig = await optionalJson("tokenizer_config.json");
-  const chatTemplate = (await has("chat_template.jinja"))
-    ? await folder.readText("chat_template.jinja")
+  const chatTemplate = (await has(CHAT_TEMPLATE))
+    ? await folder.readText(CHAT_TEMPLATE)
     : undefined;
   const others = {
     specialTokensMap: await optionalJson("special_tokens_map.json"),
@@ -152,7 +187,7 @@ export function* tokenizerCompanions(tokenizer: TokenizerFiles): Generator<Compa
     if (json !== undefined) yield { name, content: jsonText(json) };
   }
   const { chatTemplate } = tokenizer;
-  if (chatTemplate !== undefined) yield { name: "chat_template.jinja", content: chatTemplate };
+  if (chatTemplate !== undefined) yield { name: CHAT_TEMPLATE, content: chatTemplate };
 }
 
 export function jsonText(json: unknown): string {

@@ -42,7 +42,8 @@ export async function quantizeModel(gpu: Gpu, request: QuantizeRequest): Promise
     request.onProgress?.(Math.round((from + (to - from) * (bytes / total)) * whole), whole);
   };
   const files = withHalves(opened.files, new Set(weights.map(({ name }) => name)));
-  const parts = { gpu, files, weights, doubleQuant, storage };
+  const { signal } = request;
+  const parts = { gpu, files, weights, doubleQuant, storage, signal };
   const made = await quantizeToBnb({ ...parts, onProgress: report(0, share) });
   try {
     const written = await writeWeights(
@@ -51,6 +52,7 @@ export async function quantizeModel(gpu: Gpu, request: QuantizeRequest): Promise
         dtype: undefined,
         maxShardBytes: request.maxShardBytes ?? DEFAULT_SHARD_BYTES,
         onProgress: report(share, 1),
+        signal,
       },
       output,
     );
@@ -61,7 +63,7 @@ export async function quantizeModel(gpu: Gpu, request: QuantizeRequest): Promise
       const settings = { doubleQuant, storage, computeDtype };
       await output.write(name, name === "config.json" ? withBnbConfig(text(), settings) : content);
     }
-    await checkWritten(output, written);
+    await checkWritten(output, written, signal);
   } finally {
     made.free();
   }

@@ -20,10 +20,18 @@ const FREE_OPTIONS = new Set([
   "compute_dtype",
 ]);
 
-/** The options that the numbers depend on, and how much data there is. */
-export function identityOf(config: TrainConfig, data: FunnelReport): Record<string, unknown> {
+/**
+ * The options that the numbers depend on, and how much data there is. Without load_from where it is empty:
+ * checkpoints of before it was an option have none.
+ */
+export function identityOf(
+  config: TrainConfig,
+  data: Pick<FunnelReport, "rowsRead" | "tokens" | "labelTokens">,
+): Record<string, unknown> {
   const { rowsRead, tokens, labelTokens } = data;
-  const options = Object.entries(config).filter(([key]) => !FREE_OPTIONS.has(key));
+  const options = Object.entries(config).filter(
+    ([key, value]) => !FREE_OPTIONS.has(key) && !(key === "load_from" && value === ""),
+  );
   return { ...Object.fromEntries(options), data: { rows: rowsRead, tokens, labelTokens } };
 }
 
@@ -33,15 +41,17 @@ export function refuseChangedRun(
   { run }: CheckpointState,
   place: string,
 ): void {
-  const changed = Object.keys(now).filter(
+  const changed = [...new Set([...Object.keys(now), ...Object.keys(run)])].filter(
     (key) => JSON.stringify(now[key]) !== JSON.stringify(run[key]),
   );
   if (changed.length === 0) return;
-  const list = changed.map(
-    (key) => `${key} was ${JSON.stringify(run[key])} and is ${JSON.stringify(now[key])}`,
-  );
+  const list = changed.map((key) => `${key} was ${wordOf(run[key])} and is ${wordOf(now[key])}`);
   throw new UserError(
     `${place} belongs to a run with other options or data: ${list.join("; ")}.`,
     "Resume with the config.yaml in the work directory and the same data, or start a new run in another folder.",
   );
+}
+
+function wordOf(value: unknown): string {
+  return value === undefined ? "not set" : JSON.stringify(value);
 }

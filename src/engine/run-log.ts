@@ -1,35 +1,74 @@
-// metrics.jsonl and train.log of a work directory: one line per step, and one per event for people.
+// metrics.jsonl and train.log of a work directory: all that happened in a run, and a line of it for people.
+//
+// metrics.jsonl has every step, every held-out loss and every answer, so that a run can be shown from it
+// alone. It is only ever added to, and its last line may be cut: whoever kills a process kills it anywhere.
 import type { Folder } from "../base/folder.ts";
 import { formatDuration } from "../base/format.ts";
-import type { TrainEvent } from "../engine.ts";
+import type { EvalReport, StepReport, TrainEvent } from "../engine.ts";
 
 const METRICS = "metrics.jsonl";
 const LOG = "train.log";
 
+/** What metrics.jsonl holds, in its order. */
+export interface RunMetrics {
+  readonly steps: readonly StepReport[];
+  readonly evals: readonly ({ readonly step: number } & EvalReport)[];
+  readonly samples: readonly {
+    readonly step: number;
+    readonly input: string;
+    readonly output: string;
+  }[];
+}
+
+/** What an evaluation writes: its lines are all there, or it is not done. */
+export interface EvaluationParts {
+  readonly questions: number;
+  readonly holdsOut: boolean;
+}
+
 /** Writes in the order of the events, off the training loop's path. A failure is told at `flush`. */
 export class RunLog {
+  /** Whether the evaluation after the first step was done, and is in the log. */
+  readonly isEvaluated: boolean;
   readonly #folder: Folder;
   readonly #loggingSteps: number;
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(folder: Folder, loggingSteps: number) {
+  private constructor(folder: Folder, loggingSteps: number, isEvaluated: boolean) {
     this.#folder = folder;
     this.#loggingSteps = loggingSteps;
+    this.isEvaluated = isEvaluated;
   }
 
-  /** Starts anew at step 0; on resume drops what came after `firstStep`, which will come again. */
-  static async open(folder: Folder, firstStep: number, loggingSteps: number): Promise<RunLog> {
-    const lines =
+  /**
+   * Starts anew at step 0; on resume drops what came after `firstStep`, which will come again, and what is
+   * there of an evaluation after it that was broken off.
+   */
+  static async open(
+    folder: Folder,
+    firstStep: number,
+    loggingSteps: number,
+    evaluation: EvaluationParts,
+  ): Promise<RunLog> {
+    const text =
       firstStep > 0 && (await folder.size(METRICS)) !== undefined
-        ? (await folder.readText(METRICS)).split("\n").filter((line) => isKept(line, firstStep))
-        : [];
-    await folder.write(METRICS, lines.map((line) => `${line}\n`).join(""));
+        ? await folder.readText(METRICS)
+        : "";
+    const lines = [...readLines(text)].filter(({ step }) => step <= firstStep);
+    const found = metricsOf(lines);
+    const isEvaluated =
+      found.samples.filter(({ step }) => step === firstStep).length >= evaluation.questions &&
+      (!evaluation.holdsOut || found.evals.some(({ step }) => step === firstStep));
+    const kept = lines.filter(
+      ({ type, step }) => isEvaluated || type === "step" || step !== firstStep,
+    );
+    await folder.write(METRICS, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
     if (firstStep === 0) await folder.write(LOG, "");
-    return new RunLog(folder, loggingSteps);
+    return new RunLog(folder, loggingSteps, isEvaluated);
   }
 
   take(event: TrainEvent): void {
-    if (event.type === "step" || event.type === "eval") this.#add(METRICS, JSON.stringify(event));
+    if (isMetric(event)) this.#add(METRICS, JSON.stringify(event));
     const line = lineOf(event, this.#loggingSteps);
     if (line !== undefined) this.#add(LOG, line);
   }
@@ -45,11 +84,48 @@ export class RunLog {
   }
 }
 
-function isKept(line: string, firstStep: number): boolean {
+/** Reads metrics.jsonl. Lines that are cut, or that later releases may write, are left out. */
+export function parseMetrics(text: string): RunMetrics {
+  return metricsOf([...readLines(text)]);
+}
+
+type Metric = Extract<TrainEvent, { readonly type: "step" | "eval" | "sample" }>;
+
+function isMetric(event: { readonly type?: unknown }): event is Metric {
+  return event.type === "step" || event.type === "eval" || event.type === "sample";
+}
+
+function metricsOf(lines: readonly Metric[]): RunMetrics {
+  // Each without its type: the list that it is in says that.
+  return {
+    steps: lines.flatMap((line) => (line.type === "step" ? [withoutType(line)] : [])),
+    evals: lines.flatMap((line) => (line.type === "eval" ? [withoutType(line)] : [])),
+    samples: lines.flatMap((line) => (line.type === "sample" ? [withoutType(line)] : [])),
+  };
+}
+
+function withoutType<T extends Metric>(line: T): Omit<T, "type"> {
+  const { type: _, ...rest } = line;
+  return rest;
+}
+
+function* readLines(text: string): Generator<Metric> {
+  for (const line of text.split("\n")) {
+    const read = readLine(line);
+    if (read) yield read;
+  }
+}
+
+function readLine(line: string): Metric | undefined {
   try {
-    return Number((JSON.parse(line) as { step?: unknown }).step) <= firstStep;
+    // JSON has no NaN: the norm of a step that was skipped is written as null.
+    const value: unknown = JSON.parse(line, (_, part: unknown) =>
+      part === null ? Number.NaN : part,
+    );
+    const isLine = typeof value === "object" && value !== null && isMetric(value);
+    return isLine && Number.isSafeInteger(value.step) ? value : undefined;
   } catch {
-    return false; // the last line of a killed process may be cut
+    return undefined;
   }
 }
 
@@ -66,6 +142,9 @@ function lineOf(event: TrainEvent, loggingSteps: number): string | undefined {
       return `step ${event.step}  ${JSON.stringify(event.input)} → ${JSON.stringify(event.output)}`;
     case "checkpoint":
       return `step ${event.step}  saved ${event.name}`;
+    case "paused":
+    case "resumed":
+      return `step ${event.step}  ${event.type}`;
     case "warning":
       return `warning: ${event.message}`;
     case "plan":

@@ -6,7 +6,7 @@ import { UserError } from "../base/error.ts";
 import { formatBytes, formatBytesByKind } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import { type AdapterLimits, countingGpu } from "../gpu/counting.ts";
-import { type Gpu, type OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
+import { type Gpu, OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
 import { byteLength, read } from "../gpu/tensor.ts";
 import { type ModelFiles, sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
 import { logitRows } from "../model/transformer.ts";
@@ -139,6 +139,17 @@ export async function planMemory(
   needs: RunNeeds,
   limit: MemoryLimit | undefined,
 ): Promise<{ checkpointing: boolean; memory: MemoryEstimate }> {
+  const { checkpointing, memory, fits } = await choosePlan(gpu, needs, limit);
+  if (memory instanceof TooLargeError || !fits) throw await refusal(gpu, needs, memory, limit);
+  return { checkpointing, memory };
+}
+
+/** Decides on checkpointing; says what the run then takes, and whether that is within the limit. */
+export async function choosePlan(
+  gpu: Gpu,
+  needs: RunNeeds,
+  limit: MemoryLimit | undefined,
+): Promise<{ checkpointing: boolean; memory: MemoryEstimate | TooLargeError; fits: boolean }> {
   const { config } = needs;
   const wanted = config.gradient_checkpointing;
   const limitBytes = limit?.bytes ?? Number.POSITIVE_INFINITY;
@@ -147,14 +158,27 @@ export async function planMemory(
   if (wanted !== true) {
     const memory = await tryEstimate(gpu, needs, config, false);
     const suits = !(memory instanceof TooLargeError) && (wanted === false || isEasy(memory));
-    if (suits && memory.total <= limitBytes) return { checkpointing: false, memory };
-    if (wanted === false) throw await refusal(gpu, needs, memory, limit);
+    const fits = suits && memory.total <= limitBytes;
+    if (fits || wanted === false) return { checkpointing: false, memory, fits };
   }
   const memory = await tryEstimate(gpu, needs, config, true);
-  if (memory instanceof TooLargeError || memory.total > limitBytes) {
-    throw await refusal(gpu, needs, memory, limit);
-  }
-  return { checkpointing: true, memory };
+  const fits = !(memory instanceof TooLargeError) && memory.total <= limitBytes;
+  return { checkpointing: true, memory, fits };
+}
+
+/** Settings, as `lora.r=8`, with which the run fits the limit; none where it fits with no settings. */
+export async function fittingSettings(
+  gpu: Gpu,
+  needs: RunNeeds,
+  limit: MemoryLimit | undefined,
+): Promise<string[]> {
+  const limitBytes = limit?.bytes ?? Number.POSITIVE_INFINITY;
+  const checkpointing = needs.config.gradient_checkpointing !== false;
+  const { changes, isEnough } = await settingsWithin(gpu, needs, checkpointing, limitBytes);
+  if (!isEnough) return [];
+  return changes.flatMap(({ settings }) =>
+    settings.split(", ").map((one) => one.replace(": ", "=")),
+  );
 }
 
 /**
@@ -166,11 +190,12 @@ export async function explainOutOfMemory(
   needs: RunNeeds,
   checkpointing: boolean,
   error: OutOfMemoryError,
-): Promise<UserError> {
+): Promise<OutOfMemoryError> {
   const [problem = ""] = error.message.split("\n");
   const grantedBytes = error.heldBytes - gpu.allocatedBytes;
   const { changes, isEnough } = await settingsWithin(gpu, needs, checkpointing, grantedBytes);
-  return new UserError(problem, adviseSettings(changes, isEnough), { cause: error });
+  const advice = adviseSettings(changes, isEnough);
+  return new OutOfMemoryError(problem, advice, error.heldBytes, { cause: error });
 }
 
 async function refusal(

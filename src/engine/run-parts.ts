@@ -1,4 +1,5 @@
 // All that a run holds on the GPU, made in one place: by training, and by the count of what it takes.
+import { throwIfAborted } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import type { TrainEvent } from "../engine.ts";
 import {
@@ -59,12 +60,13 @@ export function adapterOf(
   return { adapterConfig, targets: selectTargets(adapterConfig, modules, "lora.target_modules") };
 }
 
-/** Loads, allocates and records all of it; the adapter is zero. Frees it again where that fails. */
+/** Loads, allocates and records all of it; the adapter is zero. Frees it again where that fails or is aborted. */
 export async function allocateRun(
   gpu: Gpu,
   source: LoadableModel,
   { config, checkpointing, holdsOut }: RunShape,
   onEvent: (event: TrainEvent) => void,
+  signal?: AbortSignal,
 ): Promise<RunParts> {
   onEvent({ type: "phase", phase: "load" });
   const model = await loadModel(gpu, source, {
@@ -76,10 +78,12 @@ export async function allocateRun(
     targets: adapterOf(config, source.architecture).targets,
     training: true,
     onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),
+    signal,
   });
   const owned: { free(): void }[] = [];
   const own = <T extends { free(): void }>(part: T): T => {
     owned.push(part);
+    throwIfAborted(signal);
     return part;
   };
   const free = () => {

@@ -3,7 +3,7 @@
 // What writes weights copies these tensors like any others. One weight at a time is quantized and on the
 // GPU; a file has the small tensors of all its weights before the codes of the first, so each is quantized
 // once for its scales and once more for its codes.
-import { invariant } from "../base/error.ts";
+import { invariant, throwIfAborted } from "../base/error.ts";
 import { BNB_CODES, BNB_STORAGE, type BnbStorage, encodeBnbState } from "../formats/bnb.ts";
 import { encodeFloats } from "../formats/float.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -32,6 +32,8 @@ export interface BnbParts {
   readonly storage: BnbStorage;
   /** Called while the scales are made, which is before anything can be written. */
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+  /** Looked at after every weight, until all scales are made. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Tensors that take memory while they are read. */
@@ -43,7 +45,7 @@ export interface BnbFiles {
 
 /** The files of the model after quantization, to be read tensor by tensor. */
 export async function quantizeToBnb(parts: BnbParts): Promise<BnbFiles> {
-  const { gpu, files, weights, doubleQuant, storage, onProgress } = parts;
+  const { gpu, files, weights, doubleQuant, storage, onProgress, signal } = parts;
   const tensors = new Map(files.tensors);
   const desk = new Desk(gpu);
   const sources = weights.map(({ name, shape }) => requireTensor(files, name, shape));
@@ -59,6 +61,7 @@ export async function quantizeToBnb(parts: BnbParts): Promise<BnbFiles> {
       for (const tensor of own) tensors.set(tensor.name, tensor);
       doneBytes += bytesOf(source);
       onProgress?.(doneBytes, totalBytes);
+      throwIfAborted(signal);
     }
   } catch (error) {
     desk.free();

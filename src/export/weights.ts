@@ -3,7 +3,7 @@
 // Tensor by tensor and in chunks of rows, straight into the output file: what is in memory is a chunk,
 // never a tensor list. B·A is computed on the GPU; the sum is made in f32 and rounded once.
 import type { Folder } from "../base/folder.ts";
-import { UserError } from "../base/error.ts";
+import { throwIfAborted, UserError } from "../base/error.ts";
 import { decodeFloats, encodeFloats, type FloatDtype } from "../formats/float.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
 import {
@@ -27,6 +27,8 @@ export interface WeightParts {
   /** What is added to the weights. */
   readonly merge?: MergeParts;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+  /** Looked at after every chunk. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface MergeParts {
@@ -87,6 +89,7 @@ export async function writeWeights(parts: WeightParts, output: Folder): Promise<
             doneBytes += bytes.byteLength;
             yield bytes;
             parts.onProgress?.(doneBytes, totalBytes);
+            throwIfAborted(parts.signal);
           }
           const { name, shape, dtype: type } = tensor;
           written.push({ name, file, shape, dtype: type, checksum: checksum.value });

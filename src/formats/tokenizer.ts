@@ -178,7 +178,7 @@ function contentOf(token: unknown): string | undefined {
 }
 
 /** One template, or a list of named ones of which "default" is for plain chat. */
-function chooseChatTemplate(value: unknown): string | undefined {
+export function chooseChatTemplate(value: unknown): string | undefined {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return undefined;
   const named: unknown = value.find((item) => isJsonObject(item) && item["name"] === "default");

@@ -16,27 +16,32 @@ export interface GpuOptions {
 
 /** The device is gone: a driver reset, a hung dispatch, an unplugged GPU. What was saved is safe. */
 export class DeviceLostError extends UserError {
+  override readonly name = "DeviceLostError";
+
   constructor(reason: string, message: string) {
     super(
       `The GPU was lost (${reason}${message ? `: ${message.trim()}` : ""}).`,
-      "Run the same command with --resume to continue from the last checkpoint.",
+      "Start again: a run goes on from its last checkpoint.",
     );
   }
 }
 
 /** The driver refused a buffer: memory is out. */
 export class OutOfMemoryError extends UserError {
+  override readonly name = "OutOfMemoryError";
   /** Bytes that it had granted before. */
   readonly heldBytes: number;
 
-  constructor(problem: string, remedy: string, heldBytes: number) {
-    super(problem, remedy);
+  constructor(problem: string, remedy: string, heldBytes: number, options?: ErrorOptions) {
+    super(problem, remedy, options);
     this.heldBytes = heldBytes;
   }
 }
 
 /** One buffer or tensor is larger than the adapter's limits allow, however much memory there is. */
-export class TooLargeError extends UserError {}
+export class TooLargeError extends UserError {
+  override readonly name = "TooLargeError";
+}
 
 /** What has been created on the device so far; a training step must leave all of it unchanged. */
 export interface Creations {

@@ -10,8 +10,10 @@ import {
 } from "../formats/peft.ts";
 import { adapterTensorName, baseTensorOf, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import {
+  compareTensors,
   encodeSafetensors,
   parseSafetensorsHeader,
+  safetensorsHeader,
   safetensorsHeaderBytes,
   type TensorEntry,
 } from "../formats/safetensors.ts";
@@ -29,6 +31,8 @@ import { allLinears, type LinearShape } from "./linears.ts";
 
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
 export const ADAPTER_CONFIG = "adapter_config.json";
+
+const METADATA = { format: "pt" }; // as PEFT writes it
 
 /** Matrices by module path to the bytes of a safetensors file in f32, under PEFT's names. */
 export function encodeMatrices(
@@ -50,7 +54,30 @@ export function encodeMatrices(
     add("lora_A", [rank, a.length / rank], a);
     add("lora_B", [b.length / rank, rank], b);
   }
-  return encodeSafetensors(tensors, { format: "pt" });
+  return encodeSafetensors(tensors, METADATA);
+}
+
+/** Bytes of the file that `encodeMatrices` makes of these targets, and the numbers in it. */
+export function adapterFileBytes(
+  targets: readonly AdapterTarget[],
+  linears: readonly LinearShape[],
+): { bytes: number; parameters: number } {
+  const sizes = sizesOf(linears);
+  const tensors = targets.flatMap(({ path, rank }) => {
+    const size = sizes.get(path);
+    invariant(size !== undefined, () => `no module ${path}`);
+    return [
+      {
+        name: adapterTensorName(path, "lora_A"),
+        dtype: "F32",
+        shape: [rank, size.inputs],
+      } as const,
+      { name: adapterTensorName(path, "lora_B"), dtype: "F32", shape: [size.rows, rank] } as const,
+    ];
+  });
+  const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const header = safetensorsHeader(tensors.toSorted(compareTensors), METADATA);
+  return { bytes: header.length + 4 * parameters, parameters };
 }
 
 /** Parses a whole safetensors file of floats: name to shape and f32 values. */
@@ -177,11 +204,7 @@ export function collectMatrices(
   linears: readonly LinearShape[],
   place: string,
 ): Map<string, LoraMatrices> {
-  const sizes = new Map(
-    linears.flatMap(({ inputs, segments }) =>
-      segments.map(({ path, rows }) => [path, { inputs, rows }] as const),
-    ),
-  );
+  const sizes = sizesOf(linears);
   const pairs = new Map(
     pairAdapterTensors(tensors.keys(), place).map((pair) => [pair.modulePath, pair]),
   );
@@ -225,6 +248,17 @@ export function collectMatrices(
     );
   }
   return matrices;
+}
+
+/** Of each module. */
+function sizesOf(
+  linears: readonly LinearShape[],
+): ReadonlyMap<string, { readonly inputs: number; readonly rows: number }> {
+  return new Map(
+    linears.flatMap(({ inputs, segments }) =>
+      segments.map(({ path, rows }) => [path, { inputs, rows }] as const),
+    ),
+  );
 }
 
 function bytesOf(values: Float32Array): Uint8Array {

@@ -37,6 +37,9 @@ export interface Bank {
   };
 }
 
+/** A module that the adapter acts on, with its rank and scale. */
+export type LoraTarget = AdapterTarget;
+
 /** One module's matrices on the host, in PEFT's layout. */
 export interface LoraMatrices {
   /** [rank, inputs] */

@@ -47,6 +47,8 @@ interface Cache {
   readonly values: StoredTensor;
 }
 
+const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 };
+
 /** Prompt tokens taken per run. Enough to fill a GPU, little enough to waste few on a short prompt. */
 const CHUNK_TOKENS = 32;
 
@@ -60,6 +62,7 @@ export class Generator {
   readonly #chunkIds: StoredTensor;
   readonly #token: StoredTensor;
   readonly #probability: StoredTensor;
+  readonly #logits: StoredTensor;
   readonly #seen: StoredTensor;
   readonly #chunk: Program;
   readonly #decode: Program;
@@ -73,6 +76,7 @@ export class Generator {
     this.#chunkIds = parts.chunkIds;
     this.#token = parts.token;
     this.#probability = parts.probability;
+    this.#logits = parts.logits;
     this.#seen = parts.seen;
     this.#chunk = chunk;
     this.#decode = decode;
@@ -98,11 +102,7 @@ export class Generator {
    * The prompt must be shorter than `capacity`.
    */
   async generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated> {
-    invariant(prompt.length > 0, () => "generate: the prompt is empty");
-    invariant(
-      prompt.length < this.capacity,
-      () => `generate: ${prompt.length} prompt tokens, capacity ${this.capacity}`,
-    );
+    this.#checkLength(prompt);
     this.#markSeen(prompt, options.repetitionPenalty);
     let next = this.#prefill(prompt);
     const ids: number[] = [];
@@ -117,6 +117,17 @@ export class Generator {
     return { ids, endedBy: "length" };
   }
 
+  /**
+   * Logits of the token after `prompt`, f32 [vocab]. The cache is filled anew: what is in it may have been
+   * computed in other pieces, and differ in the last bits.
+   */
+  async logits(prompt: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
+    this.#checkLength(prompt);
+    this.reset();
+    await this.#draw(this.#prefill(prompt), GREEDY);
+    return (await readF32(this.#model.gpu, this.#logits)).slice();
+  }
+
   /** Forgets the cache: the weights have changed. */
   reset(): void {
     this.#cached = [];
@@ -126,6 +137,14 @@ export class Generator {
     freeParts(this.#model, this.#parts);
     this.#chunk.free();
     this.#decode.free();
+  }
+
+  #checkLength({ length }: readonly number[]): void {
+    invariant(length > 0, () => "generate: the prompt is empty");
+    invariant(
+      length < this.capacity,
+      () => `generate: ${length} prompt tokens, capacity ${this.capacity}`,
+    );
   }
 
   /** Takes all but the last token into the cache, and returns the last. */
@@ -180,6 +199,8 @@ interface Parts {
   /** 0, 1, 2 …: a row's offset from the first row of its run; the shader adds the run's position. */
   readonly positions: StoredTensor;
   readonly probability: StoredTensor;
+  /** f32 [1, vocab], of the token drawn last. */
+  readonly logits: StoredTensor;
   readonly seen: StoredTensor;
 }
 
@@ -203,14 +224,15 @@ function allocateParts({ gpu, architecture, act }: Model, capacity: number): Par
     token: gpu.allocate("generate.token", "u32", [1]),
     positions,
     probability: gpu.allocate("generate.probability", "f32", [1]),
+    logits: gpu.allocate("generate.logits", "f32", [1, vocab]),
     seen: gpu.allocate("generate.seen", "u32", [vocab]),
   };
 }
 
 function freeParts({ gpu }: Model, parts: Parts): void {
-  const { caches, chunkIds, token, positions, probability, seen } = parts;
+  const { caches, capacity: _, ...own } = parts;
   const cached = caches.flatMap(({ keys, values }) => [keys, values]);
-  for (const tensor of [...cached, chunkIds, token, positions, probability, seen]) gpu.free(tensor);
+  for (const tensor of [...cached, ...Object.values(own)]) gpu.free(tensor);
 }
 
 function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {
@@ -231,12 +253,11 @@ function buildDecodeProgram(model: Model, parts: Parts): Promise<Program> {
   const recording: Recording = { recorder, act, dropout: 0 };
   const x = recordCached(recording, model, parts, parts.token, recordFewRows);
   const normed = recorder.transient("final_normed", act, x.shape);
-  const { epsilon, vocab } = architecture;
+  const { epsilon } = architecture;
   rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon });
-  const logits = recorder.transient("logits", "f32", [1, vocab]);
+  const { seen, token, probability, logits } = parts;
   const headH = recordHeadDown(recording, model, normed);
   recordLogits(recording, model, { normed, headH, logits, first: 0, count: 1 });
-  const { seen, token, probability } = parts;
   sample(recorder, { logits, seen, token, probability, row: 0 });
   return recorder.build();
 }

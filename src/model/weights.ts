@@ -3,7 +3,7 @@
 // A whole file is never held. Matrices of the blocks become NF4 (or are taken as they are where the file
 // has NF4), or stay in the file's type; embeddings and head stay as they are, cut into shards of rows
 // where one binding cannot show them; norms and biases become f32.
-import { UserError } from "../base/error.ts";
+import { throwIfAborted, UserError } from "../base/error.ts";
 import { decodeFloats } from "../formats/float.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
@@ -23,6 +23,7 @@ import {
 } from "./checkpoint-files.ts";
 import type { LinearName, NormNames } from "./families.ts";
 import { blockLinears, type LinearShape } from "./linears.ts";
+import { checkAllTensors } from "./required-tensors.ts";
 
 /** Rows [firstRow, firstRow + rows) of the embedding table or the head. */
 export interface TableShard {
@@ -79,6 +80,8 @@ export interface LoadWeightsOptions {
   /** The longest sequence, in tokens, where a scaling depends on it; default: `positions`. */
   readonly contextTokens?: number | undefined;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+  /** Looked at after every slice. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 // Rows of a shard come in multiples of this, so that shards of the head's adapter lie on 256 bytes.
@@ -157,39 +160,6 @@ async function loadNorms(
 
 export function freeWeights(gpu: Gpu, { tensors }: Weights): void {
   for (const tensor of tensors) gpu.free(tensor);
-}
-
-/** Finds every tensor before the first is read, so that a wrong file is refused at once. */
-function checkAllTensors(architecture: Architecture, files: ModelFiles): void {
-  const { family, hidden, headSize, vocab, layers, hasTiedEmbeddings } = architecture;
-  requireTensor(files, `${family.embedding}.weight`, [vocab, hidden]);
-  requireTensor(files, `${family.finalNorm}.weight`, [hidden]);
-  if (!hasTiedEmbeddings) requireTensor(files, `${family.head}.weight`, [vocab, hidden]);
-  for (let layer = 0; layer < layers; layer++) {
-    const prefix = family.layerPrefix(layer);
-    for (const [kind, name] of Object.entries(family.norms)) {
-      const size = kind === "query" || kind === "key" ? headSize : hidden;
-      requireTensor(files, `${prefix}.${name}.weight`, [size]);
-    }
-    const linears = Object.values(blockLinears(architecture, layer));
-    for (const { segments, inputs, hasBias } of linears) {
-      for (const { path, rows } of segments) {
-        requireTensor(files, `${path}.weight`, [rows, inputs]);
-        if (hasBias) requireTensor(files, `${path}.bias`, [rows]);
-        else refuseUnknownBias(files, path);
-      }
-    }
-  }
-}
-
-/** A bias in the file that the config does not speak of would silently be left out. */
-function refuseUnknownBias({ tensors }: ModelFiles, path: string): void {
-  const bias = tensors.get(`${path}.bias`);
-  if (!bias) return;
-  throw new UserError(
-    `${bias.place} has ${bias.name}, which its config.json does not call for.`,
-    "Check that config.json and the weights are of the same model, or download it again.",
-  );
 }
 
 class Loader {
@@ -336,6 +306,7 @@ class Loader {
   }
 
   #progress(bytes: number): void {
+    throwIfAborted(this.#options.signal);
     this.#loadedBytes += bytes;
     this.#options.onProgress?.(this.#loadedBytes, this.#files.totalBytes);
   }

@@ -6,9 +6,10 @@ import type { Folder } from "../base/folder.ts";
 import { messageOf, UserError } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
-import { type Adapter, type LoraMatrices } from "../model/adapter.ts";
+import { type Adapter, type LoraMatrices, type LoraTarget } from "../model/adapter.ts";
 import {
   ADAPTER_WEIGHTS,
+  adapterFileBytes,
   collectMatrices,
   decodeTensors,
   encodeMatrices,
@@ -19,6 +20,16 @@ const OPTIMIZER = "optimizer.safetensors";
 const STATE = "state.json";
 const LAST = "last_checkpoint";
 const NAME = /^iter_(\d+)$/;
+
+/** There is nothing to resume from. */
+export class NoCheckpointError extends UserError {
+  override readonly name = "NoCheckpointError";
+}
+
+/** The checkpoint that was asked for is not there, or not whole. */
+class DamagedCheckpointError extends UserError {
+  override readonly name = "DamagedCheckpointError";
+}
 
 /** The two moments of AdamW, as torch names them in an optimizer's state. */
 const MOMENTS = { m: "exp_avg.", v: "exp_avg_sq." } as const;
@@ -73,15 +84,8 @@ export async function saveCheckpoint(
   );
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   files.set(ADAPTER_WEIGHTS, encodeMatrices(parameters, targets));
-  files.set(
-    OPTIMIZER,
-    encodeMatrices(
-      new Map([...prefixed(m, MOMENTS.m), ...prefixed(v, MOMENTS.v)]),
-      Object.values(MOMENTS).flatMap((prefix) =>
-        targets.map((target) => ({ ...target, path: prefix + target.path })),
-      ),
-    ),
-  );
+  const moments = new Map([...prefixed(m, MOMENTS.m), ...prefixed(v, MOMENTS.v)]);
+  files.set(OPTIMIZER, encodeMatrices(moments, momentTargets(targets)));
   for (const [name, text] of companions) files.set(name, new TextEncoder().encode(text));
 
   const name = `iter_${state.step}`;
@@ -95,8 +99,7 @@ export async function saveCheckpoint(
       await folder.write(file, bytes);
       hashes[file] = await sha256(bytes);
     }
-    const complete = { ...state, optimizerState: [...bits], sha256: hashes };
-    await folder.write(STATE, `${JSON.stringify(complete, null, 2)}\n`);
+    await folder.write(STATE, stateText({ ...state, optimizerState: [...bits], sha256: hashes }));
     await workDir.remove(name);
     await workDir.rename(partial, name);
   } catch (error) {
@@ -108,8 +111,34 @@ export async function saveCheckpoint(
   return name;
 }
 
-/** Complete checkpoints, oldest first. */
-async function listCheckpoints(workDir: Folder): Promise<string[]> {
+/** About the bytes of all files of a checkpoint, without making one. */
+export function checkpointFileBytes(
+  state: SaveOptions["state"],
+  targets: readonly LoraTarget[],
+  linears: readonly LinearShape[],
+  companions: SaveOptions["companions"],
+): number {
+  const ofMoments = Object.values(MOMENTS).flatMap((prefix) =>
+    linears.map((linear) => ({
+      ...linear,
+      segments: linear.segments.map(({ path, rows }) => ({ path: prefix + path, rows })),
+    })),
+  );
+  const texts = [...companions].map(([, text]) => new TextEncoder().encode(text).length);
+  const weights = [ADAPTER_WEIGHTS, OPTIMIZER, ...companions.keys()];
+  const sha256 = Object.fromEntries(weights.map((name) => [name, "0".repeat(64)]));
+  // Its numbers are bits of f32, of which the moments of a run have up to ten digits.
+  const text = stateText({ ...state, optimizerState: Array(16).fill(1e9), sha256 });
+  return (
+    adapterFileBytes(targets, linears).bytes +
+    adapterFileBytes(momentTargets(targets), ofMoments).bytes +
+    texts.reduce((sum, bytes) => sum + bytes, 0) +
+    text.length
+  );
+}
+
+/** The folders of checkpoints, oldest first. */
+export async function listCheckpoints(workDir: Folder): Promise<string[]> {
   const names = (await workDir.list()).filter((name) => NAME.test(name));
   return names.toSorted((a, b) => stepOf(a) - stepOf(b));
 }
@@ -140,9 +169,9 @@ export async function chooseCheckpoint(
       warnings.push(`Passed over ${name}: ${messageOf(error).split("\n")[0]}`);
     }
   }
-  throw new UserError(
+  throw new NoCheckpointError(
     `${workDir.path} has no checkpoint to resume from${warnings.length > 0 ? `. ${warnings.join(" ")}` : "."}`,
-    "Train without --resume, or give the --work-dir of the run to resume.",
+    "Start the run anew, or name the folder of the one to resume.",
   );
 }
 
@@ -190,9 +219,9 @@ async function verify(
   for (const [file, hash] of Object.entries(state.sha256)) {
     const bytes = (await folder.size(file)) === undefined ? undefined : await folder.read(file);
     if (bytes && (await sha256(bytes)) === hash) continue;
-    throw new UserError(
+    throw new DamagedCheckpointError(
       `${folder.path}/${file} is ${bytes ? "damaged: its SHA-256 is not the one in state.json" : "missing"}.`,
-      "Resume from an earlier checkpoint, with --resume and its folder's name.",
+      "Resume from an earlier checkpoint.",
     );
   }
   return state;
@@ -208,9 +237,9 @@ function parseState(
   } catch {
     // Said below, in words of ours.
   }
-  throw new UserError(
+  throw new DamagedCheckpointError(
     `${place} is not what a checkpoint's ${STATE} holds.`,
-    "Resume from an earlier checkpoint, with --resume and its folder's name.",
+    "Resume from an earlier checkpoint.",
   );
 }
 
@@ -252,9 +281,19 @@ function refuseNonFinite(parameters: ReadonlyMap<string, LoraMatrices>, step: nu
     if (a.every(Number.isFinite) && b.every(Number.isFinite)) continue;
     throw new UserError(
       `After step ${step} the adapter of ${path} holds numbers that are not finite, so nothing was saved.`,
-      "Resume from the last checkpoint with a lower lr.",
+      "Start a new run with a lower lr; load_from lets it begin with the adapter of the last checkpoint.",
     );
   }
+}
+
+function stateText(state: CheckpointState & { sha256: Readonly<Record<string, string>> }): string {
+  return `${JSON.stringify(state, null, 2)}\n`;
+}
+
+function momentTargets(targets: readonly LoraTarget[]): LoraTarget[] {
+  return Object.values(MOMENTS).flatMap((prefix) =>
+    targets.map((target) => ({ ...target, path: prefix + target.path })),
+  );
 }
 
 function prefixed(

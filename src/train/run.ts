@@ -1,7 +1,7 @@
-// The loop of a run: step, report, evaluate, save, stop.
-import { UserError } from "../base/error.ts";
+// The loop of a run: step, report, evaluate, save, pause, stop.
+import { AbortedError, UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
-import type { RunSummary, StepReport } from "../engine.ts";
+import type { Pausing, RunSummary, StepReport } from "../engine.ts";
 import { learningRate } from "./schedule.ts";
 import { type MicroBatch, type StepOutcome, type Stepper, STEPS_IN_FLIGHT } from "./step.ts";
 
@@ -28,19 +28,37 @@ export function planSteps(config: TrainConfig, batchesPerEpoch: number): StepPla
   };
 }
 
+/** Whether the questions are answered and the held-out loss is taken after so many steps. */
+export function evaluatesAfter(config: TrainConfig, plan: StepPlan, step: number): boolean {
+  const { evaluation_freq: every } = config;
+  return step === 0 || step === plan.steps || (every > 0 && step % every === 0);
+}
+
 export interface RunParts {
   readonly config: TrainConfig;
   readonly plan: StepPlan;
   readonly stepper: Stepper;
   readonly batchAt: (index: number) => MicroBatch;
-  /** Steps and tokens done before, by the run that this one goes on with, and its checkpoint or "". */
-  readonly done: { readonly step: number; readonly tokens: number; readonly checkpoint: string };
+  /** What was done before, by the run that this one goes on with. */
+  readonly done: {
+    readonly step: number;
+    readonly tokens: number;
+    /** Its checkpoint, or "". */
+    readonly checkpoint: string;
+    /** Whether it was evaluated after the last of these steps, or need not be. */
+    readonly isEvaluated: boolean;
+  };
   /** Milliseconds. */
   readonly now: () => number;
   readonly signal: AbortSignal | undefined;
+  readonly pausing: Pausing | undefined;
   readonly onStep: (report: StepReport) => void;
-  /** Answers the evaluation questions and takes the held-out loss after `step` steps. */
-  readonly evaluate: (step: number) => Promise<void>;
+  readonly onPause: (type: "paused" | "resumed", step: number) => void;
+  /**
+   * Answers the evaluation questions and takes the held-out loss after `step` steps. False where the signal
+   * broke it off.
+   */
+  readonly evaluate: (step: number) => Promise<boolean>;
   /** Saves a checkpoint after `step` steps; returns its name. */
   readonly save: (progress: {
     step: number;
@@ -61,59 +79,138 @@ interface Submitted {
 // A GPU that makes so many bad steps in a row will make no good one.
 const BAD_STEPS_IN_A_ROW = 3;
 
-export async function runTraining(
+/** Runs all steps that are left. Throws an AbortedError where it is stopped before any step was done. */
+export function runTraining(
   parts: RunParts,
 ): Promise<Omit<RunSummary, "timeToFirstStepSeconds" | "peakGpuBytes">> {
-  const { config, plan, done, signal } = parts;
-  const started = parts.now();
-  const reporter = new Reporter(parts, started);
-  const inFlight: Submitted[] = [];
-  const settle = async (remaining: number) => {
-    while (inFlight.length > remaining) {
-      const submitted = inFlight.shift();
-      if (submitted) reporter.report(submitted, await submitted.outcome);
-    }
-  };
-  const save = async (step: number) => {
-    const microBatches = step === 0 ? 0 : (plan.microBatchesOf(step - 1).at(-1) ?? -1) + 1;
-    return parts.save({ step, microBatches, tokens: reporter.tokens });
-  };
-
-  if (done.step === 0 && !signal?.aborted) await parts.evaluate(0);
-  reporter.resumeClock();
-  let step = done.step;
-  let { checkpoint } = done;
-  let savedStep = checkpoint === "" ? -1 : step;
-  while (step < plan.steps && !signal?.aborted) {
-    inFlight.push(submitStep(parts, step));
-    step++;
-    await settle(STEPS_IN_FLIGHT);
-    const isLast = step === plan.steps;
-    const evaluates = isLast || (config.evaluation_freq > 0 && step % config.evaluation_freq === 0);
-    const saves = isLast || step % config.save_steps === 0;
-    if (!saves && !evaluates) continue;
-    await settle(0);
-    // Saved first: whatever happens while the questions are answered, the step is not lost.
-    if (saves) {
-      checkpoint = await save(step);
-      savedStep = step;
-    }
-    if (evaluates) await parts.evaluate(step);
-    reporter.resumeClock();
-  }
-  await settle(0);
-  // To save a step again would remove its checkpoint for a moment.
-  if (savedStep !== step) checkpoint = await save(step);
-  return {
-    endedBy: step < plan.steps ? "stopped" : "finished",
-    step,
-    steps: plan.steps,
-    finalLoss: reporter.lastLoss,
-    skipped: reporter.skipped,
-    checkpoint,
-    seconds: (parts.now() - started) / 1000,
-  };
+  return new Loop(parts).run();
 }
+
+/** Whatever of a step was submitted is settled before anything is saved, evaluated or waited for. */
+class Loop {
+  readonly #parts: RunParts;
+  readonly #reporter: Reporter;
+  readonly #inFlight: Submitted[] = [];
+  readonly #started: number;
+  #pausedMs = 0;
+  /** Steps submitted. */
+  #step: number;
+  #checkpoint: string;
+  /** The step that `#checkpoint` is of, or −1. */
+  #savedStep: number;
+  #isEvaluated: boolean;
+
+  constructor(parts: RunParts) {
+    const { done } = parts;
+    this.#parts = parts;
+    this.#started = parts.now();
+    this.#reporter = new Reporter(parts, this.#started);
+    this.#step = done.step;
+    this.#checkpoint = done.checkpoint;
+    this.#savedStep = done.checkpoint === "" ? -1 : done.step;
+    this.#isEvaluated = done.isEvaluated;
+  }
+
+  async run() {
+    const { config, plan } = this.#parts;
+    // A run may have been broken off between the saving of a step and what follows it.
+    if (!this.#isEvaluated && !this.#isStopped) await this.#evaluate();
+    while (this.#step < plan.steps && !this.#isStopped) {
+      if (this.#parts.pausing?.isPaused()) {
+        await this.#pause(this.#parts.pausing);
+        continue;
+      }
+      this.#inFlight.push(submitStep(this.#parts, this.#step++));
+      await this.#settle(STEPS_IN_FLIGHT);
+      const step = this.#step;
+      const saves = step === plan.steps || step % config.save_steps === 0;
+      const evaluates = evaluatesAfter(config, plan, step);
+      if (!saves && !evaluates) continue;
+      await this.#settle(0);
+      // Saved first: whatever happens while the questions are answered, the step is not lost.
+      if (saves) await this.#save();
+      if (evaluates) await this.#evaluate();
+      this.#reporter.resumeClock();
+    }
+    await this.#settle(0);
+    if (this.#step === 0) {
+      throw new AbortedError(
+        "The run was stopped before its first step, so there is none to save.",
+      );
+    }
+    await this.#save();
+    return this.#summarize();
+  }
+
+  get #isStopped(): boolean {
+    return this.#parts.signal?.aborted === true;
+  }
+
+  async #settle(remaining: number): Promise<void> {
+    while (this.#inFlight.length > remaining) {
+      const submitted = this.#inFlight.shift();
+      if (submitted) this.#reporter.report(submitted, await submitted.outcome);
+    }
+  }
+
+  async #save(): Promise<void> {
+    const step = this.#step;
+    // To save a step again would remove its checkpoint for a moment.
+    if (this.#savedStep === step) return;
+    const microBatches = (this.#parts.plan.microBatchesOf(step - 1).at(-1) ?? -1) + 1;
+    const { tokens } = this.#reporter;
+    this.#checkpoint = await this.#parts.save({ step, microBatches, tokens });
+    this.#savedStep = step;
+  }
+
+  async #evaluate(): Promise<void> {
+    this.#isEvaluated = await this.#parts.evaluate(this.#step);
+    this.#reporter.resumeClock();
+  }
+
+  /** Saves and waits. Before the first step there is nothing to save. */
+  async #pause(pausing: Pausing): Promise<void> {
+    const { now, onPause, signal } = this.#parts;
+    await this.#settle(0);
+    if (this.#step > 0) await this.#save();
+    const from = now();
+    onPause("paused", this.#step);
+    await untilAborted(pausing.resumed(), signal);
+    this.#pausedMs += now() - from;
+    if (!this.#isStopped) onPause("resumed", this.#step);
+    this.#reporter.resumeClock();
+  }
+
+  #summarize() {
+    const { plan, now } = this.#parts;
+    const isFinished = this.#step === plan.steps && this.#isEvaluated;
+    return {
+      endedBy: isFinished ? ("finished" as const) : ("stopped" as const),
+      step: this.#step,
+      steps: plan.steps,
+      finalLoss: this.#reporter.lastLoss,
+      skipped: this.#reporter.skipped,
+      checkpoint: this.#checkpoint,
+      seconds: (now() - this.#started - this.#pausedMs) / 1000,
+    };
+  }
+}
+
+/** Waits for the promise or the signal, whichever comes first. */
+async function untilAborted(promise: Promise<void>, signal = NEVER): Promise<void> {
+  const settled = new AbortController();
+  const aborted = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { signal: settled.signal });
+  });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    settled.abort(); // the listener goes
+  }
+}
+
+const NEVER = new AbortController().signal;
 
 function submitStep({ config, plan, stepper, batchAt }: RunParts, step: number): Submitted {
   const microBatches = plan.microBatchesOf(step).map(batchAt);
@@ -196,6 +293,6 @@ class Reporter {
 function brokenDown(step: number, { loss, gradNorm }: StepOutcome): UserError {
   return new UserError(
     `The gradient was not finite in ${BAD_STEPS_IN_A_ROW} steps in a row, up to step ${step} (loss ${loss}, gradient norm ${gradNorm}). The adapter was left as it was before them.`,
-    "Lower lr, raise warmup_ratio, or set compute_dtype: f32; then continue from the last checkpoint with --resume.",
+    "Resume from the last checkpoint with compute_dtype: f32, or start a new run with a lower lr or a higher warmup_ratio.",
   );
 }

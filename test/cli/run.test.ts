@@ -92,6 +92,43 @@ test("Ctrl-C saves and exits with 75; --resume goes on to the end", async () => 
   );
 });
 
+/** Runs `hone` and sends one SIGINT at the first line of its output with these words. */
+async function interruptAt(words: string, args: readonly string[], folder: string) {
+  const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, env: environment() });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+    if (stdout.includes(words) && !child.killed) child.kill("SIGINT");
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  return { code, stdout, stderr };
+}
+
+test("Ctrl-C while it loads exits with 130 where nothing is saved, and with 75 where a run goes on", async () => {
+  const folder = prepareRun();
+  const args = ["train", "tiny.yaml", "--set", "max_steps=2", "--json"];
+  const loading = '"phase":"load"';
+  const first = await interruptAt(loading, args, folder);
+  expect(first.stderr).toContain("It was stopped before it was done.");
+  expect(first.code).toBe(130);
+  expect((await hone(args, { folder })).code).toBe(0);
+
+  const resumed = await interruptAt(loading, [...args, "--resume"], folder);
+  expect(resumed.stderr).toContain("Go on with: hone train tiny.yaml --work-dir");
+  expect(resumed.code).toBe(75);
+
+  // What was trained is what the next run can begin with; a run over it is refused.
+  const from = ["--set", "load_from=work_dirs/tiny"];
+  const next = await hone([...args, ...from, "--work-dir", "next"], { folder });
+  expect(next.stderr).not.toContain("Error:");
+  expect(events(next.stdout).at(-1)).toMatchObject({ type: "summary", endedBy: "finished" });
+  const other = await hone([...args, ...from, "lora.r=3", "--work-dir", "other"], { folder });
+  expect(other.stderr).toMatch(/load_from: the adapter in .+ its rank is \d+, not 3/);
+  expect(other.code).toBe(1);
+});
+
 test("a model whose file is cut short is refused with the file's name, and no stack", async () => {
   const folder = prepareRun();
   const model = join(import.meta.dirname, "../../public/models/seedling");

@@ -157,10 +157,13 @@ describe("ready-made configs", () => {
     const configs = stdout
       .trim()
       .split("\n")
-      .map((line) => JSON.parse(line) as { name: string; about: string; path: string });
+      .map((line) => JSON.parse(line) as { name: string; about: string; path?: string });
     expect(configs.map(({ name }) => name)).toContain("seedling_qlora_identity_demo");
+    expect(configs.slice(0, 3).map(({ name }) => name)).toEqual(["quick", "balanced", "thorough"]);
     for (const { about, path } of configs) {
       expect(about.length).toBeGreaterThan(20);
+      // The presets are no files, and lack the model and the data: test/config-presets.test.ts.
+      if (path === undefined) continue;
       expect(() => readConfig(readFileSync(path, "utf8"), path)).not.toThrow();
     }
   });
@@ -182,6 +185,18 @@ describe("ready-made configs", () => {
     expect(await hone(copy, { folder })).toMatchObject({ code: 0, stdout: `${path}\n` });
     expect(readFileSync(join(folder, path), "utf8")).toContain("model: seedling");
     expect(await hone(copy, { folder })).toMatchObject({ code: 1 });
+  });
+
+  test("a preset is copied and started like any other config, once model and data are named", async () => {
+    const folder = temporaryFolder();
+    expect(await hone(["copy-cfg", "quick", "."], { folder })).toMatchObject({ code: 0 });
+    const copy = readFileSync(join(folder, "quick_copy.yaml"), "utf8");
+    expect(readConfig(copy, "quick_copy.yaml", ["model=seedling", "data=x"]).max_steps).toBe(40);
+    const named = ["train", "quick", "--set", "model=seedling", "data=gone.json"];
+    expect((await hone(named, { folder })).stderr).toContain("gone.json");
+    const { code, stderr } = await hone(["train", "quick"], { folder });
+    expect(stderr).toContain("the preset quick has 2 problems:");
+    expect(code).toBe(2);
   });
 });
 

@@ -92,12 +92,15 @@ function shapes(isTied: boolean, vocab: number): [string, number[]][] {
 /** A data file of short conversations that differ; returns its path. */
 export function writeTinyData(rows = 40): string {
   const path = join(temporaryFolder(), "data.json");
-  const data = Array.from({ length: rows }, (_, i) => ({
+  writeFileSync(path, JSON.stringify(tinyRows(rows)));
+  return path;
+}
+
+export function tinyRows(rows: number): object[] {
+  return Array.from({ length: rows }, (_, i) => ({
     messages: [
       { role: "user", content: `What is ${i} plus ${i % 7}?` },
       { role: "assistant", content: `It is ${i + (i % 7)}.` },
     ],
   }));
-  writeFileSync(path, JSON.stringify(data));
-  return path;
 }

@@ -43,7 +43,7 @@ test("an adapter with a number that is not finite is not saved, and what was sav
   b[5] = Number.POSITIVE_INFINITY;
   model.adapter.write(new Map([...matrices, [path, { ...sound, b }]]));
   await expect(save(workDir, 2)).rejects.toThrow(
-    /After step 2 .+ not finite, so nothing was saved.\nResume from the last checkpoint/,
+    /After step 2 .+ not finite, so nothing was saved.\nStart a new run with a lower lr/,
   );
   expect(readdirSync(workDir)).toEqual(["iter_1", "last_checkpoint"]);
   model.adapter.write(matrices);

@@ -1,0 +1,225 @@
+// Tables (CSV, TSV) to rows: one object a record, with the names of the first record as keys.
+// RFC 4180, read with good will: a quote inside a field is a letter, text after a closing quote too.
+
+import { UserError } from "../base/error.ts";
+import { formatCount } from "../base/format.ts";
+import { decodeText } from "./read.ts";
+import type { DataRow, ReadOptions, TextChunks } from "./read.ts";
+
+interface TableRecord {
+  fields: string[];
+  line: number;
+  /** False where the text ends inside quotes. */
+  isClosed: boolean;
+}
+
+const DELIMITERS = [",", "\t", ";", "|"] as const;
+
+/** Text looked at to find the delimiter. */
+const SAMPLE_CHARS = 1 << 16;
+const SAMPLE_RECORDS = 20;
+
+// Beyond these it is no table, or a quote was never closed.
+const COLUMN_LIMIT = 1000;
+const RECORD_LIMIT_CHARS = 1 << 25;
+
+/** Reads rows of a table; the delimiter is found from its beginning. Refuses one without rows or names. */
+export async function* readCsvRows(
+  chunks: TextChunks,
+  options: ReadOptions,
+): AsyncGenerator<DataRow> {
+  const { place } = options;
+  let columns: readonly string[] | undefined;
+  let row = 0;
+  for await (const record of readRecords(chunks, place)) {
+    if (columns === undefined) {
+      columns = readColumns(record, place);
+      continue;
+    }
+    row++;
+    const fault = faultOf(record, columns, row, place);
+    if (fault === undefined) {
+      const entries = record.fields.map((text, i) => [columns?.[i] ?? "", text] as const);
+      yield { value: Object.fromEntries(entries), row, line: record.line };
+    } else if (options.onBrokenRow === undefined) throw fault;
+    else options.onBrokenRow(fault, { row, line: record.line });
+  }
+  if (row === 0) {
+    throw new UserError(
+      `${place} holds no rows${columns === undefined ? "" : " below its column names"}.`,
+      "Choose a file with data in it.",
+    );
+  }
+}
+
+async function* readRecords(chunks: TextChunks, place: string): AsyncGenerator<TableRecord> {
+  let splitter: RecordSplitter | undefined;
+  let sample = "";
+  for await (const chunk of decodeText(chunks, place)) {
+    if (splitter !== undefined) {
+      yield* splitter.push(chunk);
+      continue;
+    }
+    sample += chunk;
+    if (sample.length < SAMPLE_CHARS) continue;
+    splitter = createRecordSplitter(findDelimiter(sample), place);
+    yield* splitter.push(sample);
+  }
+  if (splitter === undefined) {
+    splitter = createRecordSplitter(findDelimiter(sample), place);
+    yield* splitter.push(sample);
+  }
+  yield* splitter.end();
+}
+
+/** The delimiter that cuts most of the first records into as many fields as the first; "," if none does. */
+export function findDelimiter(sample: string): string {
+  const text = sample.slice(0, SAMPLE_CHARS);
+  let best: { delimiter: string; score: number } = { delimiter: ",", score: 0 };
+  for (const delimiter of DELIMITERS) {
+    const counts: number[] = [];
+    for (const { fields } of createRecordSplitter(delimiter, "").push(text, true)) {
+      counts.push(fields.length);
+      if (counts.length === SAMPLE_RECORDS) break;
+    }
+    const wanted = counts[0] ?? 1;
+    const share = counts.filter((count) => count === wanted).length / counts.length;
+    // Ties go to the delimiter with more columns, then to the commoner one.
+    const score = wanted < 2 ? 0 : share + Math.min(wanted, COLUMN_LIMIT) / (100 * COLUMN_LIMIT);
+    if (score > best.score) best = { delimiter, score };
+  }
+  return best.delimiter;
+}
+
+/** The names of the columns; one without a name is called by its number. */
+function readColumns({ fields, line }: TableRecord, place: string): string[] {
+  const names = fields.map((field, i) => field.trim() || `column ${i + 1}`);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new UserError(
+      `${place}, line ${line}: two columns are named "${clip(twice)}".`,
+      "Give each column a name of its own in the first line.",
+    );
+  }
+  return names;
+}
+
+function faultOf(
+  { fields, line, isClosed }: TableRecord,
+  columns: readonly string[],
+  row: number,
+  place: string,
+): UserError | undefined {
+  const where = `${place}, row ${row} (line ${line})`;
+  if (!isClosed) {
+    return new UserError(
+      `${where}: the file ends inside quotes.`,
+      `Close the quotes that open after line ${line - 1}.`,
+    );
+  }
+  if (fields.length === columns.length) return undefined;
+  return new UserError(
+    `${where}: it has ${formatCount(fields.length)} fields, where the first line names ${formatCount(columns.length)} columns.`,
+    "Put quotes around fields that hold a delimiter or a line end.",
+  );
+}
+
+const QUOTE = 0x22;
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+
+interface RecordSplitter {
+  /** With `isSample`, sizes are not checked. */
+  push(chunk: string, isSample?: boolean): Iterable<TableRecord>;
+  end(): Iterable<TableRecord>;
+}
+
+/** Cuts text into records. Blank lines count for nothing. */
+function createRecordSplitter(delimiter: string, place: string): RecordSplitter {
+  const separator = delimiter.charCodeAt(0);
+  let fields: string[] = [];
+  let field = ""; // what earlier pieces began
+  let chars = 0; // of the record so far
+  /** At a field's start, in a plain one, inside quotes, or just after a quote that may have closed them. */
+  let state: "start" | "plain" | "quoted" | "closed" = "start";
+  let line = 1;
+  let recordLine = 1;
+  let wasReturn = false;
+
+  const endField = (piece: string) => {
+    fields.push(field + piece);
+    field = "";
+    state = "start";
+  };
+  const take = (isClosed: boolean): TableRecord => {
+    const record = { fields, line: recordLine, isClosed };
+    fields = [];
+    chars = 0;
+    return record;
+  };
+  const checkSize = () => {
+    if (fields.length > COLUMN_LIMIT || chars > RECORD_LIMIT_CHARS) {
+      const fact =
+        fields.length > COLUMN_LIMIT
+          ? `has more than ${formatCount(COLUMN_LIMIT)} columns`
+          : `is longer than ${formatCount(RECORD_LIMIT_CHARS)} characters`;
+      throw new UserError(
+        `${place}, line ${recordLine}: the record that begins there ${fact}.`,
+        "Check the delimiter, and whether a quote is never closed.",
+      );
+    }
+  };
+  return {
+    *push(chunk, isSample = false) {
+      let from = 0; // of the field under way, within this chunk
+      for (let i = 0; i < chunk.length; i++) {
+        const code = chunk.charCodeAt(i);
+        const isSecondOfPair = code === NEWLINE && wasReturn;
+        wasReturn = code === RETURN && state !== "quoted";
+        if (code === NEWLINE && !isSecondOfPair) line++;
+        if (state === "quoted") {
+          if (code !== QUOTE) continue;
+          field += chunk.slice(from, i);
+          state = "closed";
+        } else if (state === "closed" && code === QUOTE) {
+          field += '"';
+          from = i + 1;
+          state = "quoted";
+        } else if (state === "start" && code === QUOTE) {
+          from = i + 1;
+          state = "quoted";
+        } else if (isSecondOfPair) {
+          from = i + 1;
+          recordLine = line;
+        } else if (code === separator || code === NEWLINE || code === RETURN) {
+          endField(state === "plain" ? chunk.slice(from, i) : "");
+          from = i + 1;
+          if (code === RETURN) line++;
+          if (code === separator) {
+            if (!isSample) checkSize();
+            continue;
+          }
+          if (fields.length > 1 || fields[0] !== "") yield take(true);
+          else fields = [];
+          recordLine = line;
+        } else if (state !== "plain") {
+          from = i;
+          state = "plain";
+        }
+      }
+      if (state === "plain" || state === "quoted") field += chunk.slice(from);
+      chars += chunk.length - Math.min(from, chunk.length);
+      if (!isSample) checkSize();
+    },
+    *end() {
+      const isClosed = state !== "quoted";
+      if (fields.length === 0 && field === "" && state === "start") return;
+      endField("");
+      yield take(isClosed);
+    },
+  };
+}
+
+function clip(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}

@@ -1,0 +1,138 @@
+// Everything of a run that can be refused without a GPU: config, model folder, data, checkpoint, adapter.
+import { invariant, throwIfAborted } from "../base/error.ts";
+import type { TrainConfig } from "../config.ts";
+import { type Batches, createBatches } from "../data/batches.ts";
+import { buildDataset } from "../data/dataset.ts";
+import { formatNamed } from "../data/formats.ts";
+import type { PackedRow } from "../data/pack.ts";
+import type { Host, TrainRequest } from "../engine.ts";
+import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
+import type { LoraMatrices } from "../model/adapter.ts";
+import { type CheckpointState, chooseCheckpoint, NoCheckpointError } from "../train/checkpoint.ts";
+import { abortable } from "./data-source.ts";
+import { firstMatrices } from "./first-matrices.ts";
+import {
+  chooseTemplate,
+  type ChosenTemplate,
+  type ModelFolder,
+  openModelFolder,
+} from "./model-folder.ts";
+import { identityOf, refuseChangedRun } from "./run-identity.ts";
+import { adapterOf } from "./run-parts.ts";
+import { refuseUsedFolder } from "./used-folder.ts";
+
+export interface Prepared {
+  readonly request: TrainRequest;
+  readonly opened: ModelFolder;
+  readonly chosen: ChosenTemplate;
+  readonly adapterConfig: AdapterConfig;
+  readonly targets: readonly AdapterTarget[];
+  readonly batches: Batches;
+  readonly evaluationRows: readonly PackedRow[];
+  /** What a resumed part of the run must have in common with it. */
+  readonly identity: Readonly<Record<string, unknown>>;
+  readonly resumed: Resumed | undefined;
+}
+
+interface Resumed {
+  readonly name: string;
+  readonly state: CheckpointState;
+}
+
+/** Also the matrices to begin with, where they are not fresh ones: by themselves, so that they can go. */
+export async function prepareRun(
+  host: Host,
+  request: TrainRequest,
+): Promise<{ prepared: Prepared; matrices?: ReadonlyMap<string, LoraMatrices> }> {
+  const { config, onEvent, workDir, signal } = request;
+  if (request.resume === undefined) await refuseUsedFolder(workDir);
+  const opened = await openModelFolder(request.model);
+  const chosen = chooseTemplate(config.prompt_template, opened);
+  const { adapterConfig, targets } = adapterOf(config, opened.architecture);
+  const resumed = await findCheckpoint(host, request);
+  const matrices = resumed ? undefined : await readFirst(request, opened, targets);
+  throwIfAborted(signal);
+
+  onEvent({ type: "phase", phase: "data" });
+  const dataset = await buildDataset(
+    request.data.map((source) => abortable(source, signal)),
+    {
+      tokenizer: opened.tokenizer,
+      template: chosen.template,
+      system: config.system,
+      maxLength: config.max_length,
+      format: formatNamed(config.dataset_format),
+      pack: config.pack_to_max_length,
+      seed: config.seed,
+      shuffle: config.shuffle,
+      evalSplit: config.eval_split,
+    },
+  );
+  const identity = identityOf(config, dataset.report);
+  if (resumed) refuseChangedRun(identity, resumed.state, `${workDir.path}/${resumed.name}`);
+  onEvent({
+    type: "data",
+    funnel: dataset.report,
+    rows: dataset.train.length,
+    evalRows: dataset.evaluation.length,
+  });
+  for (const message of doubts(config, opened, dataset.evaluation.length)) {
+    onEvent({ type: "warning", message });
+  }
+  const batches = createBatches(dataset.train, {
+    rowTokens: config.max_length,
+    rowsPerBatch: config.batch_size,
+    seed: config.seed,
+    shuffle: config.shuffle,
+    isolateDocuments: config.use_varlen_attn,
+  });
+  const evaluationRows = dataset.evaluation;
+  const parts = { request, opened, chosen, adapterConfig, targets, batches, evaluationRows };
+  return { prepared: { ...parts, identity, resumed }, ...(matrices && { matrices }) };
+}
+
+/** The checkpoint to go on from; undefined where the run is to begin. */
+async function findCheckpoint(
+  host: Host,
+  { workDir, resume, onEvent }: TrainRequest,
+): Promise<Resumed | undefined> {
+  if (resume === undefined) return undefined;
+  const mayBegin = resume === "last-or-new";
+  try {
+    const wanted = mayBegin ? "last" : resume;
+    const { warnings, ...found } = await chooseCheckpoint(workDir, wanted, host.sha256);
+    for (const message of warnings) onEvent({ type: "warning", message });
+    return found;
+  } catch (error) {
+    if (!mayBegin || !(error instanceof NoCheckpointError)) throw error;
+    const [problem = ""] = error.message.split("\n");
+    onEvent({ type: "warning", message: `${problem} The run begins anew.` });
+    return undefined;
+  }
+}
+
+async function readFirst(
+  { config, loadFrom }: TrainRequest,
+  opened: ModelFolder,
+  targets: readonly AdapterTarget[],
+): Promise<ReadonlyMap<string, LoraMatrices> | undefined> {
+  invariant(
+    (loadFrom === undefined) === (config.load_from === ""),
+    () => `load_from is "${config.load_from}", and the folder given is ${loadFrom?.path ?? "none"}`,
+  );
+  return loadFrom && firstMatrices(loadFrom, opened, targets);
+}
+
+/** What is allowed and yet hardly meant. */
+function doubts(config: TrainConfig, { architecture }: ModelFolder, heldOut: number): string[] {
+  const { max_length: rowTokens, eval_split: share } = config;
+  const { maxPositions } = architecture;
+  return [
+    ...(rowTokens > maxPositions
+      ? [`max_length is ${rowTokens}; the model was made for at most ${maxPositions} tokens.`]
+      : []),
+    ...(share > 0 && heldOut === 0
+      ? [`eval_split ${share} leaves no row to take a held-out loss on.`]
+      : []),
+  ];
+}
