@@ -1,0 +1,243 @@
+// Asking a web server for bytes: which failures pass by themselves, and words for those that do not.
+//
+// No request carries credentials or a referrer, and none has a header that needs a preflight: the hub's
+// storage hosts, to which it redirects, answer none (seen on datasets#7931). A `Range` needs none.
+import { messageOf, UserError } from "../base/error.ts";
+
+export interface HttpOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Silence after which a connection counts as dead. */
+  readonly stallMs?: number | undefined;
+  /** In a row, without anything gained. */
+  readonly tries?: number | undefined;
+  /** Waits between tries; replaced in tests. */
+  readonly wait?: ((ms: number, signal: AbortSignal | undefined) => Promise<void>) | undefined;
+}
+
+/** A failure that another try may not meet: a cut, a stall, a busy server. */
+export class PassingFault extends Error {
+  /** What the server asked for. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, retryAfterMs?: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+export interface Answer {
+  readonly status: 200 | 206;
+  readonly headers: Headers;
+  /** Throws a PassingFault where the connection ends in a failure. Ends the request when it is left. */
+  chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
+  /** For an answer whose bytes nobody wants. */
+  cancel(): void;
+}
+
+const STALL_MS = 30_000;
+
+/** Asks for a file from byte `start` on, up to before `end`. `place` names it in errors. */
+export async function get(
+  url: string,
+  place: string,
+  { signal, stallMs = STALL_MS }: HttpOptions,
+  range?: { readonly start: number; readonly end?: number },
+): Promise<Answer> {
+  const watch = watchForStall(stallMs, signal);
+  const asPassing = (error: unknown): unknown => {
+    if (signal?.aborted) return signal.reason;
+    if (watch.signal.aborted) return watch.signal.reason;
+    const isKnown = error instanceof UserError || error instanceof PassingFault;
+    return isKnown ? error : new PassingFault(messageOf(error));
+  };
+  try {
+    const response = await fetch(url, {
+      headers: range ? { Range: `bytes=${range.start}-${range.end ? range.end - 1 : ""}` } : {},
+      signal: watch.signal,
+      // The storage keeps the bytes; a second copy in the browser's cache would only take room.
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+    });
+    watch.touch();
+    refuseBadAnswer(response, place);
+    return {
+      status: response.status === 206 ? 206 : 200,
+      headers: response.headers,
+      cancel: () => watch.cancel(),
+      async *chunks() {
+        const reader = response.body?.getReader();
+        try {
+          for (;;) {
+            const { done, value } = (await reader?.read()) ?? { done: true };
+            if (done || !value) return;
+            watch.touch();
+            yield value;
+          }
+        } catch (error) {
+          throw asPassing(error);
+        } finally {
+          watch.cancel();
+        }
+      },
+    };
+  } catch (error) {
+    const fault = asPassing(error); // before the request is aborted by us
+    watch.cancel();
+    throw fault;
+  }
+}
+
+function watchForStall(stallMs: number, outer: AbortSignal | undefined) {
+  const own = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const touch = () => {
+    clearTimeout(timer);
+    const fault = new PassingFault(`no byte came for ${stallMs / 1000} s`);
+    timer = setTimeout(() => own.abort(fault), stallMs);
+  };
+  touch();
+  return {
+    signal: outer ? AbortSignal.any([outer, own.signal]) : own.signal,
+    touch,
+    cancel() {
+      clearTimeout(timer);
+      own.abort(new PassingFault("nobody reads on"));
+    },
+  };
+}
+
+const BUSY = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+function refuseBadAnswer({ status, headers, url }: Response, place: string): void {
+  if (BUSY.has(status))
+    throw new PassingFault(`the server answered ${status}`, retryAfter(headers));
+  if (status === 401 || status === 403) {
+    const isGated = headers.get("X-Error-Code") === "GatedRepo";
+    throw new UserError(
+      `${place} is not given to everyone: the server answered ${status}${isGated ? ", since the repo is gated" : ""}.`,
+      "Check the name. If the model is gated or private, download its files while signed in there, and add them here as a local folder.",
+    );
+  }
+  if (status === 404 || status === 410) {
+    throw new UserError(`${place} is not there: the server answered ${status}.`, "Check the name.");
+  }
+  // 416: the range begins past the end. What is here is then not the beginning of that file.
+  if (status === 416) throw new RangeFault(`the server answered ${status}`);
+  if (status !== 200 && status !== 206) {
+    throw new UserError(
+      `The server answered ${status} when asked for ${place}.`,
+      "Try again later.",
+    );
+  }
+  const type = headers.get("Content-Type") ?? "";
+  if (/^text\/html\b/i.test(type) && !/\.html?$/i.test(place)) {
+    const from = URL.canParse(url) ? ` from ${new URL(url).host}` : "";
+    throw new NetworkError(
+      `Instead of ${place} came a web page${from}, as networks send that want a login first.`,
+      "Open any other site to sign in to the network, then try again.",
+    );
+  }
+}
+
+/** The server's answer does not fit what is here already. */
+export class RangeFault extends PassingFault {}
+
+/** Seconds or a date, as milliseconds from now. */
+function retryAfter(headers: Headers): number | undefined {
+  const text = headers.get("Retry-After");
+  if (text === null) return undefined;
+  const seconds = Number(text);
+  const ms = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/** What a 206 says it holds: the first byte and the size of the whole file, where the server lets us see it. */
+export function contentRange(
+  headers: Headers,
+): { readonly start: number; readonly totalBytes: number | undefined } | undefined {
+  const match = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("Content-Range") ?? "");
+  if (!match) return undefined;
+  return { start: Number(match[1]), totalBytes: match[2] === "*" ? undefined : Number(match[2]) };
+}
+
+const FIRST_WAIT_MS = 500;
+/** About a minute in all. */
+const MOST_TRIES = 8;
+/** Who asks for a longer pause than this is asking for another day. */
+const LONGEST_WAIT_MS = 120_000;
+
+/** The server could not be reached, or not in a way that helps; what was asked for may be all right. */
+export class NetworkError extends UserError {}
+
+/** Counts failures in a row, and waits longer after each; gives up in words. */
+export class Patience {
+  readonly #options: HttpOptions;
+  readonly #place: string;
+  #failures = 0;
+
+  constructor(place: string, options: HttpOptions) {
+    this.#place = place;
+    this.#options = options;
+  }
+
+  /** Something was gained: failures count from none again. */
+  renew(): void {
+    this.#failures = 0;
+  }
+
+  /** Waits for the next try, or throws: what does not pass, or what has come too often. */
+  async after(error: unknown): Promise<void> {
+    if (!(error instanceof PassingFault)) throw error;
+    this.#failures++;
+    const { tries = MOST_TRIES, wait = sleep, signal } = this.#options;
+    const waitMs = error.retryAfterMs ?? FIRST_WAIT_MS * 2 ** (this.#failures - 1);
+    if (this.#failures >= tries || waitMs > LONGEST_WAIT_MS) {
+      const asked =
+        waitMs > LONGEST_WAIT_MS ? `; it asks to wait ${Math.ceil(waitMs / 60_000)} minutes` : "";
+      throw new NetworkError(
+        `${this.#place} could not be fetched, in ${this.#failures} tries: ${error.message}${asked}.`,
+        "Check the connection, then start again: it goes on where it stopped.",
+        { cause: error },
+      );
+    }
+    await wait(waitMs, signal);
+    signal?.throwIfAborted();
+  }
+}
+
+function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener("abort", end);
+  });
+}
+
+/** All bytes of an answer, at most `limitBytes`. */
+export async function readAll(
+  answer: Answer,
+  place: string,
+  limitBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for await (const chunk of answer.chunks()) {
+    total += chunk.length;
+    if (total > limitBytes) {
+      throw new PassingFault(`${place} came with more than the ${limitBytes} bytes asked for`);
+    }
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(total);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

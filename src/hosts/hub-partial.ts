@@ -1,0 +1,151 @@
+// A download that is not complete: its bytes so far, and the checksum over exactly these bytes.
+//
+// The checksum's state is kept beside the bytes, so that going on tomorrow reads nothing again. It is saved
+// after the bytes were flushed, so it never knows more than the disk. What came after it is read once.
+import { createSHA1, createSHA256 } from "hash-wasm";
+import type { Folder } from "../base/folder.ts";
+import { type GrowingFile, openGrowing } from "./opfs.ts";
+import type { HubFile } from "./hub.ts";
+
+/** Ends the name of the file beside a partial file. */
+export const STATE_SUFFIX = ".state";
+const SAVE_EVERY_BYTES = 64 << 20;
+const READ_BYTES = 4 << 20;
+
+type Hasher = Awaited<ReturnType<typeof createSHA256>>;
+
+interface SavedState {
+  /** What the file is to have: a state for another file is of no use. */
+  readonly checksum: string;
+  readonly bytes: number;
+  readonly etag: string | null;
+  readonly hash: string;
+}
+
+export class PartialDownload {
+  readonly #folder: Folder;
+  readonly #file: HubFile;
+  readonly #growing: GrowingFile;
+  readonly #hasher: Hasher;
+  #unsavedBytes = 0;
+  /** Of the answer that the bytes came with. */
+  etag: string | null = null;
+
+  private constructor(folder: Folder, file: HubFile, growing: GrowingFile, hasher: Hasher) {
+    this.#folder = folder;
+    this.#file = file;
+    this.#growing = growing;
+    this.#hasher = hasher;
+  }
+
+  /** Opens what an earlier try left of `name`, or begins anew. No other tab can until it is closed. */
+  static async open(folder: Folder, name: string, file: HubFile): Promise<PartialDownload> {
+    const hasher = await (file.sha256 === undefined ? createSHA1() : createSHA256());
+    const state = await readState(folder, name);
+    const growing = await openGrowing(folder, name);
+    const partial = new PartialDownload(folder, { ...file, name }, growing, hasher);
+    try {
+      await partial.#restore(state);
+      return partial;
+    } catch (error) {
+      growing.close();
+      throw error;
+    }
+  }
+
+  get bytes(): number {
+    return this.#growing.bytes;
+  }
+
+  async append(chunk: Uint8Array): Promise<void> {
+    await this.#growing.append(chunk);
+    this.#hasher.update(chunk);
+    this.#unsavedBytes += chunk.length;
+    if (this.#unsavedBytes >= SAVE_EVERY_BYTES) await this.save();
+  }
+
+  /** Begins anew, with nothing. */
+  async reset(): Promise<void> {
+    await this.#growing.truncate(0);
+    await this.#folder.remove(this.#file.name + STATE_SUFFIX);
+    this.etag = null;
+    this.#beginHash();
+  }
+
+  async save(): Promise<void> {
+    await this.#growing.flush();
+    const state: SavedState = {
+      checksum: checksumOf(this.#file),
+      bytes: this.bytes,
+      etag: this.etag,
+      hash: toBase64(this.#hasher.save()),
+    };
+    await this.#folder.write(this.#file.name + STATE_SUFFIX, JSON.stringify(state));
+    this.#unsavedBytes = 0;
+  }
+
+  /** Whether the bytes are those that the hub's list promises. */
+  isTrue(): boolean {
+    const state = this.#hasher.save(); // a digest ends the hasher
+    const digest = this.#hasher.digest();
+    this.#hasher.load(state);
+    return this.bytes === this.#file.bytes && digest === checksumOf(this.#file);
+  }
+
+  close(): void {
+    this.#growing.close();
+  }
+
+  async #restore(state: SavedState | undefined): Promise<void> {
+    const isOurs = state?.checksum === checksumOf(this.#file) && state.bytes <= this.bytes;
+    this.#beginHash();
+    let hashed = 0;
+    if (isOurs) {
+      try {
+        this.#hasher.load(fromBase64(state.hash));
+        hashed = state.bytes;
+        this.etag = state.etag;
+      } catch {
+        this.#beginHash(); // written by another version of the library
+      }
+    }
+    for (; hashed < this.bytes; hashed = Math.min(hashed + READ_BYTES, this.bytes)) {
+      this.#hasher.update(
+        await this.#growing.read(hashed, Math.min(hashed + READ_BYTES, this.bytes)),
+      );
+    }
+  }
+
+  #beginHash(): void {
+    this.#hasher.init();
+    const { sha256, bytes } = this.#file;
+    if (sha256 === undefined) this.#hasher.update(`blob ${bytes}\0`);
+    this.#unsavedBytes = 0;
+  }
+}
+
+function checksumOf({ sha256, gitOid = "" }: HubFile): string {
+  return sha256 ?? gitOid;
+}
+
+async function readState(folder: Folder, name: string): Promise<SavedState | undefined> {
+  if ((await folder.size(name + STATE_SUFFIX)) === undefined) return undefined;
+  try {
+    const state = JSON.parse(await folder.readText(name + STATE_SUFFIX)) as Partial<SavedState>;
+    const { checksum, bytes, hash, etag } = state;
+    if (typeof checksum !== "string" || typeof bytes !== "number" || typeof hash !== "string") {
+      return undefined;
+    }
+    return { checksum, bytes, hash, etag: typeof etag === "string" ? etag : null };
+  } catch {
+    return undefined; // the bytes are read again instead
+  }
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}

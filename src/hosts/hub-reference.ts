@@ -1,0 +1,152 @@
+// What a person means who names a model of the hub: an id, or any address copied from its pages.
+import { UserError } from "../base/error.ts";
+
+export interface HubReference {
+  /** "org/name", or a name alone for the oldest repos. */
+  readonly repo: string;
+  /** A branch, a tag or a commit. */
+  readonly revision: string;
+  /** A file or folder inside the repo; "" for all of it. */
+  readonly path: string;
+}
+
+/** Hosts that are the hub whatever mirror of it is configured. */
+const HUB_HOSTS = ["huggingface.co", "www.huggingface.co", "hf.co"];
+const FORMS = "Give it as org/name, org/name@revision, or a link copied from its page.";
+const DEFAULT_REVISION = "main";
+
+/** Reads what was typed or pasted. Refuses everything that leads elsewhere than to a model of the hub. */
+export function parseHubReference(text: string, hubUrl: string): HubReference {
+  const trimmed = text.trim().replaceAll(/^["'<]+|["'>]+$/g, "");
+  if (trimmed === "") throw new UserError("No model was named.", FORMS);
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(trimmed)?.[1]?.toLowerCase();
+  if (scheme === "hf")
+    return parseId(trimmed.replace(/^hf:\/*/i, "").replace(/^models\//, ""), trimmed);
+  if (scheme === "http" || scheme === "https") return parseUrl(trimmed, hubUrl);
+  const [host = ""] = trimmed.split("/", 1);
+  if (isHubHost(host, hubUrl)) return parseUrl(`https://${trimmed}`, hubUrl);
+  if (scheme !== undefined) {
+    throw new UserError(`"${shorten(trimmed)}" is an address that begins with ${scheme}:.`, FORMS);
+  }
+  return parseId(trimmed, trimmed);
+}
+
+/** "org/name@revision/path" in full, as ids of models that are only on the hub carry it. */
+export function formatHubReference({ repo, revision, path }: HubReference): string {
+  return `${repo}@${encodeURIComponent(revision)}${path === "" ? "" : `/${path}`}`;
+}
+
+function isHubHost(host: string, hubUrl: string): boolean {
+  return HUB_HOSTS.includes(host.toLowerCase()) || host.toLowerCase() === new URL(hubUrl).host;
+}
+
+/** Words between repo and revision in the addresses of the hub's pages. */
+const VIEWS = ["tree", "blob", "resolve", "raw", "commit", "commits", "edit", "discussions"];
+const NOT_MODELS = [
+  "datasets",
+  "spaces",
+  "collections",
+  "papers",
+  "blog",
+  "docs",
+  "learn",
+  "buckets",
+];
+
+function parseUrl(text: string, hubUrl: string): HubReference {
+  if (!URL.canParse(text)) throw new UserError(`"${shorten(text)}" is no address.`, FORMS);
+  const url = new URL(text);
+  if (!isHubHost(url.host, hubUrl)) {
+    throw new UserError(
+      `${shorten(text)} leads to ${url.host}. Hone asks no server but ${new URL(hubUrl).host}.`,
+      "Download the files yourself and add them as a local folder, or name the model's repo on the hub.",
+    );
+  }
+  const segments = decodeSegments(url.pathname, text);
+  if (segments[0] === "api") segments.shift();
+  if (segments[0] === "models") segments.shift();
+  refuseOtherKinds(segments[0], text);
+  const viewAt = segments.findIndex(
+    (segment, i) => (i === 1 || i === 2) && VIEWS.includes(segment),
+  );
+  if (viewAt < 0) {
+    const [org = "", ...rest] = segments;
+    const [name, ...path] = rest;
+    const [repo = "", revision] = [org, name].filter(Boolean).join("/").split("@");
+    return check({ repo, revision, path: fileOf(url) ?? path.join("/") }, text);
+  }
+  const [view, ...after] = segments.slice(viewAt);
+  const repo = segments.slice(0, viewAt).join("/");
+  if (view === "discussions") return check({ repo, path: "" }, text);
+  // Of all revisions only these have slashes: refs/pr/1, refs/convert/parquet.
+  const length = after[0] === "refs" ? 3 : 1;
+  return check(
+    {
+      repo,
+      revision: after.slice(0, length).join("/"),
+      path: fileOf(url) ?? after.slice(length).join("/"),
+    },
+    text,
+  );
+}
+
+/** The page of a GGUF repo shows a file's facts in front of all others. */
+function fileOf(url: URL): string | undefined {
+  return url.searchParams.get("show_file_info") ?? undefined;
+}
+
+function decodeSegments(pathname: string, text: string): string[] {
+  try {
+    return pathname.split("/").filter(Boolean).map(decodeURIComponent);
+  } catch {
+    throw new UserError(`"${shorten(text)}" is no address: a % in it stands for nothing.`, FORMS);
+  }
+}
+
+function parseId(id: string, text: string): HubReference {
+  const [, repo = "", revision, path = ""] =
+    /^([^/@]+(?:\/[^/@]+)?)(?:@([^/]*))?(?:\/(.*))?$/.exec(id.replace(/\/+$/, "")) ?? [];
+  refuseOtherKinds(repo.split("/")[0], text);
+  if (!revision?.includes("%")) return check({ repo, revision, path }, text);
+  return check({ repo, revision: decodeSegments(revision, text).join("/"), path }, text);
+}
+
+function refuseOtherKinds(first: string | undefined, text: string): void {
+  if (first === undefined || !NOT_MODELS.includes(first)) return;
+  const kinds: Record<string, string> = { datasets: "a data set", spaces: "an app (a Space)" };
+  throw new UserError(
+    `${shorten(text)} is ${kinds[first] ?? `one of the hub's ${first}`}, not a model.`,
+    first === "datasets"
+      ? "Download its file and add it on the Data screen, and name a model's repo here."
+      : "Name a model's repo: org/name.",
+  );
+}
+
+const NAME = /^(?!.*(?:--|\.\.))[\w][\w.-]{0,95}$/;
+/** What a branch, tag or commit may be; no "..", no space, no control character. */
+const REVISION = /^(?!.*\.\.)[\w][\w./+-]{0,199}$/;
+
+function check(
+  found: { readonly repo: string; readonly revision?: string | undefined; readonly path: string },
+  text: string,
+): HubReference {
+  const { repo, path } = found;
+  const names = repo.split("/");
+  if (names.length > 2 || !names.every((name) => NAME.test(name))) {
+    throw new UserError(`"${shorten(text)}" names no model of the hub.`, FORMS);
+  }
+  const revision = found.revision || DEFAULT_REVISION;
+  if (!REVISION.test(revision)) {
+    throw new UserError(`"${shorten(revision)}" is no branch, tag or commit.`, FORMS);
+  }
+  const isInside = path.split("/").every((part) => part !== "." && part !== "..");
+  // oxlint-disable-next-line no-control-regex
+  if (!isInside || /[\\\0-\x1F]/.test(path)) {
+    throw new UserError(`"${shorten(path)}" is no file or folder of ${repo}.`, FORMS);
+  }
+  return { repo, revision, path: path.replaceAll(/^\/+|\/+$/g, "") };
+}
+
+function shorten(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 99)}…` : text;
+}

@@ -1,0 +1,128 @@
+// The engine as the page knows it: everything of `EngineService`, put together from its parts.
+import { UserError } from "../base/error.ts";
+import { createEngine, type AdapterInspection, type Engine } from "../engine.ts";
+import { browserHost } from "../hosts/browser.ts";
+import type { EngineService, GpuReport, NewRun, RunRecord } from "./api.ts";
+import { broadcast } from "./broadcast.ts";
+import { ChatService } from "./chat-service.ts";
+import { calibrateRun, cleanScratch, estimateRun } from "./estimates.ts";
+import {
+  cleanExports,
+  deleteExport,
+  exportAdapter,
+  exportedFile,
+  exportMerged,
+  zipExport,
+} from "./export-service.ts";
+import { toPage } from "./page-callback.ts";
+import { RunControl } from "./run-control.ts";
+import {
+  changeRun,
+  checkpointFolder,
+  cleanRuns,
+  createRun,
+  listRecords,
+  readHistory,
+  removeRun,
+  startFolder,
+  workFolder,
+} from "./run-store.ts";
+import { configureStorage } from "./storage.ts";
+
+/** A flat, frozen object: through Comlink the page can reach whatever hangs on it. */
+export function createEngineService(
+  engine: Engine = createEngine(browserHost()),
+): Readonly<EngineService> {
+  const chat = new ChatService(engine, () => control.refuseBusy());
+  const control = new RunControl(engine, () => chat.close());
+  return Object.freeze<EngineService>({
+    async configure({ hubUrl }) {
+      configureStorage({ hubUrl });
+      // In nobody's way: what cannot be removed now is removed at another start.
+      void Promise.allSettled([cleanRuns(), cleanExports(), cleanScratch()]);
+    },
+    inspect: async () => reportGpu(await engine.inspect()),
+    probeMemory: (limitBytes) => control.measure(() => engine.probeMemory(limitBytes)),
+    loseDevice: () => engine.loseDevice(),
+
+    estimate: (modelId, config, budgetBytes, holdsOut) =>
+      estimateRun(engine, modelId, config, { budgetBytes, holdsOut }),
+    calibrate: (modelId, dataIds, config) =>
+      control.measure(() => calibrateRun(engine, modelId, dataIds, config)),
+
+    async listRuns() {
+      const { live } = control;
+      const records = await listRecords();
+      return records.map((record) =>
+        record.id === live?.id ? withProgress(record, live) : record,
+      );
+    },
+    createRun: (run) => createRun(run, (folder) => copyParent(engine, run, startFolder(folder))),
+    async updateRun(id, { name, notes }) {
+      const change = { ...(name !== undefined && { name }), ...(notes !== undefined && { notes }) };
+      const record = await changeRun(id, change);
+      broadcast({ type: "changed", what: "runs" });
+      return record;
+    },
+    deleteRun: removeRun,
+    readHistory,
+    async readRunFile(id, name) {
+      if (!RUN_FILES.has(name)) {
+        throw new UserError(
+          `${name} is no file of a run.`,
+          `Ask for ${[...RUN_FILES].join(", ")}.`,
+        );
+      }
+      const work = await workFolder(id);
+      return (await work.size(name)) === undefined ? "" : work.readText(name);
+    },
+
+    startRun: (id, onEvents) => control.start(id, onEvents),
+    pauseRun: () => control.pause(),
+    resumeRun: () => control.resume(),
+    stopRun: () => control.stop(),
+
+    openChat: (request, onProgress) => chat.open(request, toPage(onProgress)),
+    reply: (request, onPiece) => chat.reply(request, toPage(onPiece)),
+    async stopReply() {
+      chat.stop();
+    },
+    closeChat: () => chat.close(),
+    firstLogits: (request, messages) => chat.firstLogits(request, messages),
+
+    exportAdapter: (runId, checkpoint) => exportAdapter(engine, runId, checkpoint),
+    async exportMerged(runId, checkpoint, options, target, onProgress) {
+      await control.refuseBusy();
+      const source = { runId, checkpoint };
+      return exportMerged(engine, source, options, target, toPage(onProgress));
+    },
+    zipExport,
+    exportedFile,
+    deleteExport,
+  });
+}
+
+const RUN_FILES: ReadonlySet<string> = new Set(["config.yaml", "metrics.jsonl", "train.log"]);
+
+/** Software that draws or computes in the stead of a GPU; only some browsers call it a fallback. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
+
+function reportGpu({ isFallback, ...inspection }: AdapterInspection): GpuReport {
+  const words = `${inspection.name} ${inspection.vendor} ${inspection.architecture}`;
+  return { ...inspection, isSoftware: isFallback || SOFTWARE.test(words) };
+}
+
+/** A record is written at checkpoints; the run itself knows better. */
+function withProgress(record: RunRecord, live: NonNullable<RunControl["live"]>): RunRecord {
+  const { status, step, steps } = live;
+  return { ...record, status, step, steps };
+}
+
+async function copyParent(
+  engine: Engine,
+  { parent }: NewRun,
+  output: ReturnType<typeof startFolder>,
+): Promise<void> {
+  if (!parent) return;
+  await engine.exportAdapter(await checkpointFolder(parent.runId, parent.checkpoint), output);
+}

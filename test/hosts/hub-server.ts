@@ -1,0 +1,177 @@
+// A hub on this machine: the API's list of a repo, resolve addresses that redirect to a storage path, ranges,
+// checksums; and on demand everything that goes wrong between a hub and a browser.
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface PlayedRepo {
+  readonly files: Readonly<Record<string, Uint8Array>>;
+  readonly gated?: "auto" | "manual";
+  /** Large files, with a SHA-256 in the list; all others have Git's checksum. */
+  readonly isLarge?: (name: string) => boolean;
+  /** Names that resolve to the same commit; default: main. */
+  readonly revisions?: readonly string[];
+}
+
+/** What happens to one answer. Bytes count from the beginning of the answer's body. */
+export type Fault =
+  | { readonly kind: "reset" }
+  | { readonly kind: "cut"; readonly afterBytes: number }
+  /** Ends as if it were whole. */
+  | { readonly kind: "short"; readonly afterBytes: number }
+  | { readonly kind: "long"; readonly extraBytes: number }
+  | { readonly kind: "stall"; readonly afterBytes: number }
+  | { readonly kind: "status"; readonly status: number; readonly headers?: Record<string, string> }
+  /** All of the file, whatever part was asked for. */
+  | { readonly kind: "whole" }
+  /** A 206 of another part than was asked for. */
+  | { readonly kind: "shifted"; readonly byBytes: number }
+  | { readonly kind: "etag" }
+  | { readonly kind: "login" }
+  /** The bit `bit` of the file's byte `at`. */
+  | { readonly kind: "flip"; readonly at: number; readonly bit: number };
+
+export interface PlayedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly range: string | undefined;
+}
+
+export interface HubServer {
+  readonly url: string;
+  readonly repos: Map<string, PlayedRepo>;
+  /** Asked at every request for a file's bytes. */
+  fault: ((request: PlayedRequest) => Fault | undefined) | undefined;
+  readonly requests: PlayedRequest[];
+  /** Of bodies of files, put on the wire. */
+  sentBytes: number;
+  close(): Promise<void>;
+}
+
+/** Forty hex digits that stand for a repo's state. */
+function commitOf({ files }: PlayedRepo): string {
+  const hash = createHash("sha1");
+  for (const [name, bytes] of Object.entries(files)) hash.update(name).update(bytes);
+  return hash.digest("hex");
+}
+
+export async function startHub(): Promise<HubServer> {
+  const server = createServer((request, response) => {
+    void answer(hub, request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const hub: HubServer = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    repos: new Map(),
+    fault: undefined,
+    requests: [],
+    sentBytes: 0,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+  return hub;
+}
+
+const EXPOSED = "ETag, Content-Range, X-Error-Code, X-Repo-Commit, Link";
+
+async function answer(hub: HubServer, request: IncomingMessage, response: ServerResponse) {
+  const path = decodeURIComponent((request.url ?? "").split("?")[0] ?? "");
+  response.setHeader("Access-Control-Allow-Origin", "*");
+  response.setHeader("Access-Control-Expose-Headers", EXPOSED);
+  // As the real one's storage hosts: whoever needs a preflight gets nothing.
+  if (request.method === "OPTIONS") return void response.writeHead(403).end();
+  const { range } = request.headers;
+  const played = { method: request.method ?? "", path, range };
+  hub.requests.push(played);
+  const api = /^\/api\/models\/(.+?)\/revision\/(.+)$/.exec(path);
+  if (api) return list(hub, api[1] ?? "", api[2] ?? "", response);
+  const resolve = /^\/(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(path);
+  if (resolve) {
+    const to = `/storage/${resolve[1]}/-/${resolve[2]}/-/${resolve[3]}`;
+    return void response.writeHead(302, { Location: encodeURI(to) }).end();
+  }
+  const stored = /^\/storage\/(.+)\/-\/(.+)\/-\/(.+)$/.exec(path);
+  const repo = hub.repos.get(stored?.[1] ?? "");
+  const bytes = repo?.files[stored?.[3] ?? ""];
+  if (!repo || !bytes || stored?.[2] !== commitOf(repo)) {
+    return void response.writeHead(404, { "X-Error-Code": "EntryNotFound" }).end("Entry not found");
+  }
+  return send(hub, played, bytes, response);
+}
+
+function list(hub: HubServer, name: string, revision: string, response: ServerResponse): void {
+  const repo = hub.repos.get(name);
+  // As the real one, which does not tell a stranger what is private and what is not there.
+  if (!repo) return void response.writeHead(401, { "X-Error-Code": "RepoNotFound" }).end("{}");
+  const sha = commitOf(repo);
+  if (![...(repo.revisions ?? ["main"]), sha].includes(revision)) {
+    return void response.writeHead(404, { "X-Error-Code": "RevisionNotFound" }).end("{}");
+  }
+  const siblings = Object.entries(repo.files).map(([rfilename, bytes]) => {
+    const isLarge = repo.isLarge?.(rfilename) ?? /\.(safetensors|gguf)$/.test(rfilename);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+    return isLarge
+      ? {
+          rfilename,
+          size: bytes.length,
+          blobId: createHash("sha1").update(sha256).digest("hex"), // of the pointer
+          lfs: { sha256, size: bytes.length, pointerSize: 134 },
+        }
+      : { rfilename, size: bytes.length, blobId };
+  });
+  response.writeHead(200, { "Content-Type": "application/json; charset=utf-8" });
+  response.end(
+    JSON.stringify({ id: name, sha, gated: repo.gated ?? false, private: false, siblings }),
+  );
+}
+
+async function send(
+  hub: HubServer,
+  request: PlayedRequest,
+  file: Uint8Array,
+  response: ServerResponse,
+): Promise<void> {
+  const fault = hub.fault?.(request);
+  if (fault?.kind === "reset") return void response.destroy();
+  if (fault?.kind === "status") {
+    return void response.writeHead(fault.status, fault.headers ?? {}).end("no");
+  }
+  if (fault?.kind === "login") {
+    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" });
+    return void response.end("<!doctype html><title>Sign in</title>");
+  }
+  const bytes = Buffer.from(file);
+  if (fault?.kind === "flip") bytes[fault.at] = (bytes[fault.at] ?? 0) ^ (1 << fault.bit);
+  const asked = /^bytes=(\d+)-(\d*)$/.exec(request.range ?? "");
+  const isPart = asked !== null && fault?.kind !== "whole";
+  if (isPart && Number(asked[1]) >= bytes.length) {
+    return void response.writeHead(416, { "Content-Range": `bytes */${bytes.length}` }).end();
+  }
+  const shift = fault?.kind === "shifted" ? fault.byBytes : 0;
+  const start = isPart ? Math.max(0, Math.min(Number(asked[1]) + shift, bytes.length - 1)) : 0;
+  const end = isPart && asked[2] ? Math.min(Number(asked[2]) + 1, bytes.length) : bytes.length;
+  const digest = createHash("md5").update(file).digest("hex");
+  response.setHeader("ETag", fault?.kind === "etag" ? `"new-${digest}"` : `"${digest}"`);
+  response.setHeader("Content-Type", "application/octet-stream");
+  response.setHeader("Accept-Ranges", "bytes");
+  if (isPart) response.setHeader("Content-Range", `bytes ${start}-${end - 1}/${bytes.length}`);
+  let body = bytes.subarray(start, end);
+  if (fault?.kind === "long") body = Buffer.concat([body, Buffer.alloc(fault.extraBytes)]);
+  if (fault?.kind === "short") body = body.subarray(0, fault.afterBytes);
+  else response.setHeader("Content-Length", body.length);
+  response.writeHead(isPart ? 206 : 200);
+  if (fault?.kind === "cut" || fault?.kind === "stall") {
+    const part = body.subarray(0, fault.afterBytes);
+    hub.sentBytes += part.length;
+    if (part.length > 0) await new Promise((resolve) => response.write(part, resolve));
+    else response.flushHeaders();
+    if (fault.kind === "cut") response.socket?.end();
+    return;
+  }
+  hub.sentBytes += body.length;
+  response.end(body);
+}
