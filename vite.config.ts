@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import solid from "vite-plugin-solid";
 import { defineConfig } from "vitest/config";
+import { pagePlugins } from "./scripts/vite-page.ts";
 
 /** Tests that dispatch to an adapter. Each file is a process of its own, since Dawn may not be shared. */
 const GPU_TESTS = ["test/{gpu,kernels,model,train,export,engine}/**/*.test.ts"];
@@ -9,7 +10,7 @@ const GPU_TESTS = ["test/{gpu,kernels,model,train,export,engine}/**/*.test.ts"];
 export default defineConfig(({ isSsrBuild }) => ({
   base: "./",
   // The tests compile no page; the plugin would ask for jsdom.
-  plugins: process.env["VITEST"] ? [] : [solid()],
+  plugins: process.env["VITEST"] ? [] : [solid(), ...(isSsrBuild ? [] : pagePlugins())],
   worker: { format: "es" },
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
@@ -46,6 +47,20 @@ export default defineConfig(({ isSsrBuild }) => ({
           pool: "forks",
           testTimeout: 300_000,
           hookTimeout: 300_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "browser",
+          include: ["test/browser/**/*.test.ts"],
+          globalSetup: ["test/browser/set-up.ts"],
+          environment: "node",
+          pool: "forks",
+          // One Chromium with a software GPU takes every core.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

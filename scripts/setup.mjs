@@ -49,6 +49,8 @@ function isBuilt() {
     "workers",
     "public",
     "index.html",
+    "scripts/vite-page.ts",
+    "scripts/page-policy.mjs",
     "vite.config.ts",
     "package-lock.json",
   ];

@@ -1,66 +1,188 @@
-// The page: whether this browser's GPU can fine-tune, and where fine-tuning happens today.
-import { createResource, For, Match, Switch } from "solid-js";
-import { messageOf } from "../base/error.ts";
-import { inspectGpu, type GpuReport } from "./inspect-gpu.ts";
+// The page: the way through the work at the side, one screen at a time beside it, messages over both.
+import { createEffect, For, type JSX, lazy, Show, Suspense } from "solid-js";
+import { Dynamic } from "solid-js/web";
+import { Button } from "./parts/Button.tsx";
+import { Notice } from "./parts/Notice.tsx";
+import { Logo } from "./parts/Logo.tsx";
+import { hrefOf, ROUTES, type RouteName } from "./router.ts";
+import { useSession, useText } from "./session.ts";
+import type { Theme } from "./session-app.ts";
+import { Check } from "./screens/Check.tsx";
+import { LANGUAGES } from "./text/table.ts";
+
+// Each screen comes when it is first opened.
+const Model = lazy(async () => ({ default: (await import("./screens/Model.tsx")).Model }));
+const Data = lazy(async () => ({ default: (await import("./screens/Data.tsx")).Data }));
+const Recipe = lazy(async () => ({ default: (await import("./screens/Recipe.tsx")).Recipe }));
+const Review = lazy(async () => ({ default: (await import("./screens/Review.tsx")).Review }));
+const Live = lazy(async () => ({ default: (await import("./screens/Live.tsx")).Live }));
+const Try = lazy(async () => ({ default: (await import("./screens/Try.tsx")).Try }));
+const Export = lazy(async () => ({ default: (await import("./screens/Export.tsx")).Export }));
+const Runs = lazy(async () => ({ default: (await import("./screens/Runs.tsx")).Runs }));
+
+const SCREENS: Readonly<Record<RouteName, () => JSX.Element>> = {
+  check: Check,
+  model: Model,
+  data: Data,
+  recipe: Recipe,
+  review: Review,
+  live: Live,
+  try: Try,
+  export: Export,
+  runs: Runs,
+};
+
+const GROUPS = [
+  { name: "prepare", routes: ["check", "model", "data", "recipe", "review"] },
+  { name: "train", routes: ["live"] },
+  { name: "use", routes: ["try", "export", "runs"] },
+] as const;
+
+const LANGUAGE_NAMES = { en: "English", zh: "中文" } as const;
+const THEMES: readonly Theme[] = ["system", "light", "dark"];
 
 export function App() {
-  const [report] = createResource(inspectGpu);
+  const { app, live } = useSession();
+  const text = useText();
+  createEffect(() => {
+    document.title = `${text().app.screens[app.route().name]} · Hone`;
+  });
   return (
-    <main>
-      <h1>Hone</h1>
-      <p>Fine-tune a language model on your own GPU: QLoRA on WebGPU.</p>
-      <section aria-labelledby="gpu" aria-live="polite">
-        <h2 id="gpu">Your GPU in this browser</h2>
-        <Switch fallback={<p>Looking for a GPU …</p>}>
-          <Match when={report.error !== undefined}>
-            <Problem error={report.error} />
-          </Match>
-          <Match when={report()}>{(found) => <Report report={found()} />}</Match>
-        </Switch>
-      </section>
-      <section aria-labelledby="today">
-        <h2 id="today">Where fine-tuning happens today</h2>
-        <p>
-          The command line does it, in Node and on the same engine. From a clone of the project this
-          fine-tunes the built-in model, exports it and talks to the result:
-        </p>
-        <pre>
-          <code>npm run demo</code>
-        </pre>
-      </section>
-    </main>
+    <div class="shell">
+      <a class="skip" href="#content" onClick={skipToContent}>
+        {text().app.skipToContent}
+      </a>
+      <Rail />
+      <div class="page">
+        <Show when={live.elsewhere()}>
+          {(run) => (
+            <div class="banner" role="status">
+              {text().app.anotherTab(run())}
+            </div>
+          )}
+        </Show>
+        <Suspense fallback={<main class="screen quiet">{text().app.loading}</main>}>
+          <Dynamic component={SCREENS[app.route().name]} />
+        </Suspense>
+      </div>
+      <Notices />
+    </div>
   );
 }
 
-function Report(props: { report: GpuReport }) {
+function Rail() {
+  const { app } = useSession();
+  const text = useText();
   return (
-    <>
-      <p class="verdict">
-        <strong>WebGPU works here.</strong> {props.report.name}
-      </p>
-      <dl>
-        <For each={props.report.facts}>
-          {(fact) => (
-            <div>
-              <dt>{fact.name}</dt>
-              <dd>{fact.value}</dd>
+    <header class="rail">
+      <a class="brand" href={hrefOf("check")}>
+        <Logo />
+        {text().app.name}
+      </a>
+      <nav aria-label={text().app.steps}>
+        <For each={GROUPS}>
+          {(group) => (
+            <div class="rail-group">
+              <p id={`rail-${group.name}`}>{text().app.groups[group.name]}</p>
+              <ul aria-labelledby={`rail-${group.name}`}>
+                <For each={group.routes}>{(name) => <RailLink name={name} />}</For>
+              </ul>
             </div>
           )}
         </For>
-      </dl>
-    </>
+      </nav>
+      <div class="rail-foot">
+        <p class="privacy">{text().app.privacy}</p>
+        <select
+          aria-label={text().app.language}
+          onChange={(event) => {
+            const chosen = LANGUAGES[event.currentTarget.selectedIndex];
+            if (chosen) app.setLanguage(chosen);
+          }}
+        >
+          <For each={LANGUAGES}>
+            {(language) => (
+              <option selected={app.language() === language}>{LANGUAGE_NAMES[language]}</option>
+            )}
+          </For>
+        </select>
+        <select
+          aria-label={text().app.theme}
+          onChange={(event) => {
+            const chosen = THEMES[event.currentTarget.selectedIndex];
+            if (chosen) app.setTheme(chosen);
+          }}
+        >
+          <For each={THEMES}>
+            {(theme) => (
+              <option selected={app.theme() === theme}>{text().app.themes[theme]}</option>
+            )}
+          </For>
+        </select>
+      </div>
+    </header>
   );
 }
 
-/** The problem, then what to do about it: the two lines of a UserError. */
-function Problem(props: { error: unknown }) {
-  const lines = () => messageOf(props.error).split("\n");
+function RailLink(props: { readonly name: RouteName }) {
+  const session = useSession();
+  const text = useText();
+  const isDone = () => {
+    switch (props.name) {
+      case "check":
+        return session.check.gpu() !== undefined;
+      case "model":
+        return session.models.selected() !== undefined;
+      case "data":
+        return session.data.selected().length > 0;
+      default:
+        return false;
+    }
+  };
   return (
-    <div role="alert" class="problem">
-      <p>
-        <strong>{lines()[0]}</strong>
-      </p>
-      <p>{lines().slice(1).join(" ")}</p>
-    </div>
+    <li>
+      <a
+        class="rail-link"
+        href={hrefOf(props.name)}
+        aria-current={session.app.route().name === props.name ? "page" : undefined}
+      >
+        <span class="rail-mark" classList={{ "is-done": isDone() }} aria-hidden="true">
+          {isDone() ? "✓" : ROUTES.indexOf(props.name) + 1}
+        </span>
+        {text().app.screens[props.name]}
+        <Show when={isDone()}>
+          <span class="visually-hidden">({text().app.done})</span>
+        </Show>
+      </a>
+    </li>
   );
+}
+
+function Notices() {
+  const { app } = useSession();
+  const text = useText();
+  return (
+    <section class="notices" aria-label={text().app.notices}>
+      <For each={app.notices()}>
+        {(notice) => (
+          <Notice
+            kind={notice.kind}
+            problem={notice.problem}
+            remedy={notice.remedy}
+            action={
+              <Button kind="subtle" onClick={() => app.dismiss(notice.id)}>
+                {text().app.dismiss}
+              </Button>
+            }
+          />
+        )}
+      </For>
+    </section>
+  );
+}
+
+/** The address after "#" names the screen, so the link's own would lead away. */
+function skipToContent(event: MouseEvent): void {
+  event.preventDefault();
+  document.querySelector<HTMLElement>("#content h1")?.focus();
 }

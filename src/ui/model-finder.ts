@@ -1,0 +1,108 @@
+// The hub: what a text names there, and the download of it.
+import { createSignal, onCleanup } from "solid-js";
+import { messageOf } from "../base/error.ts";
+import type { HubModel, StoredModel } from "../services/api.ts";
+import { isTrainable, referenceOf, remember } from "./model-library.ts";
+import type { Transfers } from "./model-transfers.ts";
+import type { SliceContext } from "./session.ts";
+import { readSetting, writeSetting } from "./settings.ts";
+
+/** What was last looked up, and what came of it. */
+export type Lookup =
+  | { readonly state: "none" }
+  | { readonly state: "looking"; readonly text: string }
+  | { readonly state: "found"; readonly text: string; readonly model: HubModel }
+  | { readonly state: "failed"; readonly text: string; readonly problem: string };
+
+export interface HubFinder {
+  readonly isOnline: () => boolean;
+  readonly lookup: () => Lookup;
+  /** Finds what an id or a pasted address names; the result is in `lookup`. */
+  lookUp(text: string): Promise<void>;
+  clearLookup(): void;
+  /** What was found before, the newest first; kept over visits. */
+  readonly recent: () => readonly string[];
+  /** Downloads what is missing of it. What is broken off or cancelled keeps what came. */
+  download(model: HubModel): Promise<void>;
+  /** Goes on with a download that broke off. */
+  goOn(model: StoredModel): Promise<void>;
+  cancel(repo: string): Promise<void>;
+}
+
+interface Library {
+  readonly selected: () => StoredModel | undefined;
+  select(id: string): void;
+  refresh(): Promise<void>;
+}
+
+export function createHubFinder(
+  { workers, app }: SliceContext,
+  transfers: Transfers,
+  library: Library,
+): HubFinder {
+  const [lookup, setLookup] = createSignal<Lookup>({ state: "none" });
+  const [recent, setRecent] = createSignal(readSetting("recent-models", readTexts));
+
+  const lookUp = async (text: string) => {
+    const looking: Lookup = { state: "looking", text };
+    setLookup(looking);
+    const found = await workers.data.resolveHub(text).then(
+      (model): Lookup => ({ state: "found", text, model }),
+      (error: unknown): Lookup => ({ state: "failed", text, problem: messageOf(error) }),
+    );
+    if (lookup() !== looking) return; // another was asked for meanwhile
+    setLookup(found);
+    if (found.state !== "found") return;
+    setRecent(remember(recent(), text));
+    writeSetting("recent-models", recent());
+  };
+
+  const download = async (model: HubModel) => {
+    const what = { key: model.repo, kind: "download", name: model.repo } as const;
+    try {
+      const stored = await transfers.follow(what, (tell) => workers.data.download(model, tell));
+      const shown = lookup();
+      if (shown.state === "found" && shown.model.repo === model.repo) setLookup({ state: "none" });
+      app.tell("good", app.text().library.model.hub.arrived(stored.name));
+      await library.refresh();
+      if (isTrainable(stored) && !library.selected()) library.select(stored.id);
+    } catch (error) {
+      await library.refresh(); // what came is listed
+      if (!(error instanceof Error && error.name === "AbortedError")) throw error;
+    }
+  };
+
+  return {
+    isOnline: createOnline(),
+    lookup,
+    lookUp,
+    clearLookup: () => setLookup({ state: "none" }),
+    recent,
+    download,
+    async goOn(model) {
+      const reference = referenceOf(model);
+      if (reference !== undefined) await download(await workers.data.resolveHub(reference));
+    },
+    async cancel(repo) {
+      transfers.markEnding(repo);
+      await workers.data.cancelDownload(repo);
+    },
+  };
+}
+
+/** As far as the browser knows: it may be online and the hub out of reach. */
+function createOnline(): () => boolean {
+  const [isOnline, setIsOnline] = createSignal(navigator.onLine);
+  const look = () => setIsOnline(navigator.onLine);
+  addEventListener("online", look);
+  addEventListener("offline", look);
+  onCleanup(() => {
+    removeEventListener("online", look);
+    removeEventListener("offline", look);
+  });
+  return isOnline;
+}
+
+function readTexts(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((text) => typeof text === "string") : [];
+}
