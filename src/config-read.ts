@@ -20,6 +20,9 @@ const SECTIONS: ReadonlySet<string> = new Set(
 // A config is a page of text. Anything near this is some other file.
 const MAX_CONFIG_BYTES = 1 << 20;
 
+// Texts on one line, quoted where they must be: a block's last line breaks are easily one too many.
+const YAML_STYLE = { lineWidth: 0, blockQuote: false } as const;
+
 type Plain = Readonly<Record<string, unknown>>;
 
 /**
@@ -130,7 +133,7 @@ export function serializeConfig(config: TrainConfig): string {
     section = sectionOf(path);
     const unit = option.unit === undefined ? "" : ` (${option.unit})`;
     const key = path.slice(indent === "" ? 0 : section.length + 1);
-    const lines = stringify({ [key]: values.get(path) }, { lineWidth: 0 }).trimEnd();
+    const lines = stringify({ [key]: values.get(path) }, YAML_STYLE).replace(/\n$/, "");
     return `${heading}${indent}# ${option.help}${unit}\n${lines.replaceAll(/^(?=.)/gm, indent)}\n`;
   }).join("\n");
 }

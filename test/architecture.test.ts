@@ -58,7 +58,6 @@ const PAGE_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   comlink: ["services", "ui", "workers"],
   "hash-wasm": ["hosts"],
   marked: ["ui"],
-  papaparse: ["data", "services"],
   "solid-js": ["ui"],
   uplot: ["ui"],
   virtua: ["ui"],

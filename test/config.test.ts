@@ -170,6 +170,14 @@ test("any config reads back from its own text as it was", () => {
   );
 });
 
+test.each([["a\n\n"], ["a\n \n"], ["\ta\u00a0"], ["a\r\nb"], ["( \u2003"]])(
+  "the text %j keeps its line breaks and spaces when it is written and read",
+  (system) => {
+    const config = parseConfig({ ...SMALLEST, system }, "test");
+    expect(readConfig(serializeConfig(config), "test")).toEqual(config);
+  },
+);
+
 test("a written config carries each option's help", () => {
   const yaml = serializeConfig(parseConfig(SMALLEST, "test"));
   expect(yaml).toContain("# peak learning rate, reached at the end of warm-up\nlr: 0.0002\n");

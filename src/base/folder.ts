@@ -17,8 +17,10 @@ export interface Folder {
   stream(name: string): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** Writes a whole file; on failure the file that was there before is still there. */
   write(name: string, content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
-  /** Adds to the end of a text file, making it if need be. */
+  /** Adds to the end of a text file, making it if need be; on failure it is as long as before. */
   append(name: string, text: string): Promise<void>;
+  /** What was appended to a file so far now survives a power cut. */
+  flush(name: string): Promise<void>;
   remove(name: string): Promise<void>;
   /** Renames a file or folder inside this folder. */
   rename(from: string, to: string): Promise<void>;

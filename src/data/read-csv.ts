@@ -137,38 +137,11 @@ interface RecordSplitter {
 /** Cuts text into records. Blank lines count for nothing. */
 function createRecordSplitter(delimiter: string, place: string): RecordSplitter {
   const separator = delimiter.charCodeAt(0);
-  let fields: string[] = [];
-  let field = ""; // what earlier pieces began
-  let chars = 0; // of the record so far
+  const record = new RecordUnderWay(place);
   /** At a field's start, in a plain one, inside quotes, or just after a quote that may have closed them. */
   let state: "start" | "plain" | "quoted" | "closed" = "start";
   let line = 1;
-  let recordLine = 1;
   let wasReturn = false;
-
-  const endField = (piece: string) => {
-    fields.push(field + piece);
-    field = "";
-    state = "start";
-  };
-  const take = (isClosed: boolean): TableRecord => {
-    const record = { fields, line: recordLine, isClosed };
-    fields = [];
-    chars = 0;
-    return record;
-  };
-  const checkSize = () => {
-    if (fields.length > COLUMN_LIMIT || chars > RECORD_LIMIT_CHARS) {
-      const fact =
-        fields.length > COLUMN_LIMIT
-          ? `has more than ${formatCount(COLUMN_LIMIT)} columns`
-          : `is longer than ${formatCount(RECORD_LIMIT_CHARS)} characters`;
-      throw new UserError(
-        `${place}, line ${recordLine}: the record that begins there ${fact}.`,
-        "Check the delimiter, and whether a quote is never closed.",
-      );
-    }
-  };
   return {
     *push(chunk, isSample = false) {
       let from = 0; // of the field under way, within this chunk
@@ -179,10 +152,10 @@ function createRecordSplitter(delimiter: string, place: string): RecordSplitter 
         if (code === NEWLINE && !isSecondOfPair) line++;
         if (state === "quoted") {
           if (code !== QUOTE) continue;
-          field += chunk.slice(from, i);
+          record.field += chunk.slice(from, i);
           state = "closed";
         } else if (state === "closed" && code === QUOTE) {
-          field += '"';
+          record.field += '"';
           from = i + 1;
           state = "quoted";
         } else if (state === "start" && code === QUOTE) {
@@ -190,34 +163,74 @@ function createRecordSplitter(delimiter: string, place: string): RecordSplitter 
           state = "quoted";
         } else if (isSecondOfPair) {
           from = i + 1;
-          recordLine = line;
+          record.line = line;
         } else if (code === separator || code === NEWLINE || code === RETURN) {
-          endField(state === "plain" ? chunk.slice(from, i) : "");
+          record.endField(state === "plain" ? chunk.slice(from, i) : "");
+          state = "start";
           from = i + 1;
           if (code === RETURN) line++;
-          if (code === separator) {
-            if (!isSample) checkSize();
-            continue;
-          }
-          if (fields.length > 1 || fields[0] !== "") yield take(true);
-          else fields = [];
-          recordLine = line;
+          if (code !== separator) yield* record.end(line);
+          else if (!isSample) record.checkSize();
         } else if (state !== "plain") {
           from = i;
           state = "plain";
         }
       }
-      if (state === "plain" || state === "quoted") field += chunk.slice(from);
-      chars += chunk.length - Math.min(from, chunk.length);
-      if (!isSample) checkSize();
+      if (state === "plain" || state === "quoted") record.field += chunk.slice(from);
+      record.chars += chunk.length - Math.min(from, chunk.length);
+      if (!isSample) record.checkSize();
     },
     *end() {
-      const isClosed = state !== "quoted";
-      if (fields.length === 0 && field === "" && state === "start") return;
-      endField("");
-      yield take(isClosed);
+      if (state === "start" && record.isEmpty) return;
+      record.endField("");
+      yield* record.end(line, state !== "quoted");
     },
   };
+}
+
+/** The record that is being read, which may have begun in an earlier piece of the text. */
+class RecordUnderWay {
+  /** What earlier pieces began of a field. */
+  field = "";
+  chars = 0;
+  line = 1;
+  #fields: string[] = [];
+  readonly #place: string;
+
+  constructor(place: string) {
+    this.#place = place;
+  }
+
+  get isEmpty(): boolean {
+    return this.#fields.length === 0 && this.field === "";
+  }
+
+  endField(piece: string): void {
+    this.#fields.push(this.field + piece);
+    this.field = "";
+  }
+
+  /** The record, unless its line is blank; the next one begins at `nextLine`. */
+  *end(nextLine: number, isClosed = true): Generator<TableRecord> {
+    const record = { fields: this.#fields, line: this.line, isClosed };
+    const isBlank = record.fields.length === 1 && record.fields[0] === "" && isClosed;
+    this.#fields = [];
+    this.chars = 0;
+    this.line = nextLine;
+    if (!isBlank) yield record;
+  }
+
+  checkSize(): void {
+    const hasManyFields = this.#fields.length > COLUMN_LIMIT;
+    if (!hasManyFields && this.chars <= RECORD_LIMIT_CHARS) return;
+    const fact = hasManyFields
+      ? `has more than ${formatCount(COLUMN_LIMIT)} columns`
+      : `is longer than ${formatCount(RECORD_LIMIT_CHARS)} characters`;
+    throw new UserError(
+      `${this.#place}, line ${this.line}: the record that begins there ${fact}.`,
+      "Check the delimiter, and whether a quote is never closed.",
+    );
+  }
 }
 
 function clip(text: string): string {

@@ -6,6 +6,7 @@ import { readArchitecture } from "../model/architecture.ts";
 import { allLinears } from "../model/linears.ts";
 import { checkpointFileBytes } from "../train/checkpoint.ts";
 import { adapterCompanions } from "./adapter-companions.ts";
+import { NO_FINGERPRINTS } from "./fingerprint.ts";
 import { openModelLayout } from "./model-source.ts";
 import { identityOf } from "./run-identity.ts";
 import { choosePlan, fittingSettings, type MemoryLimit } from "./run-memory.ts";
@@ -37,7 +38,7 @@ export async function estimateRun(gpu: Gpu, request: EstimateRequest): Promise<R
     tokens: 0,
     adapterName: gpu.name,
     computeDtype: "f32",
-    run: identityOf(config, { rowsRead: 0, tokens: 0, labelTokens: 0 }),
+    run: identityOf(config, { rowsRead: 0, tokens: 0, labelTokens: 0 }, NO_FINGERPRINTS),
   } as const;
   const { parameters } = adapterFileBytes(targets, linears);
   return {

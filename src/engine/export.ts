@@ -9,11 +9,12 @@ import { writeWeights } from "../export/weights.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
-  decodeTensors,
   modulesOf,
   readAdapterFolder,
+  requireFloat,
 } from "../model/adapter-files.ts";
 import type { Architecture } from "../model/architecture.ts";
+import { openTensorFile } from "../model/checkpoint-files.ts";
 import { allLinears } from "../model/linears.ts";
 import { CHAT_TEMPLATE } from "./adapter-companions.ts";
 import { MANIFEST, openModelFolder, readManifest } from "./model-folder.ts";
@@ -28,6 +29,7 @@ import {
 } from "./model-output.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE, "README.md"];
+
 /** Copies a checkpoint's adapter without what only resuming needs. */
 export async function exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary> {
   for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
@@ -39,18 +41,33 @@ export async function exportAdapter(checkpoint: Folder, output: Folder): Promise
   }
   for (const name of ADAPTER_FILES) {
     if ((await checkpoint.size(name)) === undefined) continue;
-    await output.write(name, await checkpoint.read(name));
+    await output.write(name, checkpoint.stream(name));
   }
   const place = `${output.path}/${ADAPTER_WEIGHTS}`;
-  const tensors = decodeTensors(await output.read(ADAPTER_WEIGHTS), place);
-  const source = await checkpoint.read(ADAPTER_WEIGHTS);
-  const copy = await output.read(ADAPTER_WEIGHTS);
-  if (source.some((byte, i) => byte !== copy[i])) throw damaged(place);
-  const pairs = pairAdapterTensors(tensors.keys(), place).length;
+  if (!(await isCopy(checkpoint, output, ADAPTER_WEIGHTS))) throw damaged(place);
+  const tensors = await openTensorFile(output, ADAPTER_WEIGHTS);
+  for (const tensor of tensors) requireFloat(tensor, place);
+  const names = tensors.map(({ name }) => name);
+  const pairs = pairAdapterTensors(names, place).length;
   return {
     files: await filesOf(output),
     check: `${pairs} pairs of matrices read back equal to the checkpoint's`,
   };
+}
+
+/** How much of a file is compared at a time. */
+const SLICE_BYTES = 2 ** 22;
+
+async function isCopy(source: Folder, copy: Folder, name: string): Promise<boolean> {
+  const bytes = (await source.size(name)) ?? 0;
+  if ((await copy.size(name)) !== bytes) return false;
+  for (let start = 0; start < bytes; start += SLICE_BYTES) {
+    const end = Math.min(start + SLICE_BYTES, bytes);
+    const expected = await source.read(name, start, end);
+    const found = await copy.read(name, start, end);
+    if (expected.some((byte, i) => byte !== found[i])) return false;
+  }
+  return true;
 }
 
 export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSummary> {

@@ -32,7 +32,7 @@ export function createOpener(host: Host, options: GpuOptions): Opener {
     });
     if (!opened.gpu.isLost) return opened;
     forget();
-    opened.gpu.close();
+    opened.gpu.abandon();
     return open();
   };
   return {

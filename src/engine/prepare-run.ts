@@ -2,7 +2,7 @@
 import { invariant, throwIfAborted } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
-import { buildDataset } from "../data/dataset.ts";
+import { type Dataset, encodeDataset, packDataset } from "../data/dataset.ts";
 import { formatNamed } from "../data/formats.ts";
 import type { PackedRow } from "../data/pack.ts";
 import type { Host, TrainRequest } from "../engine.ts";
@@ -10,6 +10,7 @@ import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { type CheckpointState, chooseCheckpoint, NoCheckpointError } from "../train/checkpoint.ts";
 import { abortable } from "./data-source.ts";
+import { fingerprintExamples, fingerprintModel } from "./fingerprint.ts";
 import { firstMatrices } from "./first-matrices.ts";
 import {
   chooseTemplate,
@@ -54,21 +55,7 @@ export async function prepareRun(
   throwIfAborted(signal);
 
   onEvent({ type: "phase", phase: "data" });
-  const dataset = await buildDataset(
-    request.data.map((source) => abortable(source, signal)),
-    {
-      tokenizer: opened.tokenizer,
-      template: chosen.template,
-      system: config.system,
-      maxLength: config.max_length,
-      format: formatNamed(config.dataset_format),
-      pack: config.pack_to_max_length,
-      seed: config.seed,
-      shuffle: config.shuffle,
-      evalSplit: config.eval_split,
-    },
-  );
-  const identity = identityOf(config, dataset.report);
+  const { dataset, identity } = await readData(host, request, opened, chosen);
   if (resumed) refuseChangedRun(identity, resumed.state, `${workDir.path}/${resumed.name}`);
   onEvent({
     type: "data",
@@ -89,6 +76,38 @@ export async function prepareRun(
   const evaluationRows = dataset.evaluation;
   const parts = { request, opened, chosen, adapterConfig, targets, batches, evaluationRows };
   return { prepared: { ...parts, identity, resumed }, ...(matrices && { matrices }) };
+}
+
+/** The rows, and what a run that learns from them is known by. */
+async function readData(
+  { sha256 }: Host,
+  { config, data, signal }: TrainRequest,
+  opened: ModelFolder,
+  { template }: ChosenTemplate,
+): Promise<{ dataset: Dataset; identity: Record<string, unknown> }> {
+  const encoded = await encodeDataset(
+    data.map((source) => abortable(source, signal)),
+    {
+      tokenizer: opened.tokenizer,
+      template,
+      system: config.system,
+      maxLength: config.max_length,
+      format: formatNamed(config.dataset_format),
+    },
+  );
+  const dataset = packDataset(encoded, {
+    maxLength: config.max_length,
+    pack: config.pack_to_max_length,
+    seed: config.seed,
+    shuffle: config.shuffle,
+    evalSplit: config.eval_split,
+  });
+  const fingerprints = {
+    ...(await fingerprintModel(opened, sha256)),
+    data: await fingerprintExamples(encoded.examples, sha256),
+  };
+  throwIfAborted(signal);
+  return { dataset, identity: identityOf(config, dataset.report, fingerprints) };
 }
 
 /** The checkpoint to go on from; undefined where the run is to begin. */

@@ -2,10 +2,12 @@
 import { UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import type { FunnelReport } from "../data/funnel.ts";
+import { isJsonObject } from "../formats/json.ts";
 import type { CheckpointState } from "../train/checkpoint.ts";
+import type { Fingerprints } from "./fingerprint.ts";
 
-// Options that may differ between the parts of a run without changing a number of it. The data may have
-// moved; that they are the same is seen from their counts.
+// Options that may differ between the parts of a run without changing a number of it. Model and data may
+// have moved; that they are the same is seen from their fingerprints.
 const FREE_OPTIONS = new Set([
   "model",
   "data",
@@ -20,36 +22,58 @@ const FREE_OPTIONS = new Set([
   "compute_dtype",
 ]);
 
+/** What it means that a fingerprint is another one. */
+const CHANGED: Readonly<Record<keyof Fingerprints, string>> = {
+  weights: "other weights: the model's are not those that the run began with",
+  config: "another config.json of the model than the run began with",
+  data: "other data: as many rows and tokens, but not the same",
+};
+
+type Identity = Readonly<Record<string, unknown>>;
+
 /**
- * The options that the numbers depend on, and how much data there is. Without load_from where it is empty:
- * checkpoints of before it was an option have none.
+ * The options that the numbers depend on, how much data there is, and the fingerprints of model and data.
+ * Without load_from where it is empty: checkpoints of before it was an option have none.
  */
 export function identityOf(
   config: TrainConfig,
   data: Pick<FunnelReport, "rowsRead" | "tokens" | "labelTokens">,
+  fingerprints: Fingerprints,
 ): Record<string, unknown> {
   const { rowsRead, tokens, labelTokens } = data;
   const options = Object.entries(config).filter(
     ([key, value]) => !FREE_OPTIONS.has(key) && !(key === "load_from" && value === ""),
   );
-  return { ...Object.fromEntries(options), data: { rows: rowsRead, tokens, labelTokens } };
+  const counts = { rows: rowsRead, tokens, labelTokens };
+  return { ...Object.fromEntries(options), data: counts, fingerprints };
 }
 
 /** Refuses to go on with a run under other options or on other data. `place` names its checkpoint. */
 export function refuseChangedRun(
-  now: Readonly<Record<string, unknown>>,
-  { run }: CheckpointState,
+  { fingerprints: nowPrints, ...now }: Identity,
+  { run: { fingerprints: thenPrints, ...then } }: Pick<CheckpointState, "run">,
   place: string,
 ): void {
-  const changed = [...new Set([...Object.keys(now), ...Object.keys(run)])].filter(
-    (key) => JSON.stringify(now[key]) !== JSON.stringify(run[key]),
-  );
-  if (changed.length === 0) return;
-  const list = changed.map((key) => `${key} was ${wordOf(run[key])} and is ${wordOf(now[key])}`);
+  const options = [...new Set([...Object.keys(now), ...Object.keys(then)])]
+    .filter((key) => JSON.stringify(now[key]) !== JSON.stringify(then[key]))
+    .map((key) => `${key} was ${wordOf(then[key])} and is ${wordOf(now[key])}`);
+  const prints = changedPrints(nowPrints, thenPrints)
+    // The same data are other tokens under other options, which are to be told then.
+    .filter((key) => key !== "data" || options.length === 0)
+    .map((key) => CHANGED[key]);
+  const list = [...options, ...prints];
+  if (list.length === 0) return;
   throw new UserError(
-    `${place} belongs to a run with other options or data: ${list.join("; ")}.`,
-    "Resume with the config.yaml in the work directory and the same data, or start a new run in another folder.",
+    `${place} belongs to a run with other options, weights or data: ${list.join("; ")}.`,
+    "Resume with the config.yaml in the work directory and the same model and data, or start a new run in another folder.",
   );
+}
+
+/** Checkpoints of before there were fingerprints have none, and are believed. */
+function changedPrints(now: unknown, then: unknown): (keyof Fingerprints)[] {
+  if (!isJsonObject(now) || !isJsonObject(then)) return [];
+  const keys = ["weights", "config", "data"] as const;
+  return keys.filter((key) => then[key] !== undefined && then[key] !== now[key]);
 }
 
 function wordOf(value: unknown): string {

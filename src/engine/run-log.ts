@@ -2,6 +2,7 @@
 //
 // metrics.jsonl has every step, every held-out loss and every answer, so that a run can be shown from it
 // alone. It is only ever added to, and its last line may be cut: whoever kills a process kills it anywhere.
+import { messageOf } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatDuration } from "../base/format.ts";
 import type { EvalReport, StepReport, TrainEvent } from "../engine.ts";
@@ -26,17 +27,34 @@ export interface EvaluationParts {
   readonly holdsOut: boolean;
 }
 
-/** Writes in the order of the events, off the training loop's path. A failure is told at `flush`. */
+export interface LogOptions {
+  /** Steps done before; 0 starts anew. */
+  readonly firstStep: number;
+  readonly loggingSteps: number;
+  readonly evaluation: EvaluationParts;
+  /** Told once when lines cannot be written, and again only after they could. */
+  readonly onFault: (message: string) => void;
+}
+
+/**
+ * Writes in the order of the events, off the training loop's path. A failure ends no run: it is told, and
+ * the lines are kept and tried again with the next ones.
+ */
 export class RunLog {
   /** Whether the evaluation after the first step was done, and is in the log. */
   readonly isEvaluated: boolean;
   readonly #folder: Folder;
-  readonly #loggingSteps: number;
+  readonly #options: LogOptions;
+  /** Text that is not written yet, by file. */
+  readonly #waiting = new Map<string, string>();
+  /** Files that were added to since they were last made to last. */
+  readonly #unflushed = new Set<string>();
   #writing: Promise<void> = Promise.resolve();
+  #isFailing = false;
 
-  private constructor(folder: Folder, loggingSteps: number, isEvaluated: boolean) {
+  private constructor(folder: Folder, options: LogOptions, isEvaluated: boolean) {
     this.#folder = folder;
-    this.#loggingSteps = loggingSteps;
+    this.#options = options;
     this.isEvaluated = isEvaluated;
   }
 
@@ -44,12 +62,8 @@ export class RunLog {
    * Starts anew at step 0; on resume drops what came after `firstStep`, which will come again, and what is
    * there of an evaluation after it that was broken off.
    */
-  static async open(
-    folder: Folder,
-    firstStep: number,
-    loggingSteps: number,
-    evaluation: EvaluationParts,
-  ): Promise<RunLog> {
+  static async open(folder: Folder, options: LogOptions): Promise<RunLog> {
+    const { firstStep, evaluation } = options;
     const text =
       firstStep > 0 && (await folder.size(METRICS)) !== undefined
         ? await folder.readText(METRICS)
@@ -64,23 +78,59 @@ export class RunLog {
     );
     await folder.write(METRICS, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
     if (firstStep === 0) await folder.write(LOG, "");
-    return new RunLog(folder, loggingSteps, isEvaluated);
+    return new RunLog(folder, options, isEvaluated);
   }
 
   take(event: TrainEvent): void {
     if (isMetric(event)) this.#add(METRICS, JSON.stringify(event));
-    const line = lineOf(event, this.#loggingSteps);
+    const line = lineOf(event, this.#options.loggingSteps);
     if (line !== undefined) this.#add(LOG, line);
   }
 
-  /** Waits until all that was taken is written. */
+  /** Waits until all that was taken is written and survives a power cut, or was tried once more. */
   async flush(): Promise<void> {
+    this.#then(async () => {
+      await this.#write();
+      for (const file of this.#unflushed) {
+        await this.#folder.flush(file);
+        this.#unflushed.delete(file);
+      }
+    });
     await this.#writing;
   }
 
   #add(file: string, line: string): void {
-    this.#writing = this.#writing.then(() => this.#folder.append(file, `${line}\n`));
-    this.#writing.catch(() => {}); // told by `flush`, which awaits the same promise
+    this.#waiting.set(file, `${this.#waiting.get(file) ?? ""}${line}\n`);
+    this.#then(() => this.#write());
+  }
+
+  /** Until nothing waits: lines may come while others are written. */
+  async #write(): Promise<void> {
+    for (;;) {
+      const [next] = this.#waiting;
+      if (!next) return;
+      const [file, text] = next;
+      this.#unflushed.add(file);
+      await this.#folder.append(file, text);
+      const rest = this.#waiting.get(file)?.slice(text.length) ?? "";
+      if (rest === "") this.#waiting.delete(file);
+      else this.#waiting.set(file, rest);
+    }
+  }
+
+  /** One after another, or a line would be written twice. */
+  #then(action: () => Promise<void>): void {
+    this.#writing = this.#writing.then(action).then(
+      () => {
+        this.#isFailing = false;
+      },
+      (error: unknown) => {
+        if (this.#isFailing) return;
+        this.#isFailing = true;
+        const [problem] = messageOf(error).split("\n");
+        this.#options.onFault(`The log of the run waits to be written: ${problem}`);
+      },
+    );
   }
 }
 

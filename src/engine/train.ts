@@ -114,16 +114,19 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
       }
       onEvent({ type: "step", ...report });
     },
-    onPause: (type, step) => onEvent({ type, step }),
+    onPause(type, step) {
+      onEvent({ type, step });
+      // A chat in the meantime has had the same device.
+      if (type === "resumed") model.gpu.requireSound();
+    },
     evaluate: (step) => evaluateRun(host, prepared, tools, step, onEvent),
     async save(progress) {
-      // A checkpoint is never ahead of the lines about its steps: a resumed run would not write them.
+      // A checkpoint is not to be ahead of the lines about its steps: a resumed run would not write them.
       await log.flush();
       return saveRun(host, prepared, tools, progress, onEvent);
     },
   }).catch(async (error: unknown) => {
-    // Its lines are written too; what ended the run is told, not what may befall them.
-    await log.flush().catch(() => {});
+    await log.flush(); // its lines are written too
     throw error;
   });
   await log.flush();
@@ -131,14 +134,19 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
 }
 
 function openLog(
-  { request: { config, workDir }, resumed, evaluationRows }: Prepared,
+  { request: { config, workDir, onEvent }, resumed, evaluationRows }: Prepared,
   plan: StepPlan,
 ): Promise<RunLog> {
   const step = resumed?.state.step ?? 0;
   const isDue = evaluatesAfter(config, plan, step);
-  return RunLog.open(workDir, step, config.logging_steps, {
-    questions: isDue ? config.evaluation_inputs.length : 0,
-    holdsOut: isDue && evaluationRows.length > 0,
+  return RunLog.open(workDir, {
+    firstStep: step,
+    loggingSteps: config.logging_steps,
+    evaluation: {
+      questions: isDue ? config.evaluation_inputs.length : 0,
+      holdsOut: isDue && evaluationRows.length > 0,
+    },
+    onFault: (message) => onEvent({ type: "warning", message }),
   });
 }
 

@@ -14,7 +14,7 @@ export interface GpuOptions {
   readonly withoutF16?: boolean;
 }
 
-/** The device is gone: a driver reset, a hung dispatch, an unplugged GPU. What was saved is safe. */
+/** The device is gone: a driver reset, a hung dispatch, another's failed call. What was saved is safe. */
 export class DeviceLostError extends UserError {
   override readonly name = "DeviceLostError";
 
@@ -188,6 +188,15 @@ export class Gpu {
     return this.#loss !== undefined || this.#uncaptured !== undefined;
   }
 
+  /**
+   * Throws a DeviceLostError where the device is gone or a call on it has failed: for work that shares the
+   * device and was not under way meanwhile, so that the fault is another's.
+   */
+  requireSound(): void {
+    this.#loseIfSpoilt();
+    if (this.#loss) throw this.#loss;
+  }
+
   /** Resolves when all submitted work is done. */
   async finish(): Promise<void> {
     await this.unlessLost(this.device.queue.onSubmittedWorkDone());
@@ -213,11 +222,27 @@ export class Gpu {
     this.device.destroy();
   }
 
+  /** Closes a device on which a call has failed. Whoever still works on it is told that it was lost. */
+  abandon(): void {
+    this.#loseIfSpoilt();
+    this.close();
+  }
+
+  #loseIfSpoilt(): void {
+    if (this.#uncaptured === undefined || this.#loss) return;
+    const [reason = ""] = this.#uncaptured.split("\n");
+    this.#lose(new DeviceLostError("a call on it failed", reason));
+  }
+
+  #lose(loss: DeviceLostError): void {
+    this.#loss = loss;
+    for (const reject of this.#waiting) reject(loss);
+  }
+
   async #watch(): Promise<void> {
     const { reason, message } = await this.device.lost;
     if (this.#isClosed) return;
-    this.#loss = new DeviceLostError(reason, message);
-    for (const reject of this.#waiting) reject(this.#loss);
+    this.#lose(new DeviceLostError(reason, message));
   }
 }
 

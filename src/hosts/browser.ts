@@ -2,6 +2,11 @@
 import { UserError } from "../base/error.ts";
 import type { Host } from "../engine.ts";
 
+/** WebGPU is there and gives no adapter: for good, or until the browser has its GPU process back. */
+export class NoAdapterError extends UserError {
+  override readonly name = "NoAdapterError";
+}
+
 export function browserHost(): Host {
   return {
     async requestAdapter() {
@@ -10,7 +15,7 @@ export function browserHost(): Host {
       if (!gpu) throw explainMissing();
       const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
       if (adapter) return adapter;
-      throw new UserError(
+      throw new NoAdapterError(
         "This browser has WebGPU, but offers no adapter for it.",
         "Turn hardware acceleration on in the browser's settings and update the graphics driver; on Linux, Chrome may also need chrome://flags/#enable-unsafe-webgpu.",
       );
@@ -26,7 +31,8 @@ export function browserHost(): Host {
 function explainMissing(): UserError {
   if (!isSecureContext) {
     return new UserError(
-      `This page came over ${location.protocol}//${location.host}, which browsers do not trust with the GPU.`,
+      // Not the location: a worker's may be a blob.
+      `This page came from ${origin}, which browsers do not trust with the GPU.`,
       "Open it over https, or from localhost.",
     );
   }

@@ -2,7 +2,15 @@
 // that comes with the page. A range is asked for as a range; a server that sends other bytes is found out.
 import { invariant, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { contentRange, get, type HttpOptions, PassingFault, Patience, readAll } from "./http.ts";
+import {
+  contentRange,
+  get,
+  type HttpOptions,
+  PassingFault,
+  Patience,
+  readAll,
+  ServerRefusal,
+} from "./http.ts";
 
 export interface RemoteFile {
   readonly name: string;
@@ -72,6 +80,7 @@ export function httpFolder(
     },
     write: async () => refuse(),
     append: async () => refuse(),
+    flush: async () => refuse(),
     remove: async () => refuse(),
     rename: async () => refuse(),
     folder: (name) => {
@@ -136,7 +145,7 @@ async function tryRange(
     }
   } else if (!isWhole) {
     answer.cancel(); // the whole of a file of gigabytes, maybe
-    throw new UserError(
+    throw new ServerRefusal(
       `The server sends no parts of files: it answered 200 when asked for a part of ${place}.`,
       "Use a hub that supports range requests, or add the model as a local folder.",
     );

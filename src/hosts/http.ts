@@ -10,6 +10,8 @@ export interface HttpOptions {
   readonly stallMs?: number | undefined;
   /** In a row, without anything gained. */
   readonly tries?: number | undefined;
+  /** Whether the server can be reached at all: asked where not even an answer comes. */
+  readonly answers?: (() => Promise<boolean>) | undefined;
   /** Waits between tries; replaced in tests. */
   readonly wait?: ((ms: number, signal: AbortSignal | undefined) => Promise<void>) | undefined;
 }
@@ -51,14 +53,7 @@ export async function get(
     return isKnown ? error : new PassingFault(messageOf(error));
   };
   try {
-    const response = await fetch(url, {
-      headers: range ? { Range: `bytes=${range.start}-${range.end ? range.end - 1 : ""}` } : {},
-      signal: watch.signal,
-      // The storage keeps the bytes; a second copy in the browser's cache would only take room.
-      cache: "no-store",
-      credentials: "omit",
-      referrerPolicy: "no-referrer",
-    });
+    const response = await ask(url, watch.signal, range);
     watch.touch();
     refuseBadAnswer(response, place);
     return {
@@ -88,6 +83,25 @@ export async function get(
   }
 }
 
+async function ask(
+  url: string,
+  signal: AbortSignal,
+  range: { readonly start: number; readonly end?: number } | undefined,
+): Promise<Response> {
+  try {
+    return await fetch(url, {
+      headers: range ? { Range: `bytes=${range.start}-${range.end ? range.end - 1 : ""}` } : {},
+      signal,
+      // The storage keeps the bytes; a second copy in the browser's cache would only take room.
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+    });
+  } catch (error) {
+    throw new UnreachedFault(messageOf(error));
+  }
+}
+
 function watchForStall(stallMs: number, outer: AbortSignal | undefined) {
   const own = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -114,18 +128,21 @@ function refuseBadAnswer({ status, headers, url }: Response, place: string): voi
     throw new PassingFault(`the server answered ${status}`, retryAfter(headers));
   if (status === 401 || status === 403) {
     const isGated = headers.get("X-Error-Code") === "GatedRepo";
-    throw new UserError(
+    throw new ServerRefusal(
       `${place} is not given to everyone: the server answered ${status}${isGated ? ", since the repo is gated" : ""}.`,
       "Check the name. If the model is gated or private, download its files while signed in there, and add them here as a local folder.",
     );
   }
   if (status === 404 || status === 410) {
-    throw new UserError(`${place} is not there: the server answered ${status}.`, "Check the name.");
+    throw new ServerRefusal(
+      `${place} is not there: the server answered ${status}.`,
+      "Check the name.",
+    );
   }
   // 416: the range begins past the end. What is here is then not the beginning of that file.
   if (status === 416) throw new RangeFault(`the server answered ${status}`);
   if (status !== 200 && status !== 206) {
-    throw new UserError(
+    throw new ServerRefusal(
       `The server answered ${status} when asked for ${place}.`,
       "Try again later.",
     );
@@ -142,6 +159,12 @@ function refuseBadAnswer({ status, headers, url }: Response, place: string): voi
 
 /** The server's answer does not fit what is here already. */
 export class RangeFault extends PassingFault {}
+
+/** Not even an answer came: no connection, or an address that the page may not ask. A browser tells neither. */
+class UnreachedFault extends PassingFault {}
+
+/** The server was reached and does not give what was asked for. That says nothing of what is here already. */
+export class ServerRefusal extends UserError {}
 
 /** Seconds or a date, as milliseconds from now. */
 function retryAfter(headers: Headers): number | undefined {
@@ -164,6 +187,8 @@ export function contentRange(
 const FIRST_WAIT_MS = 500;
 /** About a minute in all. */
 const MOST_TRIES = 8;
+/** A line that breaks now and then seldom breaks so often while the server answers in between. */
+const BLOCKED_TRIES = 3;
 /** Who asks for a longer pause than this is asking for another day. */
 const LONGEST_WAIT_MS = 120_000;
 
@@ -175,6 +200,10 @@ export class Patience {
   readonly #options: HttpOptions;
   readonly #place: string;
   #failures = 0;
+  /** Something came of it once: it is where the page may ask. */
+  #hasGained = false;
+  /** After the failure before, the server itself could be reached. */
+  #hasAnswered = false;
 
   constructor(place: string, options: HttpOptions) {
     this.#place = place;
@@ -184,12 +213,14 @@ export class Patience {
   /** Something was gained: failures count from none again. */
   renew(): void {
     this.#failures = 0;
+    this.#hasGained = true;
   }
 
   /** Waits for the next try, or throws: what does not pass, or what has come too often. */
   async after(error: unknown): Promise<void> {
     if (!(error instanceof PassingFault)) throw error;
     this.#failures++;
+    if (error instanceof UnreachedFault && !this.#hasGained) await this.#refuseBlocked(error);
     const { tries = MOST_TRIES, wait = sleep, signal } = this.#options;
     const waitMs = error.retryAfterMs ?? FIRST_WAIT_MS * 2 ** (this.#failures - 1);
     if (this.#failures >= tries || waitMs > LONGEST_WAIT_MS) {
@@ -203,6 +234,18 @@ export class Patience {
     }
     await wait(waitMs, signal);
     signal?.throwIfAborted();
+  }
+
+  /** A redirect that the page's content policy blocks looks like a cut line; but then the server itself answers. */
+  async #refuseBlocked(error: UnreachedFault): Promise<void> {
+    if (this.#hasAnswered && this.#failures >= BLOCKED_TRIES) {
+      throw new NetworkError(
+        `${this.#place} could not be fetched (${error.message}), though the hub answers: it may send its files from a host that this page does not allow.`,
+        "Try again later. If that does not help, whoever hosts this page must allow that host in its content policy; or download the files yourself and add them as a local folder.",
+        { cause: error },
+      );
+    }
+    this.#hasAnswered = (await this.#options.answers?.()) ?? false;
   }
 }
 

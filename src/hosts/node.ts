@@ -3,7 +3,7 @@
 // A file is written under a temporary name, synced and renamed, so that a full disk or a killed
 // process leaves what was there before. Every failure of the disk is told as a UserError.
 import { createHash } from "node:crypto";
-import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { invariant, UserError } from "../base/error.ts";
@@ -47,6 +47,7 @@ export function openFolder(path: string): Folder {
     stream: (name) => streamFile(at(name)),
     write: async (name, content) => writeFile(at(name), content),
     append: async (name, text) => appendText(at(name), text),
+    flush: async (name) => told("write", at(name), () => syncFile(at(name))),
     remove: async (name) =>
       told("remove", at(name), () => rm(at(name), { recursive: true, force: true })),
     rename: async (from, to) =>
@@ -82,6 +83,7 @@ export function openFileAsFolder(file: string): Folder {
     stream: (name) => folder.stream(check(name)),
     write: async () => refuse(),
     append: async () => refuse(),
+    flush: async () => refuse(),
     remove: async () => refuse(),
     rename: async () => refuse(),
     folder: () => refuse(),
@@ -172,13 +174,10 @@ async function writeFile(path: string, content: Parameters<Folder["write"]>[1]):
     `.${basename(path)}.${process.pid}-${temporaries++}${TEMPORARY}`,
   );
   let written = 0;
-  const write = async (file: FileHandle, bytes: Uint8Array) => {
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await file.write(bytes, done, bytes.length - done);
-      done += bytesWritten;
-      written += bytesWritten;
-    }
-  };
+  const write = (file: FileHandle, bytes: Uint8Array) =>
+    writeAll(file, bytes, (count) => {
+      written += count;
+    });
   // What `content` itself throws is the caller's and passes through unchanged.
   const disk = <T>(action: () => Promise<T>) => told("write", path, action, () => written);
   try {
@@ -207,11 +206,44 @@ async function writeFile(path: string, content: Parameters<Folder["write"]>[1]):
   }
 }
 
+/** All of it, however little each call takes. */
+async function writeAll(
+  file: FileHandle,
+  bytes: Uint8Array,
+  onWritten: (count: number) => void = () => {},
+): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done);
+    done += bytesWritten;
+    onWritten(bytesWritten);
+  }
+}
+
 async function appendText(path: string, text: string): Promise<void> {
   await told("write", path, async () => {
     await mkdir(dirname(path), { recursive: true });
-    await appendFile(path, text);
+    const file = await open(path, "a");
+    try {
+      const { size } = await file.stat();
+      try {
+        await writeAll(file, new TextEncoder().encode(text));
+      } catch (error) {
+        await file.truncate(size).catch(() => {}); // the first failure is the one to tell
+        throw error;
+      }
+    } finally {
+      await file.close();
+    }
   });
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes a rename survive a power cut. Windows opens no folders and needs no such thing. */

@@ -6,6 +6,7 @@
 import { whenFree } from "./opfs-errors.ts";
 import {
   findDirectory,
+  findFile,
   hasSyncHandles,
   isThere,
   makeFile,
@@ -90,6 +91,17 @@ export async function appendBytes(place: Place, name: string, bytes: Uint8Array)
   const access = await openAccess((await makeFile(place, name)).handle);
   try {
     appendAll(access, bytes);
+  } finally {
+    access.close();
+  }
+}
+
+/** Appending alone leaves it to the system when its bytes reach the disk. Where files are swapped it has been. */
+export async function flushFile(place: Place, name: string): Promise<void> {
+  if (!(await hasSyncHandles(place.root))) return;
+  const access = await openAccess(await findFile(place, name));
+  try {
+    access.flush();
   } finally {
     access.close();
   }

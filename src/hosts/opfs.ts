@@ -16,7 +16,14 @@ import {
   type Root,
 } from "./opfs-place.ts";
 import { forgetWrites, noteWrite, renameEntry } from "./opfs-rename.ts";
-import { appendAll, appendBytes, openAccess, openSink, removeFile } from "./opfs-write.ts";
+import {
+  appendAll,
+  appendBytes,
+  flushFile,
+  openAccess,
+  openSink,
+  removeFile,
+} from "./opfs-write.ts";
 
 /** All that Hone keeps is below this directory. */
 const ROOT = "hone";
@@ -121,6 +128,7 @@ function folderAt(root: Root, parts: readonly string[], path: string): Folder {
       alone(at(name), () => writeFile(place, name, at(name), content)),
     append: async (name, text) =>
       told("write", at(name), () => appendBytes(place, name, new TextEncoder().encode(text))),
+    flush: async (name) => told("write", at(name), () => flushFile(place, name)),
     async remove(name) {
       await told("remove", at(name), async () =>
         removeFile(place, name).catch((error: unknown) => {

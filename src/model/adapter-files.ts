@@ -96,7 +96,8 @@ export function decodeTensors(
   );
 }
 
-function requireFloat(
+/** Refuses a tensor that is none of an adapter's. */
+export function requireFloat(
   { name, dtype }: Pick<TensorEntry, "name" | "dtype">,
   place: string,
 ): FloatDtype {

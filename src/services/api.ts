@@ -146,7 +146,7 @@ export interface ChatInfo {
 /** A piece of an answer as it comes. Tokens that make no whole character yet come with the one that does. */
 export interface ChatPiece {
   readonly text: string;
-  /** Probability of the piece's last token under the sampling settings, 0–1. */
+  /** Probability that the model gives the last token of the piece, at temperature 1: 0–1. */
   readonly probability: number;
 }
 
@@ -243,7 +243,10 @@ export interface EngineService {
   firstLogits(request: OpenChatRequest, messages: readonly Message[]): Promise<Float32Array>;
 
   exportAdapter(runId: string, checkpoint: string): Promise<ExportResult>;
-  /** Into the browser's storage, or straight into `target`, a folder that the person picked. */
+  /**
+   * Into the browser's storage, or straight into `target`, a folder that the person picked. Meanwhile no run
+   * can be started or resumed.
+   */
   exportMerged(
     runId: string,
     checkpoint: string,
@@ -251,11 +254,17 @@ export interface EngineService {
     target: FileSystemDirectoryHandle | undefined,
     onProgress: Progress,
   ): Promise<ExportResult>;
-  /** One ZIP of an export, read back and its checksums compared; a File backed by disk. */
+  /**
+   * One ZIP of an export, read back and its checksums compared; a File backed by disk. One that is there
+   * already is given again.
+   */
   zipExport(exportId: string, zipName: string): Promise<File>;
   /** One file of an export. */
   exportedFile(exportId: string, name: string): Promise<File>;
+  /** Of an export whose files were handed out the storage is freed later: the browser may still save them. */
   deleteExport(exportId: string): Promise<void>;
+  /** Ends the exports and archives under way, which reject with an AbortedError and leave nothing behind. */
+  cancelExport(): Promise<void>;
 }
 
 // ---------------------------------------------------------------- data worker
@@ -419,7 +428,10 @@ export interface DataService {
   addEmbedded(onProgress: Progress): Promise<StoredModel>;
   /** Copies a model (or adapter) folder's files, or one GGUF file; refused files leave nothing behind. */
   addLocal(name: string, files: readonly LocalFile[], onProgress: Progress): Promise<StoredModel>;
-  /** What `text` names on the hub: an id, org/name@revision, hf:// or any pasted hub URL; or a direct URL of an adapter's folder. */
+  /**
+   * What `text` names on the hub: org/name, org/name@revision, hf:// or any pasted hub URL; or a direct URL of
+   * an adapter's folder. Also the id of a download that was begun: the commit and the folder of it.
+   */
   resolveHub(text: string): Promise<HubModel>;
   /** Downloads what is missing, verified; goes on where it stopped. Aborted by `cancelDownload`, which keeps what came. */
   download(model: HubModel, onProgress: Progress): Promise<StoredModel>;

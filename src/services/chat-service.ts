@@ -13,7 +13,8 @@ import type {
   ReplyRequest,
 } from "./api.ts";
 import { isAborted, isDeviceLost } from "./faults.ts";
-import { modelLock, type Release, takeLock } from "./locks.ts";
+import { modelLock, type Release, takeLocks } from "./locks.ts";
+import { noteUse } from "./model-use.ts";
 import { checkpointFolder } from "./run-store.ts";
 import { modelFolder } from "./storage.ts";
 
@@ -21,7 +22,7 @@ interface LoadedChat {
   readonly request: OpenChatRequest;
   readonly chat: Chat;
   readonly info: ChatInfo;
-  readonly releases: readonly (Release | undefined)[];
+  readonly release: Release;
 }
 
 export class ChatService {
@@ -145,9 +146,8 @@ export class ChatService {
   ): Promise<LoadedChat> {
     const { modelId, adapter, quantization, contextTokens, promptTemplate } = request;
     const ids = [modelId, ...(adapter?.kind === "imported" ? [adapter.adapterId] : [])];
-    const releases = await Promise.all(
-      ids.map((id) => takeLock(modelLock(id), { mode: "shared" })),
-    );
+    // Ended by the signal too: somebody may be writing that model for minutes.
+    const release = await takeLocks(ids.map(modelLock), { mode: "shared", signal });
     try {
       const chat = await this.#engine.openChat({
         model: await modelFolder(modelId),
@@ -158,22 +158,23 @@ export class ChatService {
         ...(adapter && { adapter: await adapterFolder(adapter) }),
         ...(promptTemplate !== undefined && { promptTemplate }),
       });
+      for (const id of ids) await noteUse(id);
       const { template, system } = chat;
       return {
         request,
         chat,
         info: { template, system, hasAdapter: adapter !== undefined, contextTokens },
-        releases,
+        release,
       };
     } catch (error) {
-      for (const release of releases) release?.();
+      release();
       throw error;
     }
   }
 
   #free(): void {
     this.#loaded?.chat.close();
-    for (const release of this.#loaded?.releases ?? []) release?.();
+    this.#loaded?.release();
     this.#loaded = undefined;
   }
 }

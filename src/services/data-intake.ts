@@ -52,117 +52,141 @@ const COLUMN_LIMIT = 1000;
 
 /** `known` is the form where it need not be found. `place` is the file's name, for messages. */
 export function createIntake(place: string, known?: RowForm): Intake {
-  let form = known;
-  let isSettled = known !== undefined;
-  let reason = known?.reason ?? "";
-  let waiting: SourceRow[] = [];
-  let ready: string[] = [];
-  let rowsWaiting = 0;
-  const columns = new Set<string>();
-  const notes = createNotes();
+  return new RowIntake(place, known);
+}
 
-  const store = (source: SourceRow) => {
-    const { row, line, value, fault, kind = "broken" } = source;
-    notes.count(row);
+class RowIntake implements Intake {
+  readonly #place: string;
+  readonly #columns = new Set<string>();
+  readonly #notes = createNotes();
+  /** Undefined until it is settled, and where there is none. */
+  #form: RowForm | undefined;
+  #isSettled: boolean;
+  #reason: string;
+  #waiting: SourceRow[] = [];
+  /** Of those that wait, the ones that are no faults. */
+  #rowsWaiting = 0;
+  #ready: string[] = [];
+  #firstFault: UserError | undefined;
+  #faults = 0;
+
+  constructor(place: string, known: RowForm | undefined) {
+    this.#place = place;
+    this.#form = known;
+    this.#isSettled = known !== undefined;
+    this.#reason = known?.reason ?? "";
+  }
+
+  take(row: DataRow): void {
+    if (!isJsonObject(row.value)) {
+      const fact = `${this.#place}, row ${row.row} (line ${row.line}): it is not a JSON object`;
+      this.noteBroken(new UserError(`${fact}.`, "Make each row an object."), row, "format");
+      return;
+    }
+    checkRows(row.row, this.#place);
+    if (!this.#isSettled) for (const column of Object.keys(row.value)) this.#columns.add(column);
+    if (this.#columns.size > COLUMN_LIMIT) {
+      throw new UserError(
+        `${this.#place} has more than ${formatCount(COLUMN_LIMIT)} columns.`,
+        "Keep the columns that are trained on.",
+      );
+    }
+    this.#push(row);
+  }
+
+  noteBroken(fault: UserError, at: Place, kind: "broken" | "format" = "broken"): void {
+    this.#firstFault ??= fault;
+    checkRows(at.row, this.#place);
+    if (++this.#faults > FAULT_LIMIT) throw tooManyFaults(this.#place, this.#firstFault);
+    const { row, line } = at;
+    this.#push({ row, line, kind, fault: withoutPlace(fault, this.#place, at) });
+  }
+
+  drain(): string[] {
+    const drained = this.#ready;
+    this.#ready = [];
+    return drained;
+  }
+
+  end(): void {
+    this.#settle();
+    const { rows, broken } = this.#notes.counts();
+    if (rows === 0 || broken < rows) return;
+    throw this.#firstFault ?? allRefused(this.#place, this.#notes.issues());
+  }
+
+  report(): IntakeReport {
+    return {
+      ...this.#notes.counts(),
+      format: this.#form?.name ?? null,
+      reason: this.#reason,
+      columns: [...this.#columns],
+      issues: this.#notes.issues(),
+    };
+  }
+
+  #push(source: SourceRow): void {
+    if (this.#isSettled) {
+      this.#store(source);
+      return;
+    }
+    this.#waiting.push(source);
+    if (source.fault === undefined) this.#rowsWaiting++;
+    if (this.#rowsWaiting >= DETECTION_ROWS) this.#settle();
+  }
+
+  /** Finds the form of the rows that wait, and stores them. */
+  #settle(): void {
+    const rows = this.#waiting.flatMap(({ value, row, line }) =>
+      value === undefined ? [] : [{ value, row, line }],
+    );
+    if (!this.#isSettled && rows.length > 0) {
+      this.#isSettled = true;
+      try {
+        this.#form = findForm(rows, this.#place);
+        this.#reason = this.#form.reason;
+      } catch (error) {
+        if (!(error instanceof UserError) || this.#columns.size < 2) throw error;
+        this.#reason = error.message.split("\n")[0] ?? "";
+      }
+    }
+    for (const source of this.#waiting) this.#store(source);
+    this.#waiting = [];
+    this.#rowsWaiting = 0;
+  }
+
+  #store(source: SourceRow): void {
+    const { row, line, fault, kind = "broken" } = source;
+    this.#notes.count(row);
     if (fault !== undefined) {
-      notes.noteBroken(kind, source, fault);
-      if (form === undefined) ready.push(JSON.stringify(source));
+      this.#notes.noteBroken(kind, source, fault);
+      if (!this.#form) this.#ready.push(JSON.stringify(source));
       return;
     }
     try {
-      if (form === undefined) {
-        const json = JSON.stringify({ row, line, value } satisfies SourceRow);
-        notes.lookAt(JSON.stringify(value), false, source);
-        ready.push(json);
-        return;
-      }
-      const stored = form.store({ value, row, line }, place);
-      // Both are made before anything is noted, since that may fail too.
-      const key = JSON.stringify(stored.conversation);
-      const json = JSON.stringify(stored.value);
-      notes.lookAt(key, stored.conversation.length === 0, source);
-      ready.push(json);
+      this.#ready.push(this.#form ? this.#keep(source, this.#form) : this.#keepSource(source));
     } catch (error) {
-      const message = withoutPlace(faultOf(error, place, source), place, source);
-      notes.noteBroken("format", source, message);
-      if (form === undefined) {
-        ready.push(
-          JSON.stringify({ row, line, kind: "format", fault: message } satisfies SourceRow),
-        );
-      }
+      const message = withoutPlace(faultOf(error, this.#place, source), this.#place, source);
+      this.#notes.noteBroken("format", source, message);
+      const left = { row, line, kind: "format", fault: message } satisfies SourceRow;
+      if (!this.#form) this.#ready.push(JSON.stringify(left));
     }
-  };
-  const settle = () => {
-    const rows = waiting.flatMap(({ value, row, line }) =>
-      value === undefined ? [] : [{ value, row, line }],
-    );
-    if (!isSettled && rows.length > 0) {
-      isSettled = true;
-      try {
-        form = findForm(rows, place);
-        ({ reason } = form);
-      } catch (error) {
-        if (!(error instanceof UserError) || columns.size < 2) throw error;
-        reason = error.message.split("\n")[0] ?? "";
-      }
-    }
-    for (const source of waiting) store(source);
-    waiting = [];
-    rowsWaiting = 0;
-  };
-  const push = (source: SourceRow) => {
-    if (isSettled) {
-      store(source);
-      return;
-    }
-    waiting.push(source);
-    if (source.fault === undefined) rowsWaiting++;
-    if (rowsWaiting >= DETECTION_ROWS) settle();
-  };
-  let firstFault: UserError | undefined;
-  let faults = 0;
-  const refuse = (fault: UserError, at: Place, kind: "broken" | "format") => {
-    firstFault ??= fault;
-    checkRows(at.row, place);
-    if (++faults > FAULT_LIMIT) throw tooManyFaults(place, firstFault);
-    push({ row: at.row, line: at.line, kind, fault: withoutPlace(fault, place, at) });
-  };
-  return {
-    take(row) {
-      if (!isJsonObject(row.value)) {
-        const fact = `${place}, row ${row.row} (line ${row.line}): it is not a JSON object`;
-        refuse(new UserError(`${fact}.`, "Make each row an object."), row, "format");
-        return;
-      }
-      checkRows(row.row, place);
-      if (!isSettled) for (const column of Object.keys(row.value)) columns.add(column);
-      if (columns.size > COLUMN_LIMIT) {
-        throw new UserError(
-          `${place} has more than ${formatCount(COLUMN_LIMIT)} columns.`,
-          "Keep the columns that are trained on.",
-        );
-      }
-      push(row);
-    },
-    noteBroken: (fault, at, kind = "broken") => refuse(fault, at, kind),
-    drain() {
-      const drained = ready;
-      ready = [];
-      return drained;
-    },
-    end() {
-      settle();
-      const { rows, broken } = notes.counts();
-      if (rows > 0 && broken === rows) throw firstFault ?? allRefused(place, notes.issues());
-    },
-    report: () => ({
-      ...notes.counts(),
-      format: form?.name ?? null,
-      reason,
-      columns: [...columns],
-      issues: notes.issues(),
-    }),
-  };
+  }
+
+  #keep({ value, row, line }: SourceRow, form: RowForm): string {
+    const stored = form.store({ value, row, line }, this.#place);
+    // Both are made before anything is noted, since that may fail too.
+    const key = JSON.stringify(stored.conversation);
+    const json = JSON.stringify(stored.value);
+    this.#notes.lookAt(key, stored.conversation.length === 0, { row, line });
+    return json;
+  }
+
+  #keepSource({ value, row, line }: SourceRow): string {
+    const json = JSON.stringify({ row, line, value } satisfies SourceRow);
+    this.#notes.lookAt(JSON.stringify(value), false, { row, line });
+    return json;
+  }
 }
 
 function checkRows(row: number, place: string): void {

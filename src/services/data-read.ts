@@ -9,7 +9,7 @@ import { fieldsOf, messagesOf } from "./data-forms.ts";
 import type { SourceRow } from "./data-intake.ts";
 import { countUpTo, readLines } from "./data-lines.ts";
 import { type DataIndex, ISSUES_FILE, readData, readIndex, rowsFile } from "./data-store.ts";
-import { DATA_FILE, entryFolder } from "./storage.ts";
+import { DATA_FILE, DATA_INDEX, entryFolder, notMapped } from "./storage.ts";
 
 interface OpenData {
   readonly folder: Folder;
@@ -23,7 +23,7 @@ let last: { key: string; index: DataIndex } | undefined;
 async function openData(id: string): Promise<OpenData> {
   const record = await readData(id);
   const folder = await entryFolder("data", id);
-  const key = JSON.stringify({ ...record, name: "" });
+  const key = JSON.stringify({ ...record, name: "", indexBytes: await folder.size(DATA_INDEX) });
   if (last?.key !== key) last = { key, index: await readIndex(folder, record) };
   return { folder, record, index: last.index };
 }
@@ -74,10 +74,7 @@ export async function readIssues(id: string, start: number, count: number): Prom
 export async function dataFile(id: string): Promise<File> {
   const record = await readData(id);
   if (record.format !== null) return opfsFile(await entryFolder("data", id), DATA_FILE);
-  throw new UserError(
-    `Nobody has said yet which column of ${record.name} is what.`,
-    "Choose its columns first.",
-  );
+  throw notMapped(record.name);
 }
 
 /** Stored values of rows [start, end), counted from 0; undefined for those left out. */

@@ -5,6 +5,7 @@
 //             issues.jsonl  what is wrong with which row
 //             index.json    where lines begin, and which rows are left out
 //             data.json     the record, written last: a folder without it is nobody's
+//             next/         what another choice of columns makes of it, until all of that is written
 import { UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { type DataRow, readRows } from "../data/read.ts";
@@ -14,22 +15,24 @@ import { broadcast } from "./broadcast.ts";
 import { mappedForm, type RowForm } from "./data-forms.ts";
 import { createIntake, type Intake, type SourceRow } from "./data-intake.ts";
 import { createLineWriter, type LineIndex } from "./data-lines.ts";
-import { heldLocks, takeLock, withLock } from "./locks.ts";
+import { dataLock, dataRecordLock, takeLock, withLock } from "./locks.ts";
 import {
   checkId,
   DATA_FILE,
+  DATA_INDEX,
   DATA_RECORD,
   entryFolder,
   entryIds,
+  halfWritten,
+  makeUniqueId,
   readRecord,
   shelfFolder,
-  slugOf,
   writeRecord,
 } from "./storage.ts";
 
 export const SOURCE_FILE = "source.jsonl";
 export const ISSUES_FILE = "issues.jsonl";
-const INDEX_FILE = "index.json";
+const NEXT = "next";
 
 /** What `index.json` holds. */
 export interface DataIndex {
@@ -44,8 +47,6 @@ export interface DataIndex {
 
 /** Rows on their way in. Faults of single rows go to `intake`; others are thrown. */
 export type RowSource = (intake: Intake) => AsyncIterable<DataRow> | Iterable<DataRow>;
-
-const dataLock = (id: string) => `hone-data-${id}`;
 
 /** The newest first. */
 export async function listData(): Promise<readonly StoredData[]> {
@@ -79,9 +80,15 @@ export interface NewData {
 }
 
 /** Takes a data set in. One that cannot be used, or that is cancelled, leaves nothing behind. */
-export async function addData({ name, rows, id = newId(name) }: NewData): Promise<StoredData> {
+export async function addData({
+  name,
+  rows,
+  id = makeUniqueId(name),
+}: NewData): Promise<StoredData> {
   checkId(id);
   return withLock(dataLock(id), async () => {
+    const known = await findData(id);
+    if (known) return known; // taken in by another tab, meanwhile
     const folder = await entryFolder("data", id);
     try {
       const called = cleanName(name);
@@ -104,9 +111,9 @@ export async function addData({ name, rows, id = newId(name) }: NewData): Promis
   });
 }
 
-/** Makes a data set of the columns that somebody named; may be done again with others. */
+/** Makes a data set of the columns that somebody named; may be done again with others, unless a run reads it. */
 export async function mapData(id: string, mapping: ColumnMapping): Promise<StoredData> {
-  return withLock(dataLock(id), async () => {
+  return whileUnused(id, "choose its columns", async () => {
     const before = await readData(id);
     const folder = await entryFolder("data", id);
     if ((await folder.size(SOURCE_FILE)) === undefined) {
@@ -124,17 +131,32 @@ export async function mapData(id: string, mapping: ColumnMapping): Promise<Store
       );
     }
     const rows: RowSource = (intake) => sourceRows(folder, intake, before.name);
-    const { record } = await writeRows(folder, rows, before.name, mappedForm(mapping));
-    const { columns, addedAt } = before;
-    const stored = { ...record, id, name: before.name, addedAt, columns, mapping };
-    await writeRecord(folder, DATA_RECORD, stored);
-    tellChanged();
-    return stored;
+    await folder.remove(NEXT);
+    try {
+      const next = folder.folder(NEXT);
+      const { record } = await writeRows(next, rows, before.name, mappedForm(mapping));
+      const { name, columns, addedAt } = before;
+      const stored = { ...record, id, name, addedAt, columns, mapping };
+      await writeRecord(next, DATA_RECORD, stored);
+      await replace(folder);
+      return stored;
+    } finally {
+      await folder.remove(NEXT).catch(() => {}); // else it goes at the next start
+      tellChanged();
+    }
   });
 }
 
+/** Puts what was written anew in its place. A tab that is closed meanwhile leaves no index. */
+async function replace(folder: Folder): Promise<void> {
+  await folder.remove(DATA_INDEX);
+  for (const name of [DATA_FILE, ISSUES_FILE, DATA_RECORD, DATA_INDEX]) {
+    await folder.rename(`${NEXT}/${name}`, name);
+  }
+}
+
 export async function renameData(id: string, name: string): Promise<StoredData> {
-  return withLock(dataLock(id), async () => {
+  return withLock(dataRecordLock(id), async () => {
     const stored = { ...(await readData(id)), name: cleanName(name) };
     await writeRecord(await entryFolder("data", id), DATA_RECORD, stored);
     tellChanged();
@@ -144,7 +166,7 @@ export async function renameData(id: string, name: string): Promise<StoredData> 
 
 export async function deleteData(id: string): Promise<void> {
   checkId(id);
-  await withLock(dataLock(id), async () => {
+  await whileUnused(id, "delete it", async () => {
     // The record first: a folder without one goes at the next start.
     await (await entryFolder("data", id)).remove(DATA_RECORD);
     await (await shelfFolder("data")).remove(id);
@@ -152,30 +174,53 @@ export async function deleteData(id: string): Promise<void> {
   tellChanged();
 }
 
-/** Removes what is left of imports that were cut off with their tab. */
+/** Changes a data set after whoever changes it now. Refused in words while a run reads it. */
+async function whileUnused<T>(id: string, what: string, action: () => Promise<T>): Promise<T> {
+  return withLock(dataRecordLock(id), async () => {
+    const release = await takeLock(dataLock(id), { ifAvailable: true });
+    if (!release) {
+      const name = (await findData(id))?.name ?? id;
+      throw new UserError(
+        `${name} is in use: a run or a measurement in one of Hone's tabs reads it.`,
+        `Stop that first, then ${what}.`,
+      );
+    }
+    try {
+      return await action();
+    } finally {
+      release();
+    }
+  });
+}
+
+/** Removes what is left of imports and mappings that were cut off with their tab. */
 export async function cleanData(): Promise<void> {
-  const held = await heldLocks();
   for (const id of await entryIds("data")) {
-    if (held.has(dataLock(id))) continue;
+    // A lock that is taken only to look would refuse somebody else's change.
+    if ((await leftOver(id)).length === 0) continue;
     const release = await takeLock(dataLock(id), { ifAvailable: true });
     if (!release) continue;
     try {
-      const isSet = (await (await entryFolder("data", id)).size(DATA_RECORD)) !== undefined;
-      if (!isSet) await (await shelfFolder("data")).remove(id);
+      const shelf = await shelfFolder("data");
+      for (const path of await leftOver(id)) await shelf.remove(path);
     } finally {
       release();
     }
   }
 }
 
+/** Paths on the shelf that are nobody's, of one entry. */
+async function leftOver(id: string): Promise<readonly string[]> {
+  const names = await (await entryFolder("data", id)).list();
+  if (!names.includes(DATA_RECORD)) return [id];
+  return names.includes(NEXT) ? [`${id}/${NEXT}`] : [];
+}
+
 export async function readIndex(folder: Folder, record: StoredData): Promise<DataIndex> {
-  const index = (await readRecord(folder, INDEX_FILE)) as DataIndex | undefined;
+  const index = (await readRecord(folder, DATA_INDEX)) as DataIndex | undefined;
   const size = await folder.size(rowsFile(record));
   if (index !== undefined && index.data.bytes === size) return index;
-  throw new UserError(
-    `The data set ${record.name} was left half written.`,
-    record.mapping ? "Choose its columns again." : "Delete it and add it again.",
-  );
+  throw halfWritten(record.name, record.mapping !== null || record.format === null);
 }
 
 /** The file that the index is of. */
@@ -208,7 +253,7 @@ async function writeRows(
     issueRows: issues.map(({ row }) => row),
     leftOut: counts.format === null ? [] : issues.filter(isLeftOut).map(({ row }) => row),
   };
-  await folder.write(INDEX_FILE, JSON.stringify(index));
+  await folder.write(DATA_INDEX, JSON.stringify(index));
   return { record: { ...counts, bytes: index.data.bytes, issueCount: issues.length } };
 }
 
@@ -278,11 +323,6 @@ const NAME_CHARACTERS = 120;
 function cleanName(name: string): string {
   const seen = name.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, " ").trim();
   return Array.from(seen).slice(0, NAME_CHARACTERS).join("") || "Untitled";
-}
-
-/** Told apart from those of other tabs by chance, not by looking. */
-function newId(name: string): string {
-  return `${slugOf(name)}-${crypto.randomUUID().slice(0, 8)}`;
 }
 
 function isStoredData(record: unknown, id: string): record is StoredData {

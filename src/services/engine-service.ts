@@ -6,14 +6,7 @@ import type { EngineService, GpuReport, NewRun, RunRecord } from "./api.ts";
 import { broadcast } from "./broadcast.ts";
 import { ChatService } from "./chat-service.ts";
 import { calibrateRun, cleanScratch, estimateRun } from "./estimates.ts";
-import {
-  cleanExports,
-  deleteExport,
-  exportAdapter,
-  exportedFile,
-  exportMerged,
-  zipExport,
-} from "./export-service.ts";
+import { ExportService } from "./export-service.ts";
 import { toPage } from "./page-callback.ts";
 import { RunControl } from "./run-control.ts";
 import {
@@ -35,11 +28,12 @@ export function createEngineService(
 ): Readonly<EngineService> {
   const chat = new ChatService(engine, () => control.refuseBusy());
   const control = new RunControl(engine, () => chat.close());
+  const exports = new ExportService(engine);
   return Object.freeze<EngineService>({
     async configure({ hubUrl }) {
       configureStorage({ hubUrl });
       // In nobody's way: what cannot be removed now is removed at another start.
-      void Promise.allSettled([cleanRuns(), cleanExports(), cleanScratch()]);
+      void Promise.allSettled([cleanRuns(), exports.clean(), cleanScratch()]);
     },
     inspect: async () => reportGpu(await engine.inspect()),
     probeMemory: (limitBytes) => control.measure(() => engine.probeMemory(limitBytes)),
@@ -52,6 +46,7 @@ export function createEngineService(
 
     async listRuns() {
       const { live } = control;
+      await live?.written;
       const records = await listRecords();
       return records.map((record) =>
         record.id === live?.id ? withProgress(record, live) : record,
@@ -90,15 +85,15 @@ export function createEngineService(
     closeChat: () => chat.close(),
     firstLogits: (request, messages) => chat.firstLogits(request, messages),
 
-    exportAdapter: (runId, checkpoint) => exportAdapter(engine, runId, checkpoint),
-    async exportMerged(runId, checkpoint, options, target, onProgress) {
-      await control.refuseBusy();
-      const source = { runId, checkpoint };
-      return exportMerged(engine, source, options, target, toPage(onProgress));
-    },
-    zipExport,
-    exportedFile,
-    deleteExport,
+    exportAdapter: (runId, checkpoint) => exports.adapter({ runId, checkpoint }),
+    exportMerged: (runId, checkpoint, options, target, onProgress) =>
+      control.merge(() =>
+        exports.merged({ runId, checkpoint }, options, target, toPage(onProgress)),
+      ),
+    zipExport: (id, name) => exports.zip(id, name),
+    exportedFile: (id, name) => exports.file(id, name),
+    deleteExport: (id) => exports.delete(id),
+    cancelExport: () => exports.cancel(),
   });
 }
 

@@ -8,7 +8,7 @@ import { openOpfs } from "../hosts/opfs.ts";
 import type { MemoryEstimate } from "../train/memory.ts";
 import { planSteps } from "../train/run.ts";
 import type { Calibration, RunEstimate, Verdict } from "./api.ts";
-import { SCRATCH_LOCK, takeLock, withLock, withModel } from "./locks.ts";
+import { SCRATCH_LOCK, takeLock, withData, withLock, withModel } from "./locks.ts";
 import { dataSources, modelFolder } from "./storage.ts";
 
 /** More of the budget than this is tight: drivers and browsers take some too. */
@@ -57,14 +57,15 @@ export async function calibrateRun(
     const root = await openOpfs();
     await root.remove(SCRATCH);
     try {
-      return await withModel(modelId, async () => {
+      const train = async () => {
         const model = await modelFolder(modelId);
         const data = await dataSources(dataIds);
         const workDir = root.folder(SCRATCH);
         return measure(config, (short, onEvent) =>
           engine.train({ config: short, model, data, workDir, onEvent }),
         );
-      });
+      };
+      return await withModel(modelId, () => withData(dataIds, train));
     } finally {
       await root.remove(SCRATCH).catch(() => {}); // it goes at the next start
     }

@@ -1,163 +1,178 @@
 // Adapters and merged weights on their way out: written into the browser's storage or a picked folder, read
 // back, packed into a ZIP, and removed again.
-//
-//   exports/<id>/{export.json, files/…, zip/…}
-import { UserError } from "../base/error.ts";
+import { throwIfAborted, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { serializeConfig } from "../config-read.ts";
 import { openModelFolder } from "../engine/model-folder.ts";
 import { DTYPES, filesOf } from "../engine/model-output.ts";
 import type { Engine } from "../engine.ts";
-import { isJsonObject } from "../formats/json.ts";
 import { opfsFile, opfsFolder } from "../hosts/opfs.ts";
 import { sizeInBytes } from "../model/checkpoint-files.ts";
 import type { ExportResult, MergeOptions, Progress } from "./api.ts";
-import { EXPORTS_LOCK, takeLock, withLock, withModel } from "./locks.ts";
+import { ExportShelf } from "./export-shelf.ts";
+import { exportLock, withLock, withModel } from "./locks.ts";
+import { isAborted } from "./faults.ts";
 import { formatLossCsv } from "./loss-csv.ts";
-import { refuseNoRoom } from "./room.ts";
 import { stepOf } from "./run-record.ts";
 import { checkpointFolder, readHistory, readRun } from "./run-store.ts";
-import {
-  entryIds,
-  exportFolder,
-  modelFolder,
-  readRecord,
-  shelfFolder,
-  slugOf,
-  writeRecord,
-} from "./storage.ts";
+import { exportFolder, modelFolder } from "./storage.ts";
 import { checkZip, zipFiles, zipLength, type ZipSource } from "./zip.ts";
 
-const RECORD = "export.json";
 const FILES = "files";
 const ZIP = "zip";
 
-/** Exports that nobody deleted go when they are this old. */
-const KEPT_MS = 24 * 60 * 60 * 1000;
+/** A checkpoint of a run. */
+interface Exported {
+  readonly runId: string;
+  readonly checkpoint: string;
+}
 
-/** A checkpoint's adapter, with the run's config and its losses up to there. */
-export async function exportAdapter(
-  engine: Engine,
-  runId: string,
-  checkpoint: string,
-): Promise<ExportResult> {
-  const source = await checkpointFolder(runId, checkpoint);
-  const { name, config } = await readRun(runId);
-  const texts = {
-    "config.yaml": serializeConfig(config),
-    "loss.csv": formatLossCsv(await readHistory(runId), stepOf(checkpoint)),
-  };
-  // What only resuming needs stays behind.
-  const sizes = (await filesOf(source)).filter((file) => file.name !== "optimizer.safetensors");
-  await refuseNoRoom("The adapter", sumOf(sizes));
-  return makeExport(`${name} adapter`, async (files) => {
-    const { check } = await engine.exportAdapter(source, files);
-    for (const [file, text] of Object.entries(texts)) {
-      await files.write(file, text);
-      if ((await files.readText(file)) === text) continue;
-      throw new UserError(
-        `${files.path}/${file} does not read back as it was written.`,
-        "Check the disk and export again.",
-      );
+export class ExportService {
+  readonly #engine: Engine;
+  readonly #shelf = new ExportShelf();
+  /** What is under way: how to end it, and when it has ended. */
+  readonly #current = new Map<AbortController, Promise<unknown>>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** A checkpoint's adapter, with the run's config and its losses up to there. */
+  adapter(exported: Exported): Promise<ExportResult> {
+    return this.#cancellable((signal) => this.#writeAdapter(exported, signal));
+  }
+
+  /** The base with a checkpoint's adapter added, tensor by tensor, into storage or into `target`. */
+  merged(
+    exported: Exported,
+    options: MergeOptions,
+    target: FileSystemDirectoryHandle | undefined,
+    onProgress: Progress,
+  ): Promise<ExportResult> {
+    return this.#cancellable(async (signal) => {
+      const { runId, checkpoint } = exported;
+      const adapter = await checkpointFolder(runId, checkpoint);
+      const { name, modelId } = await readRun(runId);
+      const { dtype, base, maxShardBytes } = options;
+      const merge = async () => {
+        const model = await modelFolder(modelId);
+        const own = dtype === "own" ? {} : { dtype };
+        const request = { model, adapter, base, maxShardBytes, onProgress, signal, ...own };
+        const write = async (output: Folder) =>
+          (await this.#engine.merge({ ...request, output })).check;
+        if (target) return exportInto(opfsFolder(target, target.name), write);
+        await this.#shelf.makeRoom("The merged model", await mergedBytes(model, dtype));
+        return this.#make(`${name} merged`, write);
+      };
+      return withModel(modelId, merge, { signal });
+    });
+  }
+
+  /** One stored archive of an export's files, read back and compared before anybody gets it. */
+  zip(id: string, zipName: string): Promise<File> {
+    const name = fileNameOf(zipName);
+    return this.#cancellable((signal) =>
+      withLock(zipLock(id), () => this.#writeZip(id, name, signal), { signal }),
+    );
+  }
+
+  async file(id: string, name: string): Promise<File> {
+    const file = await opfsFile((await exportFolder(id)).folder(FILES), name);
+    this.#shelf.handOut(id);
+    return file;
+  }
+
+  /** An export that is in a picked folder has no id, and stays there. */
+  async delete(id: string): Promise<void> {
+    if (id !== "") await withLock(zipLock(id), () => this.#shelf.remove(id));
+  }
+
+  /** Resolves when all that was under way has ended. */
+  async cancel(): Promise<void> {
+    const ended = [...this.#current.values()];
+    for (const abort of this.#current.keys()) abort.abort();
+    await Promise.allSettled(ended); // each failure is told to who asked for that export
+  }
+
+  clean(): Promise<void> {
+    return this.#shelf.clean();
+  }
+
+  async #cancellable<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    const done = action(abort.signal);
+    this.#current.set(abort, done);
+    try {
+      return await done;
+    } finally {
+      this.#current.delete(abort);
     }
-    return `${check}; ${Object.keys(texts).join(" and ")} read back as written`;
-  });
-}
+  }
 
-/** The base with a checkpoint's adapter added, tensor by tensor, into storage or into `target`. */
-export async function exportMerged(
-  engine: Engine,
-  { runId, checkpoint }: { readonly runId: string; readonly checkpoint: string },
-  options: MergeOptions,
-  target: FileSystemDirectoryHandle | undefined,
-  onProgress: Progress,
-): Promise<ExportResult> {
-  const adapter = await checkpointFolder(runId, checkpoint);
-  const { name, modelId } = await readRun(runId);
-  const { dtype, base, maxShardBytes } = options;
-  return withModel(modelId, async () => {
-    const model = await modelFolder(modelId);
-    const own = dtype === "own" ? {} : { dtype };
-    const write = async (output: Folder): Promise<string> => {
-      const request = { model, adapter, output, base, maxShardBytes, onProgress, ...own };
-      return (await engine.merge(request)).check;
+  async #writeAdapter({ runId, checkpoint }: Exported, signal: AbortSignal): Promise<ExportResult> {
+    const source = await checkpointFolder(runId, checkpoint);
+    const { name, config } = await readRun(runId);
+    const texts = {
+      "config.yaml": serializeConfig(config),
+      "loss.csv": formatLossCsv(await readHistory(runId), stepOf(checkpoint)),
     };
-    if (target) return exportInto(opfsFolder(target, target.name), write);
-    await refuseNoRoom("The merged model", await mergedBytes(model, dtype));
-    return makeExport(`${name} merged`, write);
-  });
-}
+    // What only resuming needs stays behind.
+    const sizes = (await filesOf(source)).filter((file) => file.name !== "optimizer.safetensors");
+    await this.#shelf.makeRoom("The adapter", sumOf(sizes));
+    return this.#make(`${name} adapter`, async (files) => {
+      const { check } = await this.#engine.exportAdapter(source, files);
+      for (const [file, text] of Object.entries(texts)) {
+        throwIfAborted(signal);
+        await files.write(file, text);
+        if ((await files.readText(file)) === text) continue;
+        throw new UserError(
+          `${files.path}/${file} does not read back as it was written.`,
+          "Check the disk and export again.",
+        );
+      }
+      return `${check}; ${Object.keys(texts).join(" and ")} read back as written`;
+    });
+  }
 
-/** One stored archive of an export's files, read back and compared before anybody gets it. */
-export async function zipExport(exportId: string, zipName: string): Promise<File> {
-  return withLock(
-    EXPORTS_LOCK,
-    async () => {
-      const folder = await exportFolder(exportId);
-      const sources = await zipSources(folder.folder(FILES), exportId);
-      await folder.remove(ZIP);
-      await refuseNoRoom("The archive", zipLength(sources));
-      const zip = folder.folder(ZIP);
-      const name = fileNameOf(zipName);
-      await zip.write(name, zipFiles(sources));
+  async #writeZip(id: string, name: string, signal: AbortSignal): Promise<File> {
+    const folder = await exportFolder(id);
+    const sources = await zipSources(folder.folder(FILES), id, signal);
+    const zip = folder.folder(ZIP);
+    const bytes = zipLength(sources);
+    // One that is there may be on its way to a disk.
+    const isThere = (await zip.size(name)) === bytes;
+    try {
+      if (!isThere) {
+        await this.#shelf.makeRoom("The archive", bytes);
+        await zip.write(name, zipFiles(sources));
+      }
       const file = await opfsFile(zip, name);
       await checkZip(file, sources, name);
+      this.#shelf.handOut(id);
       return file;
-    },
-    { mode: "shared" },
-  );
-}
-
-export async function exportedFile(exportId: string, name: string): Promise<File> {
-  return opfsFile((await exportFolder(exportId)).folder(FILES), name);
-}
-
-/** An export that is in a picked folder has no id, and stays there. */
-export async function deleteExport(exportId: string): Promise<void> {
-  if (exportId === "") return;
-  await exportFolder(exportId); // refuses what is no id
-  await (await shelfFolder("exports")).remove(exportId);
-}
-
-/** Removes exports that were left behind. */
-export async function cleanExports(): Promise<void> {
-  const release = await takeLock(EXPORTS_LOCK, { ifAvailable: true });
-  if (!release) return;
-  try {
-    for (const id of await entryIds("exports")) {
-      const record = await readRecord(await exportFolder(id), RECORD);
-      const madeAt = isJsonObject(record) ? Date.parse(String(record["madeAt"])) : 0;
-      // One without a date was cut off while it was begun.
-      if (!(Date.now() - madeAt < KEPT_MS)) await deleteExport(id);
+    } catch (error) {
+      const isKept = isThere && isAborted(error);
+      if (!isKept) await zip.remove(name).catch(() => {}); // the first failure is the one to tell
+      throw error;
     }
-  } finally {
-    release();
+  }
+
+  /** Writes an export under an id of its own; one that fails leaves nothing behind. */
+  async #make(name: string, write: (files: Folder) => Promise<string>): Promise<ExportResult> {
+    const { id, folder } = await this.#shelf.make(name);
+    try {
+      const files = folder.folder(FILES);
+      const check = await write(files);
+      return await describe(id, files, check);
+    } catch (error) {
+      await this.#shelf.remove(id).catch(() => {}); // the first failure is the one to tell
+      throw error;
+    }
   }
 }
 
-/** Writes an export under an id of its own; one that fails leaves nothing behind. */
-async function makeExport(
-  name: string,
-  write: (files: Folder) => Promise<string>,
-): Promise<ExportResult> {
-  return withLock(
-    EXPORTS_LOCK,
-    async () => {
-      const id = `${slugOf(name)}-${crypto.randomUUID().slice(0, 8)}`;
-      const folder = await exportFolder(id);
-      const files = folder.folder(FILES);
-      try {
-        await writeRecord(folder, RECORD, { id, name, madeAt: new Date().toISOString() });
-        const check = await write(files);
-        return await describe(id, files, check);
-      } catch (error) {
-        await deleteExport(id).catch(() => {}); // the first failure is the one to tell
-        throw error;
-      }
-    },
-    { mode: "shared" },
-  );
-}
+/** One archive of an export at a time. */
+const zipLock = (id: string) => `${exportLock(id)}-zip`;
 
 /** Writes an export into a folder that the person picked, which must be empty. */
 async function exportInto(
@@ -165,38 +180,59 @@ async function exportInto(
   write: (files: Folder) => Promise<string>,
 ): Promise<ExportResult> {
   // What the system itself puts there, such as .DS_Store, is in nobody's way.
-  const visible = async () => (await folder.list()).filter((name) => !name.startsWith("."));
-  const before = await visible();
+  const before = (await folder.list()).filter((name) => !name.startsWith("."));
   if (before.length > 0) {
     throw new UserError(
       `The folder ${folder.path} is not empty: it has ${before.slice(0, 3).join(", ")}${before.length > 3 ? ` and ${before.length - 3} more` : ""}.`,
       "Pick or make an empty folder.",
     );
   }
+  const written = new Set<string>();
+  const noting: Folder = {
+    ...folder,
+    write(name, content) {
+      written.add(name);
+      return folder.write(name, content);
+    },
+  };
   try {
-    const check = await write(folder);
-    return await describe("", folder, check);
+    const check = await write(noting);
+    const files = await filesOf(folder);
+    return resultOf(
+      "",
+      files.filter(({ name }) => written.has(name)),
+      check,
+    );
   } catch (error) {
-    // The folder was empty, so all of this is ours; what cannot be removed is left to the person.
-    for (const name of await visible().catch(() => [])) await folder.remove(name).catch(() => {});
+    // Only what is ours: others may have put files there meanwhile. What cannot be removed is left to the person.
+    for (const name of written) await folder.remove(name).catch(() => {});
     throw error;
   }
 }
 
 async function describe(id: string, folder: Folder, check: string): Promise<ExportResult> {
-  const files = await filesOf(folder);
+  return resultOf(id, await filesOf(folder), check);
+}
+
+function resultOf(id: string, files: ExportResult["files"], check: string): ExportResult {
   return { id, files, bytes: sumOf(files), check };
 }
 
-async function zipSources(files: Folder, exportId: string): Promise<ZipSource[]> {
+async function zipSources(files: Folder, id: string, signal: AbortSignal): Promise<ZipSource[]> {
   const list = await filesOf(files);
   if (list.length === 0) {
     throw new UserError(
-      `The export "${exportId}" is not in the browser's storage any more.`,
+      `The export "${id}" is not in the browser's storage any more.`,
       "Export it again.",
     );
   }
-  return list.map(({ name, bytes }) => ({ name, bytes, stream: () => files.stream(name) }));
+  async function* read(name: string) {
+    for await (const piece of files.stream(name)) {
+      throwIfAborted(signal);
+      yield piece;
+    }
+  }
+  return list.map(({ name, bytes }) => ({ name, bytes, stream: () => read(name) }));
 }
 
 /** Bytes of the merged weights and of the small files beside them. */

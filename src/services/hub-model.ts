@@ -52,9 +52,29 @@ export function remoteFolder(
   const path = [found.repo.repo, choice.folder.replace(/\/$/, "")].filter(Boolean).join("/");
   return httpFolder(chosenUrl(hubUrl, found, choice), storedNames(choice), {
     ...LOOK,
-    ...options,
+    ...reaching(hubUrl, found, options),
     path,
   });
+}
+
+/** Options for files of the hub: where nothing comes of them, its list tells whether it can be reached. */
+export function reaching<Options extends HttpOptions>(
+  hubUrl: string,
+  found: FoundModel,
+  options: Options,
+): Options {
+  return { ...options, answers: () => hubAnswers(hubUrl, found, options.signal) };
+}
+
+async function hubAnswers(
+  hubUrl: string,
+  { repo }: FoundModel,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  return listRepo(hubUrl, { ...repo, revision: repo.commit }, { tries: 1, signal }).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Folders keep the headers they have read, and several questions are asked about one model. */

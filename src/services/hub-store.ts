@@ -4,7 +4,7 @@
 // at the commit that was looked at.
 import { AbortedError, messageOf, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { NetworkError } from "../hosts/http.ts";
+import { NetworkError, ServerRefusal } from "../hosts/http.ts";
 import type { HubFile } from "../hosts/hub.ts";
 import { formatHubReference, parseHubReference } from "../hosts/hub-reference.ts";
 import { parseAdapterConfig } from "../formats/peft.ts";
@@ -16,6 +16,7 @@ import {
   chosenUrl,
   findModel,
   type FoundModel,
+  reaching,
   remoteFolder,
   storedNames,
 } from "./hub-model.ts";
@@ -196,7 +197,7 @@ async function fetchChosen(
   const weights = files.filter(isWeight);
   const totalBytes = totalOf(files);
   const counting = (before: number): FetchOptions => ({
-    ...options,
+    ...reaching(hubUrl, found, options),
     onProgress: (bytes) => options.onProgress(before + bytes, totalBytes),
   });
   await fetchFiles(entry, baseUrl, small, counting(0));
@@ -221,13 +222,18 @@ function overlay(here: Folder, there: Folder): Folder {
   };
 }
 
-/** Bytes that the engine refuses are of no use; what a network stops goes on later. */
+/** Bytes that the engine refuses are of no use; what a network or a disk stops goes on later. */
 async function orRemove<T>(id: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    const mayPass = error instanceof NetworkError || error instanceof AbortedError;
-    if (error instanceof UserError && !mayPass) await removeModel(id);
+    if (error instanceof UserError && !isOfReading(error)) await removeModel(id);
     throw error;
   }
+}
+
+/** Whether a failure says nothing of the bytes, only that they did not come or could not be read now. */
+function isOfReading(error: UserError): boolean {
+  const kinds = [NetworkError, ServerRefusal, AbortedError];
+  return kinds.some((kind) => error instanceof kind) || error.cause instanceof DOMException;
 }

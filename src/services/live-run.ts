@@ -3,12 +3,12 @@
 // Nothing here may end a run: a page that is gone hears nothing, and a record that cannot be written is
 // told as a warning and made true when it is read next.
 import { messageOf } from "../base/error.ts";
-import type { Pausing, TrainEvent } from "../engine.ts";
+import type { Pausing, StepReport, TrainEvent } from "../engine.ts";
 import type { LiveEvent, RunRecord, RunStatus } from "./api.ts";
 import { broadcast } from "./broadcast.ts";
 import { EventBatch } from "./event-batch.ts";
 import { toPage } from "./page-callback.ts";
-import { findProgress } from "./run-record.ts";
+import { finiteOrNull, findCheckpoints, findProgress } from "./run-record.ts";
 import { changeRun, workFolder } from "./run-store.ts";
 
 const BROADCAST_INTERVAL_MS = 1000;
@@ -17,30 +17,64 @@ export type OnEvents = (events: readonly LiveEvent[]) => unknown;
 
 export class LiveRun {
   readonly id: string;
-  readonly name: string;
   readonly gate = new Gate();
   readonly #abort = new AbortController();
   readonly #batch: EventBatch<LiveEvent>;
+  /** As it is to be written; undefined until it is read. */
+  #record: RunRecord | undefined;
   /** Changes of the record, one after another. */
   #writing: Promise<void> = Promise.resolve();
   #lastBroadcastMs = Number.NEGATIVE_INFINITY;
-  #onStatus: (() => void)[] = [];
+  #lastStep: Pick<StepReport, "step" | "loss"> | undefined;
+  #isGoingOn = false;
+  /** Those who wait for a pause. */
+  #onPaused: (() => void)[] = [];
+  readonly #closed = new Latch();
   status: RunStatus = "running";
-  step: number;
-  steps: number;
+  step = 0;
+  steps = 0;
   /** Checkpoints saved since the start. */
   saved = 0;
 
-  constructor({ id, name, step, steps }: RunRecord, onEvents: OnEvents) {
+  constructor(id: string, onEvents: OnEvents) {
     this.id = id;
-    this.name = name;
-    this.step = step;
-    this.steps = steps;
     this.#batch = new EventBatch(toPage(onEvents));
+  }
+
+  /** Its id, until its record is read. */
+  get name(): string {
+    return this.#record?.name ?? this.id;
+  }
+
+  /** Whether its record is read. */
+  get hasBegun(): boolean {
+    return this.#record !== undefined;
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** Whether it waits, and nobody has asked it to go on. */
+  get lendsGpu(): boolean {
+    return this.status === "paused" && this.gate.isPaused() && !this.#isGoingOn;
+  }
+
+  /** Resolves when it has ended, whatever ended it, and its locks are free. */
+  get closed(): Promise<void> {
+    return this.#closed.opened;
+  }
+
+  /** Resolves when the record says all that was noted so far, as far as it can be written. */
+  get written(): Promise<void> {
+    return this.#writing;
+  }
+
+  begin(record: RunRecord): void {
+    this.#record = record;
+    this.step = record.step;
+    this.steps = record.steps;
+    this.become("running");
   }
 
   /** Notes an event of the engine and passes it on. */
@@ -52,10 +86,18 @@ export class LiveRun {
       this.#write(() => ({ steps: event.plan.steps }));
     } else if (event.type === "step") {
       this.step = event.step;
+      this.#lastStep = event;
       this.#broadcast();
     } else if (event.type === "checkpoint") {
       this.saved++;
-      this.#write(async () => findProgress(await workFolder(this.id)));
+      const { step } = event;
+      const loss = this.#lastStep?.step === step ? this.#lastStep.loss : undefined;
+      const finalLoss = finiteOrNull(loss);
+      this.#write(async () => ({
+        ...(await findCheckpoints(await workFolder(this.id))),
+        step,
+        finalLoss,
+      }));
     } else if (event.type === "paused") this.become("paused");
     else if (event.type === "resumed") this.become("running");
   }
@@ -67,20 +109,52 @@ export class LiveRun {
   /** A new status, everywhere. */
   become(status: RunStatus): void {
     this.status = status;
+    this.#isGoingOn = false;
     this.#write(() => ({ status }));
     this.#announce();
+    if (status === "paused") this.#tellPaused();
   }
 
   /** The last word: what the work directory says, and how it ended. Resolves when all is told. */
-  async end(status: RunStatus, error: string | null): Promise<RunRecord> {
+  async end(status: RunStatus, error: string | null): Promise<RunRecord | undefined> {
+    const { steps } = this;
+    this.#write(async () => {
+      // Where that cannot be read, what the checkpoints' events said stands.
+      const progress = await workFolder(this.id)
+        .then(findProgress)
+        .catch(() => ({}));
+      return { ...progress, steps, status, error };
+    });
     await this.#writing;
-    const progress = await findProgress(await workFolder(this.id));
-    const record = await changeRun(this.id, { ...progress, steps: this.steps, status, error });
     this.status = status;
-    this.step = record.step;
+    this.step = this.#record?.step ?? this.step;
     this.#announce();
     await this.#batch.finish();
-    return record;
+    return this.#record;
+  }
+
+  /** Resolves when it has saved and waits, is to go on after all, or has ended. */
+  async pause(): Promise<void> {
+    this.gate.close();
+    if (this.status !== "paused" || this.#isGoingOn) {
+      const paused = new Promise<void>((resolve) => this.#onPaused.push(resolve));
+      await Promise.race([paused, this.closed]);
+    }
+    await this.#writing;
+  }
+
+  /** From now on nobody is lent the GPU; it goes on when `ready` is. */
+  async goOn(ready: () => Promise<void>): Promise<void> {
+    if (!this.gate.isPaused()) return;
+    this.#isGoingOn = true;
+    try {
+      await ready();
+      this.gate.open();
+      this.#tellPaused();
+    } catch (error) {
+      this.#isGoingOn = false;
+      throw error;
+    }
   }
 
   stop(): void {
@@ -88,17 +162,21 @@ export class LiveRun {
     this.gate.open();
   }
 
-  /** Resolves at the next change of status. */
-  nextStatus(): Promise<void> {
-    return new Promise((resolve) => this.#onStatus.push(resolve));
+  /** To be called when nothing of it is under way any more. */
+  close(): void {
+    this.#closed.open();
+  }
+
+  #tellPaused(): void {
+    for (const resolve of this.#onPaused.splice(0)) resolve();
   }
 
   #announce(): void {
     this.#batch.add({ type: "status", status: this.status, step: this.step });
     this.#lastBroadcastMs = Number.NEGATIVE_INFINITY;
     this.#broadcast();
-    broadcast({ type: "changed", what: "runs" });
-    for (const resolve of this.#onStatus.splice(0)) resolve();
+    // Whoever reads the list then finds what was noted before.
+    void this.#writing.then(() => broadcast({ type: "changed", what: "runs" }));
   }
 
   #broadcast(): void {
@@ -112,7 +190,9 @@ export class LiveRun {
   #write(change: () => Partial<RunRecord> | Promise<Partial<RunRecord>>): void {
     this.#writing = this.#writing
       .then(async () => {
-        await changeRun(this.id, await change());
+        const changes = await change();
+        if (this.#record) this.#record = { ...this.#record, ...changes };
+        await changeRun(this.id, changes);
       })
       .catch((error: unknown) => {
         this.#batch.add({ type: "warning", message: messageOf(error) });
@@ -120,22 +200,27 @@ export class LiveRun {
   }
 }
 
+/** A promise that is kept when somebody says so. */
+class Latch {
+  open: () => void = () => {};
+  readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+}
+
 /** Where a run waits while it is paused. */
 class Gate implements Pausing {
-  #opened: Promise<void> | undefined;
-  #open: () => void = () => {};
+  #closed: Latch | undefined;
 
-  readonly isPaused = () => this.#opened !== undefined;
-  readonly resumed = () => this.#opened ?? Promise.resolve();
+  readonly isPaused = () => this.#closed !== undefined;
+  readonly resumed = () => this.#closed?.opened ?? Promise.resolve();
 
   close(): void {
-    this.#opened ??= new Promise((resolve) => {
-      this.#open = resolve;
-    });
+    this.#closed ??= new Latch();
   }
 
   open(): void {
-    this.#opened = undefined;
-    this.#open();
+    this.#closed?.open();
+    this.#closed = undefined;
   }
 }

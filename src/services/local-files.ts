@@ -99,6 +99,7 @@ function filesFolder(path: string, files: ReadonlyMap<string, File>): Folder {
     },
     write: async () => refuse(),
     append: async () => refuse(),
+    flush: async () => refuse(),
     remove: async () => refuse(),
     rename: async () => refuse(),
     folder: () => refuse(),

@@ -2,6 +2,7 @@
 // what is refused leaves nothing behind.
 import type { Folder } from "../base/folder.ts";
 import type { LocalFile, Progress, StoredModel } from "./api.ts";
+import { EMBEDDED_ID } from "./embedded-model.ts";
 import { totalOf } from "./fetch-files.ts";
 import { chooseLocalFiles } from "./local-files.ts";
 import { modelLock, withLock } from "./locks.ts";
@@ -27,7 +28,7 @@ export async function addLocalModel(
   return withLock("hone-add-model", async () => {
     const now = new Date().toISOString();
     const record: ModelRecord = {
-      id: makeId(shownName, await entryIds("models")),
+      id: makeId(shownName, [...(await entryIds("models")), EMBEDDED_ID]),
       kind,
       name: shownName,
       origin: { kind: "local" },

@@ -41,18 +41,21 @@ export async function listModelRecords(): Promise<StoredModel[]> {
   const models: StoredModel[] = [];
   for (const id of await entryIds("models")) {
     const record = await readModelRecord(id);
-    if (record && (record.isComplete || record.origin.kind === "hub")) {
-      models.push(await describe(record));
-    } else if (record || !(await hasRecord(id))) {
-      await removeIfFree(id);
-    }
+    if (record && isKept(record)) models.push(await describe(record));
+    else await removeIfFree(id, isNobodys);
   }
   return models.toSorted((a, b) => (a.usedAt < b.usedAt ? 1 : -1));
 }
 
-/** Also of a form that this version does not know, which is not ours to remove. */
-async function hasRecord(id: string): Promise<boolean> {
-  return (await (await entryFolder("models", id)).size(MODEL_RECORD)) !== undefined;
+function isKept({ isComplete, origin }: ModelRecord): boolean {
+  return isComplete || origin.kind === "hub";
+}
+
+/** Left half copied. A record of a form that this version does not know is not ours to remove. */
+async function isNobodys(id: string): Promise<boolean> {
+  const record = await readModelRecord(id);
+  if (record) return !isKept(record);
+  return (await (await entryFolder("models", id)).size(MODEL_RECORD)) === undefined;
 }
 
 /** A record as the page sees it. */
@@ -74,11 +77,15 @@ export async function presentBytes(entry: Folder): Promise<number> {
   return bytes;
 }
 
-/** Removes an entry unless somebody works on it; whether it is gone. */
-export async function removeIfFree(id: string): Promise<boolean> {
+/** Removes an entry unless somebody works on it; whether it is gone. What was known of it before may be old. */
+export async function removeIfFree(
+  id: string,
+  isToGo: (id: string) => Promise<boolean> = async () => true,
+): Promise<boolean> {
   const release = await takeLock(modelLock(id), { ifAvailable: true });
   if (!release) return false;
   try {
+    if (!(await isToGo(id))) return false;
     await removeModel(id);
     return true;
   } finally {

@@ -7,6 +7,10 @@ import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
 import type { RunHistory, RunRecord, RunStatus } from "./api.ts";
 
+const METRICS = "metrics.jsonl";
+/** Of the end of it that is read first: some hundred lines. */
+const TAIL_BYTES = 1 << 16;
+
 const STATUSES: readonly RunStatus[] = [
   "new",
   "running",
@@ -67,14 +71,27 @@ export async function findProgress(
 ): Promise<Pick<RunRecord, "checkpoint" | "checkpoints" | "step" | "finalLoss">> {
   const found = await findCheckpoints(work);
   const step = found.checkpoint === null ? 0 : stepOf(found.checkpoint);
-  const { steps } = await readMetrics(work);
-  const loss = steps.findLast((report) => report.step === step)?.loss;
-  return { ...found, step, finalLoss: finiteOrNull(loss) };
+  return { ...found, step, finalLoss: await findLoss(work, step) };
 }
 
 export async function readMetrics(work: Folder): Promise<RunHistory> {
-  const isThere = (await work.size("metrics.jsonl")) !== undefined;
-  return parseMetrics(isThere ? await work.readText("metrics.jsonl") : "");
+  const isThere = (await work.size(METRICS)) !== undefined;
+  return parseMetrics(isThere ? await work.readText(METRICS) : "");
+}
+
+/** The loss of a step, looked for from the end of the file: that of a checkpoint is never far from there. */
+async function findLoss(work: Folder, step: number): Promise<number | null> {
+  const size = (await work.size(METRICS)) ?? 0;
+  if (step === 0 || size === 0) return null;
+  for (let tail = TAIL_BYTES; ; tail *= 2) {
+    const start = Math.max(0, size - tail);
+    const text = new TextDecoder().decode(await work.read(METRICS, start, size));
+    // What comes before the first end of a line is the rest of one.
+    const lines = start === 0 ? text : text.slice(text.indexOf("\n") + 1);
+    const last = parseMetrics(lines).steps.findLast((report) => report.step <= step);
+    if (last?.step === step) return finiteOrNull(last.loss);
+    if (last || start === 0) return null;
+  }
 }
 
 /** "iter_30" → 30. */
@@ -83,7 +100,7 @@ export function stepOf(checkpoint: string): number {
 }
 
 /** A loss as JSON can keep it. */
-function finiteOrNull(loss: number | undefined): number | null {
+export function finiteOrNull(loss: number | undefined): number | null {
   return loss !== undefined && Number.isFinite(loss) ? loss : null;
 }
 

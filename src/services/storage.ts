@@ -1,6 +1,6 @@
 // Where models, data, runs and exports lie in the origin's private files, and what is opened by id.
 //
-//   hone/models/<id>/{hone.json, files/…}      data/<id>/{data.json, data.jsonl}
+//   hone/models/<id>/{hone.json, files/…}      data/<id>/{data.json, data.jsonl, index.json …}
 //        runs/<id>/{run.json, work/…}          exports/<id>/…
 //
 // Ids may come from anywhere, so none is used before it was checked.
@@ -16,6 +16,8 @@ export const MODEL_RECORD = "hone.json";
 export const MODEL_FILES = "files";
 export const DATA_RECORD = "data.json";
 export const DATA_FILE = "data.jsonl";
+/** Last of a data set's files to come when its columns are mapped anew: without it they may not fit together. */
+export const DATA_INDEX = "index.json";
 
 /** What begins the id of a model that is only on the hub: "hub:org/name@commit". */
 export const REMOTE = "hub:";
@@ -54,11 +56,30 @@ async function dataSource(id: string): Promise<DataSource> {
   const folder = await entryFolder("data", id);
   const record = await readRecord(folder, DATA_RECORD);
   if (!isJsonObject(record)) throw missing("data set", id);
-  const { name } = record;
+  const { name: called, bytes, format, mapping } = record;
+  const name = typeof called === "string" ? called : id;
+  if (format === null) throw notMapped(name);
+  const hasIndex = (await folder.size(DATA_INDEX)) !== undefined;
+  if (!hasIndex || (await folder.size(DATA_FILE)) !== bytes) throw halfWritten(name, !!mapping);
   return {
-    name: typeof name === "string" ? name : id,
+    name,
     stream: () => folder.stream(DATA_FILE),
   };
+}
+
+export function notMapped(name: string): UserError {
+  return new UserError(
+    `Nobody has said yet which column of ${name} is what.`,
+    "Choose its columns first.",
+  );
+}
+
+/** `hasColumns`: it was made of columns that somebody named, and can be made again. */
+export function halfWritten(name: string, hasColumns: boolean): UserError {
+  return new UserError(
+    `The data set ${name} was left half written.`,
+    hasColumns ? "Choose its columns again." : "Delete it and add it again.",
+  );
 }
 
 /** A run's folder: run.json and, in `work`, the engine's work directory. It need not exist yet. */
@@ -124,12 +145,21 @@ export function makeId(name: string, taken: readonly string[]): string {
   }
 }
 
+/** An id that reads like the name, told apart from those of other tabs by chance, not by looking. */
+export function makeUniqueId(name: string): string {
+  // Not randomUUID, which pages without a secure context have not.
+  const bytes = crypto.getRandomValues(new Uint8Array(4));
+  const chance = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${slugOf(name)}-${chance}`;
+}
+
 const SLUG_CHARACTERS = 48;
 
 /** "My Model (v2)" → "my-model-v2"; a name without letters becomes "untitled". */
 export function slugOf(name: string): string {
   const plain = name
     .normalize("NFKD")
+    .replaceAll(/\p{M}+/gu, "") // of letters with marks the letters stay
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-");
   return plain.slice(0, SLUG_CHARACTERS).replaceAll(/^-+|-+$/g, "") || "untitled";

@@ -26,9 +26,19 @@ export class NoCheckpointError extends UserError {
   override readonly name = "NoCheckpointError";
 }
 
-/** The checkpoint that was asked for is not there, or not whole. */
+/** A folder without a state.json, which is written last: what a process that was killed left. */
+class IncompleteCheckpointError extends UserError {
+  override readonly name = "IncompleteCheckpointError";
+}
+
+/** A checkpoint that was complete once, and is not what it was. */
 class DamagedCheckpointError extends UserError {
   override readonly name = "DamagedCheckpointError";
+}
+
+/** There are checkpoints, and every one of them is damaged. */
+class NoWholeCheckpointError extends UserError {
+  override readonly name = "NoWholeCheckpointError";
 }
 
 /** The two moments of AdamW, as torch names them in an optimizer's state. */
@@ -145,34 +155,49 @@ export async function listCheckpoints(workDir: Folder): Promise<string[]> {
 
 /**
  * Finds the checkpoint to resume from: the one named, or the one saved last, or if its files are not whole
- * the newest whose are.
+ * the newest whose are. Throws a NoCheckpointError only where there never was one. A file that cannot be
+ * read just now (memory, the disk) says nothing of its checkpoint: that failure is passed on.
  */
 export async function chooseCheckpoint(
   workDir: Folder,
   wanted: string,
   sha256: SaveOptions["sha256"],
 ): Promise<{ name: string; state: CheckpointState; warnings: string[] }> {
-  const names = await listCheckpoints(workDir);
   if (wanted !== "last") {
     const name = wanted.replace(/\/+$/, "").split("/").at(-1) ?? wanted;
     return { name, state: await verify(workDir, name, sha256), warnings: [] };
   }
   const warnings: string[] = [];
-  // Not the highest step where the run was resumed from an earlier one and has not come so far again.
-  const last = (await workDir.size(LAST)) && (await workDir.readText(LAST)).trim();
-  for (const name of names.toSorted(
-    (a, b) => Number(b === last) - Number(a === last) || stepOf(b) - stepOf(a),
-  )) {
+  let isDamaged = false;
+  for (const name of await newestFirst(workDir)) {
     try {
       return { name, state: await verify(workDir, name, sha256), warnings };
     } catch (error) {
+      const isComplete = !(error instanceof IncompleteCheckpointError);
+      if (isComplete && !(error instanceof DamagedCheckpointError)) throw error;
+      isDamaged ||= isComplete;
       warnings.push(`Passed over ${name}: ${messageOf(error).split("\n")[0]}`);
     }
   }
+  const problem = [`${workDir.path} has no checkpoint to resume from.`, ...warnings].join(" ");
+  if (isDamaged) {
+    throw new NoWholeCheckpointError(
+      problem,
+      "Restore the files if there is a copy of them, or start a new run in another folder.",
+    );
+  }
   throw new NoCheckpointError(
-    `${workDir.path} has no checkpoint to resume from${warnings.length > 0 ? `. ${warnings.join(" ")}` : "."}`,
+    problem,
     "Start the run anew, or name the folder of the one to resume.",
   );
+}
+
+/** The one saved last before all others, and those by their steps. */
+async function newestFirst(workDir: Folder): Promise<string[]> {
+  const names = await listCheckpoints(workDir);
+  // Not the highest step where the run was resumed from an earlier one and has not come so far again.
+  const last = (await workDir.size(LAST)) && (await workDir.readText(LAST)).trim();
+  return names.toSorted((a, b) => Number(b === last) - Number(a === last) || stepOf(b) - stepOf(a));
 }
 
 /** Puts a checkpoint's numbers back on the GPU. */
@@ -210,7 +235,7 @@ async function verify(
 ): Promise<CheckpointState> {
   const folder = workDir.folder(name);
   if ((await folder.size(STATE)) === undefined) {
-    throw new UserError(
+    throw new IncompleteCheckpointError(
       `${folder.path} has no ${STATE}; it is no complete checkpoint.`,
       `Resume from one of: ${(await listCheckpoints(workDir)).join(", ") || "none is there"}.`,
     );

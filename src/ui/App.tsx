@@ -1,6 +1,7 @@
 // The page: the way through the work at the side, one screen at a time beside it, messages over both.
-import { createEffect, For, type JSX, lazy, Show, Suspense } from "solid-js";
+import { createEffect, ErrorBoundary, For, type JSX, lazy, Show, Suspense } from "solid-js";
 import { Dynamic } from "solid-js/web";
+import { messageOf } from "../base/error.ts";
 import { Button } from "./parts/Button.tsx";
 import { Notice } from "./parts/Notice.tsx";
 import { Logo } from "./parts/Logo.tsx";
@@ -62,11 +63,35 @@ export function App() {
           )}
         </Show>
         <Suspense fallback={<main class="screen quiet">{text().app.loading}</main>}>
-          <Dynamic component={SCREENS[app.route().name]} />
+          {/* A fault of one screen leaves the others as they are. */}
+          <Show when={app.route().name} keyed>
+            {(name) => (
+              <ErrorBoundary fallback={(fault: unknown) => <Fault fault={fault} />}>
+                <Dynamic component={SCREENS[name]} />
+              </ErrorBoundary>
+            )}
+          </Show>
         </Suspense>
       </div>
       <Notices />
     </div>
+  );
+}
+
+/** A screen that could not be drawn, or not be fetched. */
+function Fault(props: { readonly fault: unknown }) {
+  const text = useText();
+  console.error(props.fault); // with its stack, for a report
+  return (
+    <main id="content" class="screen">
+      <h1 tabindex="-1">{text().app.fault.title}</h1>
+      <Notice kind="bad" problem={messageOf(props.fault)} remedy={text().app.fault.remedy} />
+      <div>
+        <Button kind="primary" onClick={() => location.reload()}>
+          {text().app.fault.reload}
+        </Button>
+      </div>
+    </main>
   );
 }
 

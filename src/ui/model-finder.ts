@@ -2,7 +2,7 @@
 import { createSignal, onCleanup } from "solid-js";
 import { messageOf } from "../base/error.ts";
 import type { HubModel, StoredModel } from "../services/api.ts";
-import { isTrainable, referenceOf, remember } from "./model-library.ts";
+import { isTrainable, remember } from "./model-library.ts";
 import type { Transfers } from "./model-transfers.ts";
 import type { SliceContext } from "./session.ts";
 import { readSetting, writeSetting } from "./settings.ts";
@@ -80,8 +80,10 @@ export function createHubFinder(
     recent,
     download,
     async goOn(model) {
-      const reference = referenceOf(model);
-      if (reference !== undefined) await download(await workers.data.resolveHub(reference));
+      // By its id it is found at the commit that it was begun at: files of two would not fit together.
+      const found = await workers.data.resolveHub(model.id);
+      if (found.refusal !== undefined) throw new Error(found.refusal);
+      await download(found);
     },
     async cancel(repo) {
       transfers.markEnding(repo);

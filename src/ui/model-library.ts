@@ -34,9 +34,14 @@ export function isRepoName(text: string): boolean {
   return /^[\w][\w.-]*\/[\w][\w.-]*$/.test(text);
 }
 
-/** What to look up to go on with a download that broke off: the same commit, or its files would not fit together. */
-export function referenceOf(model: StoredModel): string | undefined {
-  return model.origin.kind === "hub" ? `${model.origin.repo}@${model.origin.commit}` : undefined;
+/** Whether what was found on the hub is stored already: the same commit, and the same folder of it. */
+export function isStoredAs(found: HubModel, stored: StoredModel): boolean {
+  const { origin } = stored;
+  if (origin.kind !== "hub" || !isComplete(stored)) return false;
+  if (origin.repo !== found.repo || origin.commit !== found.commit) return false;
+  // "hub:org/name@commit/folder" is stored under the name "org/name/folder".
+  const folder = found.estimateId.split(`@${found.commit}`)[1] ?? "";
+  return stored.name === found.repo + folder;
 }
 
 /** Bytes by which a download passes what the browser allows, 0 where it fits. */

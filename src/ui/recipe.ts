@@ -89,7 +89,7 @@ export function completeConfig(
 const QUESTIONS = 3;
 const QUESTION_CHARACTERS = 300;
 
-/** Questions of the first rows, each once: what to ask the model as it learns. */
+/** Questions from all over these rows, none like another: what to ask the model as it learns. */
 export function suggestQuestions(
   rows: readonly {
     readonly messages: readonly { readonly role: string; readonly content: string }[];
@@ -98,5 +98,17 @@ export function suggestQuestions(
   const asked = rows
     .map(({ messages }) => messages.find(({ role }) => role === "user")?.content.trim() ?? "")
     .filter((text) => text !== "" && text.length <= QUESTION_CHARACTERS);
-  return [...new Set(asked)].slice(0, QUESTIONS);
+  // Questions that differ in case and punctuation only are one.
+  const unlike = [...new Map(asked.toReversed().map((text) => [lettersOf(text), text])).values()];
+  const inOrder = unlike.toReversed();
+  const count = Math.min(QUESTIONS, inOrder.length);
+  return inOrder.filter((_, index) =>
+    Array.from({ length: count }, (_one, n) => Math.floor((n * inOrder.length) / count)).includes(
+      index,
+    ),
+  );
+}
+
+function lettersOf(text: string): string {
+  return text.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, "");
 }

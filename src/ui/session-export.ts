@@ -1,8 +1,8 @@
 // What is to be exported, and what was.
-import { createEffect, createMemo, createResource, createSignal, on } from "solid-js";
+import { createEffect, createSignal, on, untrack } from "solid-js";
 import { createStore, unwrap } from "solid-js/store";
 import { messageOf } from "../base/error.ts";
-import type { ExportResult, MergeOptions, RunRecord } from "../services/api.ts";
+import type { ExportResult, MergeOptions, RunRecord, StoredModel } from "../services/api.ts";
 import { historyCsv } from "./history-csv.ts";
 import { pickFolder } from "./pick-folder.ts";
 import { saveFile } from "./save-file.ts";
@@ -67,9 +67,11 @@ export function createExportSlice(context: SliceContext): ExportSlice {
     base: "original",
     maxShardBytes: SHARD_BYTES,
   });
+  // The whole object: by its path alone a store would write into the one that is there, which both may share.
+  const setState = (kind: ExportKind, state: ExportState) => setStates({ [kind]: state });
   const discard = async (kind: ExportKind) => {
     const state = states[kind];
-    setStates(kind, IDLE);
+    setState(kind, IDLE);
     if (state.step !== "done" || state.folder !== undefined) return;
     await app.attempt(() => context.workers.engine.deleteExport(state.result.id));
   };
@@ -89,7 +91,7 @@ export function createExportSlice(context: SliceContext): ExportSlice {
     ...createSaving(context, {
       chosen,
       states,
-      setState: (kind, state) => setStates(kind, state),
+      setState,
       merge,
     }),
     states,
@@ -222,47 +224,50 @@ const BYTES_PER_NUMBER = { float32: 4, float16: 2, bfloat16: 2 } as const;
 
 /** The adapter's numbers are 32 bits each; the merged weights are the base's, in the type chosen. */
 function createSizes(
-  { workers, session }: SliceContext,
+  { workers, app, session }: SliceContext,
   { run }: ChosenRun,
   dtype: () => MergeOptions["dtype"],
 ) {
-  // Asked for where the screen is open, and known for a recipe once and for all.
-  const wanted = () => {
-    const known = run();
-    return known && { id: known.id, modelId: known.modelId, config: unwrap(known.config) };
+  const [counted, setCounted] = createSignal<{ readonly runId: string; readonly bytes: number }>();
+  const count = async ({ id, modelId, config }: RunRecord) => {
+    try {
+      const { trainableParameters } = await workers.engine.estimate(
+        modelId,
+        unwrap(config),
+        Number.MAX_SAFE_INTEGER,
+        false,
+      );
+      setCounted({ runId: id, bytes: 4 * trainableParameters });
+    } catch {
+      // A size that is not told before is told after.
+    }
   };
-  const [adapter] = createResource(
-    createMemo(() => (session().app.route().name === "export" ? wanted() : undefined), undefined, {
-      equals: (a, b) => a?.id === b?.id,
-    }),
-    async ({ modelId, config }) => {
-      try {
-        const estimate = await workers.engine.estimate(
-          modelId,
-          config,
-          Number.MAX_SAFE_INTEGER,
-          false,
-        );
-        return 4 * estimate.trainableParameters;
-      } catch {
-        return undefined; // a size that is not told before is told after
-      }
-    },
-  );
+  createEffect(() => {
+    const known = app.route().name === "export" ? run() : undefined;
+    if (known && untrack(counted)?.runId !== known.id) void count(known);
+  });
   return () => {
-    const base = session()
-      .models.list()
-      .find(({ id }) => id === run()?.modelId);
-    const type = dtype();
-    const { parameters } = base?.facts ?? {};
-    const merged =
-      type === "own" || parameters === undefined
-        ? base?.bytes
-        : BYTES_PER_NUMBER[type] * parameters;
-    const adapterBytes = adapter.state === "ready" ? adapter() : undefined;
+    const known = counted();
+    const adapter = known?.runId === run()?.id ? known?.bytes : undefined;
+    const merged = mergedBytes(
+      session()
+        .models.list()
+        .find(({ id }) => id === run()?.modelId),
+      dtype(),
+    );
     return {
-      ...(adapterBytes !== undefined && { adapter: adapterBytes }),
+      ...(adapter !== undefined && { adapter }),
       ...(merged !== undefined && { merged }),
     };
   };
+}
+
+function mergedBytes(
+  base: StoredModel | undefined,
+  dtype: MergeOptions["dtype"],
+): number | undefined {
+  const { parameters } = base?.facts ?? {};
+  return dtype === "own" || parameters === undefined
+    ? base?.bytes
+    : BYTES_PER_NUMBER[dtype] * parameters;
 }

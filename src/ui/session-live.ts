@@ -90,6 +90,7 @@ export function createLiveSlice(context: SliceContext): LiveSlice {
     await restore(until);
   };
   guardPage(context, shown);
+  followOtherTab(context, shown);
   // A page that is left in order did not crash.
   addEventListener("pagehide", () => writeSetting("restored", null));
   return {
@@ -253,6 +254,18 @@ function createElsewhere({ app, session }: SliceContext, isRunning: () => boolea
     see: ({ id, name, status, step, steps }: RunRecord) =>
       setRun({ id, name, status, step, steps }),
   };
+}
+
+/** A run of another tab that is shown here is read again when it has ended there, in whatever way. */
+function followOtherTab({ session }: SliceContext, shown: ShownRun): void {
+  createEffect(() => {
+    const known = shown.record();
+    const told = session()
+      .runs.list()
+      .find(({ id }) => id === known?.id);
+    if (!known || !told || shown.isRunning() || !isUnderWay(known.status)) return;
+    if (told.status !== known.status) void shown.show(told.id);
+  });
 }
 
 /** The title tells how far it is, and leaving is asked about while it runs. */

@@ -66,8 +66,7 @@ export function createModelSlice(context: SliceContext): ModelSlice {
   );
   const transfers = createTransfers();
   const ensureEmbedded = oncePerTime(async () => {
-    const stored = store.list.find(({ origin }) => origin.kind === "embedded");
-    if (stored && isTrainable(stored)) return stored;
+    // Asked for though it may be there: a newer page may come with a newer one.
     const added = await transfers.follow({ key: "embedded", kind: "embedded", name: "" }, (tell) =>
       workers.data.addEmbedded(tell),
     );

@@ -57,7 +57,7 @@ interface Kept {
 }
 
 // Of so many rows the questions are taken.
-const LOOKED_AT_ROWS = 20;
+const LOOKED_AT_ROWS = 100;
 
 export function createRecipeSlice(context: SliceContext): RecipeSlice {
   const [kept, setKept] = createSignal<Kept>(readSetting("recipe", readKept));

@@ -69,6 +69,7 @@ export function createTrySlice(context: SliceContext): TrySlice {
     settings: drawing.settings,
     system,
     sides: () => sidesOf(mode(), loaded.info()),
+    ensure: () => loaded.ensure(),
   });
   const open = async () => {
     const info = await loaded.open();
@@ -119,6 +120,10 @@ function createLoadedChat({ workers, session }: SliceContext) {
   createEffect(() => {
     if (session().live.isRunning()) setOpened(undefined);
   });
+  const showProgress = (bytes: number, totalBytes: number) => {
+    setIsOpening(true);
+    setOpening({ bytes, totalBytes });
+  };
   const state = createMemo((): ChatState => {
     if (isOpening()) return "opening";
     if (problem() !== undefined) return "failed";
@@ -143,18 +148,8 @@ function createLoadedChat({ workers, session }: SliceContext) {
         setProblem(undefined);
         setOpening({ bytes: 0, totalBytes: 0 });
       });
-      const { modelId, adapter, quantization } = wanted;
-      const request: OpenChatRequest = {
-        modelId,
-        quantization,
-        contextTokens: CONTEXT_TOKENS,
-        ...(adapter && { adapter }),
-      };
       try {
-        const told = await workers.engine.openChat(
-          request,
-          callback((bytes, totalBytes) => setOpening({ bytes, totalBytes })),
-        );
+        const told = await workers.engine.openChat(requestFor(wanted), callback(showProgress));
         // Something else was chosen meanwhile: that one's opening tells the end.
         if (!isSame(wanted, choice())) return undefined;
         batch(() => {
@@ -173,6 +168,21 @@ function createLoadedChat({ workers, session }: SliceContext) {
         return undefined;
       }
     },
+    /** Loads it again where something else has taken the GPU since; false where that cannot be. */
+    async ensure(): Promise<boolean> {
+      const wanted = opened();
+      if (!wanted) return false;
+      try {
+        await workers.engine.openChat(requestFor(wanted), callback(showProgress));
+        return true;
+      } catch (error) {
+        setOpened(undefined);
+        setProblem(messageOf(error));
+        return false;
+      } finally {
+        setIsOpening(false);
+      }
+    },
     async close() {
       await workers.engine.closeChat();
       batch(() => {
@@ -183,13 +193,18 @@ function createLoadedChat({ workers, session }: SliceContext) {
   };
 }
 
+function requestFor({ modelId, adapter, quantization }: Choice): OpenChatRequest {
+  return { modelId, quantization, contextTokens: CONTEXT_TOKENS, ...(adapter && { adapter }) };
+}
+
 interface TalkParts {
   readonly settings: ChatSettings;
   readonly system: () => string;
   readonly sides: () => readonly Side[];
+  readonly ensure: () => Promise<boolean>;
 }
 
-function createTalk({ workers }: SliceContext, { settings, system, sides }: TalkParts) {
+function createTalk({ workers }: SliceContext, { settings, system, sides, ensure }: TalkParts) {
   const [turns, setTurns] = createStore<Turn[]>([]);
   const [isReplying, setIsReplying] = createSignal(false);
   let lastId = 0;
@@ -231,7 +246,7 @@ function createTalk({ workers }: SliceContext, { settings, system, sides }: Talk
   };
   const answer = async (turn: Turn) => {
     setIsReplying(true);
-    isStopped = false;
+    isStopped = !(await ensure());
     // One model is loaded: its two sides answer one after the other.
     for (const side of sides()) {
       if (isStopped || !turns.some(({ id }) => id === turn.id)) break;

@@ -59,6 +59,10 @@ export function createSession(workers: Workers): Session {
     runs: createRunsSlice(context),
   };
   void app.attempt(() => startSession(made));
+  void workers.failed.then(() => {
+    const { problem, remedy } = app.text().app.workersFailed;
+    app.tell("bad", problem, remedy);
+  });
   return made;
 }
 

@@ -8,17 +8,25 @@ import { scriptUrl } from "./trusted-types.ts";
 export interface Workers {
   readonly engine: Remote<EngineService>;
   readonly data: Remote<DataService>;
+  /** Resolves if one of them cannot be started: its calls will never be answered. */
+  readonly failed: Promise<void>;
 }
 
 /** Starts both and tells them where the hub is. */
 export function startWorkers(): Workers {
-  const engine = wrap<EngineService>(startWorker(engineWorkerUrl, "engine"));
-  const data = wrap<DataService>(startWorker(dataWorkerUrl, "data"));
-  const hubUrl = readHubUrl();
-  const pageUrl = new URL(".", document.baseURI).href;
-  void engine.configure({ hubUrl, pageUrl }); // every later call waits behind it
-  void data.configure({ hubUrl, pageUrl });
-  return { engine, data };
+  const threads = [
+    startWorker(engineWorkerUrl, "engine"),
+    startWorker(dataWorkerUrl, "data"),
+  ] as const;
+  const engine = wrap<EngineService>(threads[0]);
+  const data = wrap<DataService>(threads[1]);
+  const options = { hubUrl: readHubUrl(), pageUrl: new URL(".", document.baseURI).href };
+  const failed = new Promise<void>((resolve) => {
+    for (const thread of threads) thread.addEventListener("error", () => resolve(), { once: true });
+    // Every later call waits behind these.
+    Promise.all([engine.configure(options), data.configure(options)]).catch(() => resolve());
+  });
+  return { engine, data, failed };
 }
 
 /** A function as it is handed to a worker. */

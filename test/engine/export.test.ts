@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { Folder } from "../../src/base/folder.ts";
 import { createRandom } from "../../src/base/random.ts";
 import { chooseTemplate, openModelFolder } from "../../src/engine/model-folder.ts";
 import { freeModel, loadModel } from "../../src/engine/load-model.ts";
@@ -53,6 +54,58 @@ test("an exported adapter gives the very same logits", async () => {
   // And the adapter does something at all.
   expect(await logitsOf(base, { quantization: "nf4" })).not.toEqual(before);
 });
+
+test("a large adapter is copied and compared in pieces, to its last byte", async () => {
+  const largest = { bytes: 0 };
+  const checkpoint = watched(openFolder(writeLargeAdapter()), largest);
+  const output = openFolder(temporaryFolder());
+  const { check } = await exportAdapter(checkpoint, watched(output, largest));
+  expect(check).toContain("1 pairs of matrices");
+  expect(largest.bytes).toBeLessThanOrEqual(2 ** 22); // of a file of 9 MB
+  const damaging: Folder = {
+    ...output,
+    async write(name, content) {
+      await output.write(name, content);
+      if (!name.endsWith(".safetensors")) return;
+      const bytes = await output.read(name);
+      bytes[bytes.length - 1]! ^= 1;
+      await output.write(name, bytes);
+    },
+  };
+  await expect(exportAdapter(checkpoint, damaging)).rejects.toThrow("does not read back");
+});
+
+/** Notes the most that is read, or taken to be written, at once. */
+function watched(folder: Folder, largest: { bytes: number }): Folder {
+  const note = <T extends string | Uint8Array>(bytes: T): T => {
+    largest.bytes = Math.max(largest.bytes, bytes.length);
+    return bytes;
+  };
+  async function* noted(pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) yield note(piece);
+  }
+  return {
+    ...folder,
+    read: async (...range) => note(await folder.read(...range)),
+    write: (name, content) =>
+      typeof content === "string" || content instanceof Uint8Array
+        ? folder.write(name, note(content))
+        : folder.write(name, noted(content)),
+  };
+}
+
+function writeLargeAdapter(): string {
+  const path = temporaryFolder();
+  const matrices = { a: new Float32Array(8 * 100_003).fill(1), b: new Float32Array(8 * 181_001) };
+  const path0 = "model.layers.0.mlp.up_proj";
+  const targets = [{ path: path0, rank: 8, alpha: 8, scaling: 1 }];
+  writeFileSync(
+    join(path, "adapter_model.safetensors"),
+    encodeMatrices(new Map([[path0, matrices]]), targets),
+  );
+  writeFileSync(join(path, "adapter_config.json"), "{}");
+  return path;
+}
 
 test.each([
   { weights: "original", quantization: "none" },

@@ -6,6 +6,7 @@ import { UserError } from "../../src/base/error.ts";
 import type { Folder } from "../../src/base/folder.ts";
 import { parseConfig } from "../../src/config-read.ts";
 import { createEngine, type TrainEvent } from "../../src/engine.ts";
+import { parseMetrics } from "../../src/engine/run-log.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
 import { temporaryFolder, writeTinyData, writeTinyModel } from "./tiny-folder.ts";
@@ -82,6 +83,60 @@ test("a disk that fills up while saving is told, and the checkpoint before it ca
   // Resumed once more, there is nothing left to do, and the checkpoint is still the same.
   const again = await engine.train(request);
   expect(again).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
+});
+
+test("a disk that takes no lines of the log for a while ends no run, and all are there in the end", async () => {
+  const folder = openFolder(temporaryFolder());
+  let appends = 0;
+  const failing: Folder = {
+    ...folder,
+    append: (name, text) =>
+      ++appends > 3 && appends < 9
+        ? Promise.reject(new UserError(`No space is left for ${name}.`, "Free some space."))
+        : folder.append(name, text),
+  };
+  const { run, events } = await train(writeTinyModel(), failing);
+  expect(await run).toMatchObject({ endedBy: "finished", step: 8, checkpoint: "iter_8" });
+  expect(appends).toBeGreaterThan(9);
+  const warnings = events.filter((event) => event.type === "warning");
+  expect(warnings.map(({ message }) => message)).toEqual([
+    expect.stringMatching(/^The log of the run waits to be written: No space is left/),
+  ]);
+  const { steps } = parseMetrics(await folder.readText("metrics.jsonl"));
+  expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test("checkpoints that cannot be read just now are not begun anew over", async () => {
+  const model = writeTinyModel();
+  const folder = openFolder(temporaryFolder());
+  await (
+    await train(model, folder, { max_steps: 4 })
+  ).run;
+  const filesOf = async () => [await folder.list(), await folder.readText("metrics.jsonl")];
+  const before = await filesOf();
+  const failing: Folder = {
+    ...folder,
+    folder: (name) => ({
+      ...folder.folder(name),
+      read: () => Promise.reject(new RangeError("Array buffer allocation failed")),
+    }),
+  };
+  const resumed = async (workDir: Folder) =>
+    engine.train({
+      config: configOf(model, { max_steps: 4 }),
+      model: openFolder(model),
+      data: [await openDataSource(data)],
+      workDir,
+      resume: "last-or-new",
+      onEvent: () => {},
+    });
+  await expect(resumed(failing)).rejects.toThrow("Array buffer allocation failed");
+  // Nor over those that are damaged, of which something may yet be saved.
+  for (const name of ["iter_2", "iter_4"]) {
+    await folder.write(`${name}/optimizer.safetensors`, "cut");
+  }
+  await expect(resumed(folder)).rejects.toThrow(/Passed over iter_4: .+ Passed over iter_2: /);
+  expect(await filesOf()).toEqual(before);
 });
 
 test("only so many checkpoints are kept, and the oldest go first", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { AbortedError } from "../../src/base/error.ts";
 import { parseConfig } from "../../src/config-read.ts";
-import { createEngine, type TrainEvent, type TrainRequest } from "../../src/engine.ts";
+import { createEngine, type Host, type TrainEvent, type TrainRequest } from "../../src/engine.ts";
 import { parseMetrics } from "../../src/engine/run-log.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
@@ -240,3 +240,66 @@ test("a run is not begun where there is one, and that is told by name", async ()
   expect(fault).toMatchObject({ name: "UsedFolderError" });
   expect(String(fault)).toContain(`${whole} holds an earlier run (iter_4).`);
 });
+
+test.each([
+  ["and opens the GPU anew", true],
+  ["and leaves it", false],
+])("a chat that spoils the device of a paused run %s: it goes on from there", async (_, opens) => {
+  const devices: GPUDevice[] = [];
+  const own = createEngine(watchedHost(devices));
+  const workDir = temporaryFolder();
+  const quiet = { evaluation_inputs: [], eval_split: 0 }; // whose programs take long to compile
+  const request = {
+    config: { ...config, ...quiet, max_steps: 5 },
+    model: openFolder(model),
+    data: [await openDataSource(data)],
+    workDir: openFolder(workDir),
+  };
+  const { pause, resume, pausing } = createPause();
+  const spoil = async () => {
+    const both = GPUBufferUsage.MAP_READ | GPUBufferUsage.MAP_WRITE; // which no buffer may have
+    const [device] = devices;
+    const failed = new Promise((resolve) => device!.addEventListener("uncapturederror", resolve));
+    device!.createBuffer({ size: 4, usage: both });
+    await device!.queue.onSubmittedWorkDone();
+    await failed;
+    if (opens) (await own.openChat({ model: openFolder(model), contextTokens: 64 })).close();
+    resume();
+  };
+  const waits: string[] = [];
+  const running = own.train({
+    ...request,
+    pausing,
+    onEvent(event) {
+      if (event.type === "step" && event.step === 2) pause();
+      if (event.type === "paused" || event.type === "resumed") waits.push(event.type);
+      if (event.type === "paused") void spoil();
+    },
+  });
+  const fault: unknown = await running.catch((error: unknown) => error);
+  expect(fault).toMatchObject({ name: "DeviceLostError" });
+  expect(waits).toEqual(["paused", "resumed"]);
+  const resumed = { ...request, resume: "last-or-new", onEvent: () => {} };
+  expect(await own.train(resumed)).toMatchObject({ endedBy: "finished", step: 5 });
+  expect(metricsOf(workDir).steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5]);
+  own.close();
+});
+
+/** The host, with every device it opens noted. */
+function watchedHost(devices: GPUDevice[]): Host {
+  const host = nodeHost({ adapter });
+  return {
+    ...host,
+    async requestAdapter() {
+      const found = await host.requestAdapter();
+      const request = found.requestDevice.bind(found);
+      return Object.assign(found, {
+        async requestDevice(descriptor: GPUDeviceDescriptor) {
+          const device = await request(descriptor);
+          devices.push(device);
+          return device;
+        },
+      });
+    },
+  };
+}

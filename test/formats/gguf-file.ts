@@ -137,6 +137,7 @@ export function memoryFolder(
     stream: absent,
     write: absent,
     append: absent,
+    flush: absent,
     remove: absent,
     rename: absent,
     folder: absent,

@@ -287,6 +287,27 @@ describe("a lost device", () => {
     expect(() => own.checkErrors()).toThrow(DeviceLostError);
   });
 
+  test("is what a device is to others on which somebody's call failed", async () => {
+    const own = await testGpu();
+    const tensor = own.allocate("tensor", "f32", [4]);
+    const ring = new ReportRing(own, tensor, 2);
+    await own.check();
+    own.requireSound();
+    own.device.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.MAP_WRITE });
+    await vi.waitFor(async () => {
+      await own.finish().catch(() => {}); // events come when the device is asked something
+      expect(own.isLost).toBe(true);
+    });
+    // Whose call it was is not known: to who did not wait meanwhile, it was another's.
+    expect(() => own.checkErrors()).toThrow(/^internal: WebGPU: /);
+    const waiting = ring.capture();
+    own.abandon();
+    await expect(waiting).rejects.toThrow(DeviceLostError);
+    expect(() => own.requireSound()).toThrow(/The GPU was lost \(a call on it failed: .+\)/);
+    await expect(read(own, tensor)).rejects.toMatchObject({ name: "DeviceLostError" });
+    await expect(own.finish()).rejects.toThrow(DeviceLostError);
+  });
+
   test("is no error when we have closed it ourselves", async () => {
     const own = await testGpu();
     own.close();

@@ -16,7 +16,8 @@ export interface PlayedRepo {
 /** What happens to one answer. Bytes count from the beginning of the answer's body. */
 export type Fault =
   | { readonly kind: "reset" }
-  | { readonly kind: "cut"; readonly afterBytes: number }
+  /** What a browser has not handed on by then, it drops. */
+  | { readonly kind: "cut"; readonly afterBytes: number; readonly afterMs?: number }
   /** Ends as if it were whole. */
   | { readonly kind: "short"; readonly afterBytes: number }
   | { readonly kind: "long"; readonly extraBytes: number }
@@ -169,7 +170,7 @@ async function send(
     hub.sentBytes += part.length;
     if (part.length > 0) await new Promise((resolve) => response.write(part, resolve));
     else response.flushHeaders();
-    if (fault.kind === "cut") response.socket?.end();
+    if (fault.kind === "cut") setTimeout(() => response.socket?.end(), fault.afterMs ?? 0);
     return;
   }
   hub.sentBytes += body.length;

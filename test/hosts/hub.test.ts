@@ -5,19 +5,16 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { UserError } from "../../src/base/error.ts";
 import type { Folder } from "../../src/base/folder.ts";
 import { createRandom } from "../../src/base/random.ts";
-import { httpFolder } from "../../src/hosts/http-folder.ts";
 import { downloadFile } from "../../src/hosts/hub-download.ts";
-import { fileUrl, filesUrl, type HubFile, listRepo } from "../../src/hosts/hub.ts";
+import { fileUrl, type HubFile, listRepo } from "../../src/hosts/hub.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import { type Fault, type HubServer, startHub } from "./hub-server.ts";
+import { failOn, publishOn, randomBytes, refusal, REPO, reset, STALL_MS } from "./hub-use.ts";
 import { stubBrowser } from "./memory-browser.ts";
 import type { MemoryDisk } from "./memory-opfs.ts";
 
-const REPO = "org/model";
 /** What undici hands over at a time: as much may be lost when a connection breaks. */
 const CHUNK_BYTES = 65_536;
-/** Long for a server in this process, short for a test. */
-const STALL_MS = 150;
 
 let hub: HubServer;
 let disk: MemoryDisk;
@@ -32,9 +29,7 @@ beforeEach(async () => {
   disk = stubBrowser();
   folder = (await openOpfs()).folder("partial");
   waits = [];
-  hub.fault = undefined;
-  hub.requests.length = 0;
-  hub.sentBytes = 0;
+  reset(hub);
 });
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -42,18 +37,8 @@ afterEach(() => {
 });
 
 const wait = async (ms: number): Promise<void> => void waits.push(ms);
-
-function randomBytes(size: number, seed = 1): Uint8Array {
-  const random = createRandom(seed);
-  return Uint8Array.from({ length: size }, () => Math.floor(random.next() * 256));
-}
-
-/** Puts one file on the hub; returns it as the hub lists it. */
-async function publish(bytes: Uint8Array, name = "model.safetensors"): Promise<HubFile> {
-  hub.repos.set(REPO, { files: { [name]: bytes } });
-  const { files } = await listRepo(hub.url, { repo: REPO, revision: "main" });
-  return files[0] as HubFile;
-}
+const publish = (bytes: Uint8Array, name?: string) => publishOn(hub, bytes, name);
+const failWith = (...faults: readonly Fault[]) => failOn(hub, ...faults);
 
 async function download(
   file: HubFile,
@@ -62,20 +47,6 @@ async function download(
   const { commit } = await listRepo(hub.url, { repo: REPO, revision: "main" });
   const url = fileUrl(hub.url, { repo: REPO, commit }, file.name);
   await downloadFile({ url, file, folder, name: "file", wait, stallMs: STALL_MS, ...more });
-}
-
-function failWith(...faults: readonly Fault[]): void {
-  const left = [...faults];
-  hub.fault = () => left.shift();
-}
-
-async function refusal(action: Promise<unknown>): Promise<string> {
-  const error: unknown = await action.then(
-    () => new Error("it did not fail"),
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(UserError);
-  return (error as Error).message;
 }
 
 async function expectExact(bytes: Uint8Array): Promise<void> {
@@ -394,114 +365,4 @@ describe("any faults in any order", () => {
       await folder.remove("file");
     }
   }, 60_000);
-});
-
-describe("the list of a repo", () => {
-  test("has the commit, sizes and checksums", async () => {
-    const files = { "config.json": randomBytes(20), "w/model.safetensors": randomBytes(30) };
-    hub.repos.set(REPO, { files, revisions: ["main", "refs/pr/1"] });
-    const repo = await listRepo(hub.url, { repo: REPO, revision: "refs/pr/1" });
-    expect(repo.commit).toMatch(/^[0-9a-f]{40}$/);
-    expect(repo.files.map(({ name, bytes }) => [name, bytes])).toEqual([
-      ["config.json", 20],
-      ["w/model.safetensors", 30],
-    ]);
-    expect(repo.files.map(({ sha256, gitOid }) => [sha256?.length, gitOid?.length])).toEqual([
-      [undefined, 40],
-      [64, undefined],
-    ]);
-    const again = await listRepo(hub.url, { repo: REPO, revision: repo.commit });
-    expect(again.commit).toBe(repo.commit);
-  });
-
-  test.each([
-    [
-      { repo: "no/such", revision: "main" },
-      /^The model no\/such on 127.* is not given to everyone: the server answered 401/,
-    ],
-    [
-      { repo: REPO, revision: "v9" },
-      /^The model org\/model at v9 on 127.* is not there: the server answered 404/,
-    ],
-  ])("of %j is refused in words", async (reference, words) => {
-    hub.repos.set(REPO, { files: {} });
-    expect(await refusal(listRepo(hub.url, reference, { wait }))).toMatch(words);
-  });
-
-  test("of a server that is no hub, or is not there, is refused in words", async () => {
-    expect(
-      await refusal(
-        listRepo("http://127.0.0.1:9", { repo: REPO, revision: "main" }, { wait, tries: 2 }),
-      ),
-    ).toMatch(/could not be fetched, in 2 tries/);
-  });
-});
-
-describe("a folder over HTTP", () => {
-  const bytes = randomBytes(700_001, 5);
-
-  async function openFolder(): Promise<Folder> {
-    const file = await publish(bytes);
-    const { commit } = await listRepo(hub.url, { repo: REPO, revision: "main" });
-    return httpFolder(filesUrl(hub.url, { repo: REPO, commit }), [file], {
-      wait,
-      stallMs: STALL_MS,
-      path: REPO,
-    });
-  }
-
-  test("reads ranges, and a header in one request", async () => {
-    const remote = await openFolder();
-    hub.requests.length = 0;
-    expect(await remote.list()).toEqual(["model.safetensors"]);
-    expect(await remote.size("model.safetensors")).toBe(bytes.length);
-    expect(await remote.size("none")).toBeUndefined();
-    const at = (start: number, end: number) => remote.read("model.safetensors", start, end);
-    expect(await at(0, 8)).toEqual(bytes.slice(0, 8));
-    expect(await at(8, 100_000)).toEqual(bytes.slice(8, 100_000));
-    const asked = () => hub.requests.filter(({ path }) => path.startsWith("/storage"));
-    expect(asked().map(({ range }) => range)).toEqual(["bytes=0-131071"]);
-    expect(await at(699_000, 700_001)).toEqual(bytes.slice(699_000));
-    expect(await at(5, 5)).toHaveLength(0);
-    expect(Buffer.from(await remote.read("model.safetensors")).equals(bytes)).toBe(true);
-    expect(asked()).toHaveLength(3);
-  });
-
-  test.each<[string, Fault]>([
-    ["a cut", { kind: "cut", afterBytes: 50 }],
-    ["a short body", { kind: "short", afterBytes: 50 }],
-    ["a long body", { kind: "long", extraBytes: 1 }],
-    ["another range", { kind: "shifted", byBytes: 3 }],
-    ["a busy server", { kind: "status", status: 503 }],
-  ])("gets through %s once, and refuses it in words for ever", async (_name, fault) => {
-    const remote = await openFolder();
-    failWith(fault);
-    expect(await remote.read("model.safetensors", 200_000, 200_900)).toEqual(
-      bytes.slice(200_000, 200_900),
-    );
-    hub.fault = () => fault;
-    expect(await refusal(remote.read("model.safetensors", 200_000, 200_900))).toContain(
-      "could not be fetched",
-    );
-  });
-
-  test.each<[string, Fault, string]>([
-    ["all of the file", { kind: "whole" }, "sends no parts of files: it answered 200"],
-    ["a login page", { kind: "login" }, "came a web page"],
-    ["a 403", { kind: "status", status: 403 }, "is not given to everyone"],
-  ])("refuses %s", async (_name, fault, words) => {
-    const remote = await openFolder();
-    hub.fault = () => fault;
-    expect(await refusal(remote.read("model.safetensors", 200_000, 200_900))).toContain(words);
-    hub.fault = undefined; // and remembers no failure
-    expect(await remote.read("model.safetensors", 0, 5)).toEqual(bytes.slice(0, 5));
-  });
-
-  test("refuses what is past the end or not there", async () => {
-    const remote = await openFolder();
-    expect(await refusal(remote.read("model.safetensors", 0, 700_002))).toContain(
-      "has 700001 bytes",
-    );
-    expect(await refusal(remote.read("none"))).toContain("has no file none");
-  });
 });

@@ -96,6 +96,29 @@ test.each(["ENOSPC", "EDQUOT", "EFBIG"])(
   },
 );
 
+test("a line that has no room is not appended in part", async () => {
+  const folder = openFolder(path);
+  await folder.append("log", "one\n");
+  await fillDiskAfter(2);
+  expect(await refusal(folder.append("log", "two\n"))).toContain("The disk has no room");
+  vi.restoreAllMocks();
+  expect(await folder.readText("log")).toBe("one\n");
+});
+
+test("what was appended is brought to the disk when that is asked for", async () => {
+  const folder = openFolder(path);
+  await folder.append("log", "one\n");
+  const handle = await open(join(path, "log"));
+  const synced = vi.spyOn(
+    Object.getPrototypeOf(handle) as { datasync(): Promise<void> },
+    "datasync",
+  );
+  await handle.close();
+  await folder.flush("log");
+  expect(synced).toHaveBeenCalledOnce();
+  expect(await refusal(folder.flush("none"))).toContain("There is no file or folder");
+});
+
 test("an error of the writer's own passes through, and the old file stays", async () => {
   const folder = openFolder(path);
   await folder.write("x", "old");

@@ -178,6 +178,21 @@ describe("quota", () => {
   });
 });
 
+test("what was appended is brought to the disk when that is asked for", async () => {
+  const folder = await openOpfs();
+  const flushed: string[] = [];
+  disk.fault = (operation, name) => void (operation === "flush" && flushed.push(name));
+  await folder.append("log", "one\n");
+  expect(flushed).toEqual([]); // each line by itself would keep the training waiting
+  await folder.flush("log");
+  expect(flushed).toEqual(["log"]);
+  expect(await refusal(folder.flush("none"))).toContain("There is no file or folder");
+  const picked = opfsFolder(disk.pickedFolder(), "picked");
+  await picked.append("log", "one\n");
+  await picked.flush("log");
+  expect(await picked.readText("log")).toBe("one\n");
+});
+
 describe("two tabs", () => {
   test("that write one file do so one after the other, and the last one stays", async () => {
     const folder = await openOpfs();

@@ -2,13 +2,20 @@
 import { strFromU8, unzipSync } from "fflate";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readConfig } from "../../src/config-read.ts";
-import { openOpfs } from "../../src/hosts/opfs.ts";
+import { openOpfs, opfsFolder } from "../../src/hosts/opfs.ts";
 import type { EngineService, ExportResult, MergeOptions } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
 import { formatLossCsv } from "../../src/services/loss-csv.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
-import { expectClosed, newRun, stubStored } from "./stored.ts";
+import {
+  expectClosed,
+  hurryWaits,
+  newRun,
+  snapshotOf,
+  stubSnapshot,
+  stubStored,
+} from "./stored.ts";
 
 const OWN: MergeOptions = { dtype: "own", base: "original", maxShardBytes: 1e9 };
 
@@ -61,10 +68,14 @@ describe("an adapter", () => {
     expect(Object.keys(files).toSorted()).toEqual(namesOf(result));
     expect(files["adapter_model.safetensors"]!.length).toBe(1006);
     expect(strFromU8(files["adapter_config.json"]!)).toBe("{}");
-    // Once more: the archive that was there makes room for the new one.
-    const before = disk.usedBytes();
-    await service.zipExport(result.id, "again.zip");
-    expect(disk.usedBytes()).toBe(before);
+    // Once more: the same one, which the browser may still be copying to the person's disk.
+    disk.fault = (operation) => {
+      if (operation === "move" || operation === "removeEntry")
+        throw new Error("the archive is used");
+    };
+    await service.zipExport(result.id, "my run: 日本/adapter.zip");
+    disk.fault = undefined;
+    expect((await zip.arrayBuffer()).byteLength).toBe(zip.size);
   });
 
   test("an archive that does not read back is handed to nobody", async () => {
@@ -138,10 +149,7 @@ describe("merged weights", () => {
     };
     const merging = service.exportMerged(runId, "iter_6", OWN, target, () => {});
     await expect(merging).rejects.toThrow("the GPU failed");
-    const names: string[] = [];
-    for await (const name of (target as unknown as { keys(): AsyncIterable<string> }).keys())
-      names.push(name);
-    expect(names).toEqual([]);
+    expect(await namesIn(target)).toEqual([]);
   });
 
   test("too large for the storage are refused before anything is written, with numbers", async () => {
@@ -164,23 +172,112 @@ describe("merged weights", () => {
   });
 });
 
-test("exports are removed by their id, and those left behind after a day", async () => {
-  const [old, fresh] = [
-    await service.exportAdapter(runId, "iter_6"),
-    await service.exportAdapter(runId, "iter_4"),
-  ];
-  const record = (await openOpfs()).folder(`exports/${old.id}`);
-  const madeAt = new Date(Date.now() - 25 * 3600_000).toISOString();
-  await record.write("export.json", JSON.stringify({ madeAt }));
+describe("a merge", () => {
+  test("that is cancelled ends, and leaves nothing in storage nor in a picked folder", async () => {
+    const target = disk.pickedFolder();
+    for (const folder of [undefined, target]) {
+      engine.inMerge = () => void service.cancelExport();
+      const merging = service.exportMerged(runId, "iter_6", OWN, folder, () => {});
+      await expect(merging).rejects.toThrow("stopped before it was done");
+      await expect(merging).rejects.toHaveProperty("name", "AbortedError");
+    }
+    expect(await exportsThere()).toEqual([]);
+    expect(await namesIn(target)).toEqual([]);
+    await expect(service.cancelExport(), "nothing is under way").resolves.toBeUndefined();
+  });
+
+  test("keeps every tab from training meanwhile", async () => {
+    const { id } = await service.createRun(newRun({}, "Another"));
+    const otherTab = createEngineService(createFakeEngine());
+    engine.inMerge = async () => {
+      for (const tab of [service, otherTab]) {
+        await expect(tab.startRun(id, () => {})).rejects.toThrow("busy with an export");
+        await expect(tab.probeMemory(1)).rejects.toThrow("busy with an export");
+      }
+    };
+    await service.exportMerged(runId, "iter_6", OWN, undefined, () => {});
+    engine.inMerge = () => {};
+    await expect(service.startRun(id, () => {})).resolves.toMatchObject({ endedBy: "finished" });
+  });
+
+  test("beside a paused run keeps that one waiting", async () => {
+    const { id } = await service.createRun(newRun({}, "Another"));
+    engine.beforeStep = (step) => void (step === 1 && service.pauseRun());
+    const running = service.startRun(id, () => {});
+    await vi.waitFor(async () => expect((await service.listRuns())[0]!.status).toBe("paused"));
+    engine.inMerge = async () => {
+      await expect(service.resumeRun()).rejects.toThrow("busy with an export");
+    };
+    await service.exportMerged(runId, "iter_6", OWN, undefined, () => {});
+    await service.resumeRun();
+    await expect(running).resolves.toMatchObject({ endedBy: "finished" });
+  });
+});
+
+test("an archive that is cancelled leaves none behind", async () => {
+  const result = await service.exportAdapter(runId, "iter_6");
+  disk.fault = (operation, name) => {
+    if (operation === "move" && name === "a.zip") void service.cancelExport();
+  };
+  await expect(service.zipExport(result.id, "a.zip")).rejects.toThrow("stopped before it was done");
+  disk.fault = undefined;
+  expect(await (await openOpfs()).folder(`exports/${result.id}/zip`).list()).toEqual([]);
+  await expect(service.zipExport(result.id, "a.zip")).resolves.toHaveProperty("name", "a.zip");
+});
+
+test("a picked folder in which an export fails keeps what others put there meanwhile", async () => {
+  const target = disk.pickedFolder();
+  engine.inMerge = async () => {
+    await opfsFolder(target, "picked").write("thesis.txt", "the only copy");
+    throw new Error("the GPU failed");
+  };
+  const merging = service.exportMerged(runId, "iter_6", OWN, target, () => {});
+  await expect(merging).rejects.toThrow("the GPU failed");
+  expect(await namesIn(target)).toEqual(["thesis.txt"]);
+});
+
+test("exports of tabs that are gone are removed at the next start, those of others stay", async () => {
+  const mine = await service.exportAdapter(runId, "iter_6");
   await (await openOpfs()).write("exports/cut-off/files/model.safetensors", "x");
-  await service.configure({ hubUrl: "https://example.org", pageUrl: "https://example.net/" });
-  await vi.waitFor(async () => expect(await exportsThere()).toEqual([fresh.id]));
-  await service.deleteExport(fresh.id);
-  expect(await exportsThere()).toEqual([]);
-  await expect(service.zipExport(fresh.id, "a.zip")).rejects.toThrow(
-    "not in the browser's storage any more",
-  );
-  await expect(service.deleteExport("../models")).rejects.toThrow("is not an id");
+  const otherTab = createEngineService(createFakeEngine());
+  await otherTab.configure({ hubUrl: "https://example.org", pageUrl: "https://example.net/" });
+  await vi.waitFor(async () => expect(await exportsThere()).toEqual([mine.id]));
+  // A fresh browser holds no locks: the tab is gone.
+  disk = await stubSnapshot(snapshotOf(disk));
+  const restarted = createEngineService(createFakeEngine());
+  await restarted.configure({ hubUrl: "https://example.org", pageUrl: "https://example.net/" });
+  await vi.waitFor(async () => expect(await exportsThere()).toEqual([]));
+});
+
+describe("an export that is deleted", () => {
+  test("goes at once where nobody has its files", async () => {
+    const { id } = await service.exportAdapter(runId, "iter_4");
+    await service.deleteExport(id);
+    expect(await exportsThere()).toEqual([]);
+    await expect(service.zipExport(id, "a.zip")).rejects.toThrow("not in the browser's storage");
+    await expect(service.deleteExport("../models")).rejects.toThrow("is not an id");
+  });
+
+  test("can still be read by a browser that saves it, and goes later", async () => {
+    const waits = hurryWaits();
+    const { id } = await service.exportAdapter(runId, "iter_4");
+    const zip = await service.zipExport(id, "a.zip");
+    await service.deleteExport(id);
+    expect((await zip.arrayBuffer()).byteLength).toBe(zip.size);
+    await vi.waitFor(async () => expect(await exportsThere()).toEqual([]));
+    expect(waits.length).toBe(1);
+    expect(waits[0]).toBeGreaterThan(9 * 60_000);
+  });
+
+  test("goes earlier where another one needs its room", async () => {
+    const { id } = await service.exportAdapter(runId, "iter_4");
+    await service.exportedFile(id, "config.yaml");
+    await service.deleteExport(id);
+    expect(await exportsThere()).toEqual([id]);
+    disk.quotaBytes = disk.usedBytes() + 500;
+    const next = await service.exportAdapter(runId, "iter_4");
+    expect(await exportsThere()).toEqual([next.id]);
+  });
 });
 
 test("the table of losses has a line per step, and one before the first for the held-out loss", () => {
@@ -217,6 +314,13 @@ test("the table of losses has a line per step, and one before the first for the 
 
 function namesOf({ files }: ExportResult): string[] {
   return files.map(({ name }) => name).toSorted();
+}
+
+async function namesIn(folder: FileSystemDirectoryHandle): Promise<string[]> {
+  const names: string[] = [];
+  for await (const name of (folder as unknown as { keys(): AsyncIterable<string> }).keys())
+    names.push(name);
+  return names;
 }
 
 async function exportsThere(): Promise<string[]> {

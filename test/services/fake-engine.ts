@@ -14,6 +14,10 @@ export interface FakeEngine extends Engine {
   beforeStep: (step: number) => void | Promise<void>;
   /** Called before each piece of an answer. */
   beforePiece: (piece: number) => void | Promise<void>;
+  /** Called before a load, an adapter's copy, and a merge between its two files. */
+  beforeTrain: () => void | Promise<void>;
+  beforeCopy: () => void | Promise<void>;
+  inMerge: () => void | Promise<void>;
   size: () => ReturnType<Engine["estimate"]>;
 }
 
@@ -26,6 +30,9 @@ export function createFakeEngine(): FakeEngine {
     openChats: 0,
     beforeStep: () => {},
     beforePiece: () => {},
+    beforeTrain: () => {},
+    beforeCopy: () => {},
+    inMerge: () => {},
     size: refuse,
     inspect: refuse,
     estimate: () => fake.size(),
@@ -33,6 +40,7 @@ export function createFakeEngine(): FakeEngine {
     loseDevice: async () => {},
     async train(request) {
       fake.trained.push(request);
+      await fake.beforeTrain();
       return takeSteps(fake, request);
     },
     async openChat(request) {
@@ -45,14 +53,17 @@ export function createFakeEngine(): FakeEngine {
     },
     evaluate: refuse,
     async exportAdapter(checkpoint, output) {
+      await fake.beforeCopy();
       for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
         await output.write(name, await checkpoint.read(name));
       }
       return { files: [], check: "2 files read back" };
     },
-    async merge({ output, onProgress, dtype = "own", base = "" }) {
+    async merge({ output, onProgress, signal, dtype = "own", base = "" }) {
       onProgress?.(1, 1);
       await output.write("model.safetensors", new Uint8Array(3001).fill(7));
+      await fake.inMerge();
+      throwIfAborted(signal);
       await output.write("config.json", JSON.stringify({ dtype, base }));
       return { files: [], check: "1 tensor read back" };
     },

@@ -1,9 +1,10 @@
 // Models of the hub: told before the download, verified, gone on with after every interruption.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
 import { openModelLayout } from "../../src/engine/model-source.ts";
 import type { HubModel } from "../../src/services/api.ts";
 import { modelFolder } from "../../src/services/storage.ts";
+import type { Fault } from "../hosts/hub-server.ts";
 import {
   adapterFiles,
   below,
@@ -96,6 +97,64 @@ describe("a model of the hub", () => {
     expect(model.id).toBe(half?.id);
     expect(model.partialBytes).toBeUndefined();
     await openModelFolder(await modelFolder(model.id));
+  });
+
+  test.each<[string, Fault]>([
+    ["a refusal", { kind: "status", status: 403 }],
+    ["that it is gone", { kind: "status", status: 404 }],
+    ["a status nobody knows", { kind: "status", status: 520 }],
+    ["all of the file where a part was asked for", { kind: "whole" }],
+  ])("that meets %s when it goes on keeps what came", async (_name, fault) => {
+    tab.hub.repos.set("org/tiny", { files: tiny });
+    const found = await tab.store.resolveHub("org/tiny");
+    tab.hub.fault = ({ path, range }) => {
+      if (range !== undefined || !path.endsWith("model.safetensors")) return undefined;
+      setTimeout(() => void tab.store.cancelDownload("org/tiny"), 50);
+      return { kind: "stall", afterBytes: 200_000 };
+    };
+    await refusal(tab.store.download(found, quiet));
+    const [half] = await tab.store.listModels();
+    tab.hub.fault = () => fault;
+    await refusal(tab.open().download(found, quiet));
+    expect((await tab.store.listModels())[0]?.partialBytes).toBe(half?.partialBytes);
+    tab.hub.fault = undefined;
+    tab.hub.sentBytes = 0;
+    await tab.store.download(found, quiet);
+    expect(tab.hub.sentBytes).toBeLessThan(bytesOf(tiny) - 200_000 + 132_000); // and its header
+  });
+
+  test("that cannot be read when it is here stays for another look", async () => {
+    tab.hub.repos.set("org/tiny", { files: tiny });
+    const found = await tab.store.resolveHub("org/tiny");
+    const download = tab.store.download(found, (bytes, totalBytes) => {
+      if (bytes < totalBytes) return;
+      tab.disk.fault = (operation, name) => {
+        if (operation === "getFile" && name === "config.json") {
+          throw new DOMException("busy", "NotReadableError");
+        }
+      };
+    });
+    expect(await refusal(download)).toContain("config.json could not be read");
+    tab.disk.fault = undefined;
+    tab.hub.sentBytes = 0;
+    await tab.store.download(found, quiet);
+    expect(tab.hub.sentBytes).toBeLessThan(132_000); // the header, once more
+  });
+
+  test("whose files lie where the page may not ask is told so, and not as a bad connection", async () => {
+    tab.hub.repos.set("org/tiny", { files: tiny });
+    const { fetch } = globalThis;
+    let asked = 0;
+    vi.stubGlobal("fetch", (url: string, options: RequestInit) => {
+      // As a redirect that the page's policy blocks.
+      if (!url.includes("/resolve/")) return fetch(url, options);
+      asked++;
+      return Promise.reject(new TypeError("Failed to fetch"));
+    });
+    expect(await refusal(tab.store.resolveHub("org/tiny"))).toMatch(
+      /^org\/tiny\/\S+ could not be fetched \(Failed to fetch\), though the hub answers: it may send its files from a host that this page does not allow\.\n/,
+    );
+    expect(asked).toBeLessThan(4);
   });
 
   test("that is cut twice and flipped once is whole in the end", async () => {

@@ -65,6 +65,39 @@ describe("a local model", () => {
     expect(again.id).toBe("my-model-2");
   });
 
+  test.each([
+    ["Modèle d'été", "modele-d-ete"],
+    ["Größe (2)", "gro-e-2"],
+    ["ｆｕｌｌ ①", "full-1"],
+    ["模型", "untitled"],
+  ])("called %s gets the id %s", async (name, id) => {
+    expect((await tab.store.addLocal(name, picked(tiny), quiet)).id).toBe(id);
+  });
+
+  test("called as the page's own gets an id of its own, and neither takes the other's place", async () => {
+    const mine = await tab.store.addLocal("Seedling", picked(tiny), quiet);
+    expect(mine).toMatchObject({ id: "seedling-2", origin: { kind: "local" } });
+    const own = await tab.store.addEmbedded(quiet);
+    const ids = (await tab.store.listModels()).map(({ id }) => id);
+    expect(ids.toSorted()).toEqual([own.id, mine.id].toSorted());
+    expect((await openModelFolder(await modelFolder(mine.id))).architecture.hidden).toBe(64);
+  });
+
+  test("that has the id of the page's own is not replaced by it", async () => {
+    await tab.store.addLocal("mine", picked(tiny), quiet);
+    const models = (await openOpfs()).folder("models");
+    const record = JSON.parse(await models.readText("mine/hone.json")) as object;
+    await models.rename("mine", "seedling");
+    await models.write("seedling/hone.json", JSON.stringify({ ...record, id: "seedling" }));
+    for (const isOffline of [false, true]) {
+      tab.page.isOffline = isOffline;
+      expect(await refusal(tab.store.addEmbedded(quiet))).toContain(
+        'A model of yours, "mine", is stored where the page\'s own is to be.',
+      );
+    }
+    await openModelFolder(await modelFolder("seedling"));
+  });
+
   test("of one GGUF file is read by its header", async () => {
     const model = await tab.store.addLocal(
       "q.gguf",

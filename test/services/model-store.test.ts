@@ -4,9 +4,19 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
+import { openOpfs } from "../../src/hosts/opfs.ts";
 import { modelLock, takeLock } from "../../src/services/locks.ts";
 import { modelFolder } from "../../src/services/storage.ts";
-import { filesIn, picked, quiet, refusal, SEEDLING, tiny, useTab } from "./model-tab.ts";
+import {
+  changeEmbedded,
+  filesIn,
+  picked,
+  quiet,
+  refusal,
+  SEEDLING,
+  tiny,
+  useTab,
+} from "./model-tab.ts";
 
 const tab = useTab();
 
@@ -60,18 +70,7 @@ describe("the page's own model", () => {
 
   test("is copied anew when the page brings another one", async () => {
     const first = await tab.store.addEmbedded(quiet);
-    const config = Buffer.from(
-      readFileSync(join(SEEDLING, "config.json"), "utf8").replace("1024", "2048"),
-    );
-    const list = JSON.parse(readFileSync(join(SEEDLING, "files.json"), "utf8")) as {
-      name: string;
-    }[];
-    const sha256 = createHash("sha256").update(config).digest("hex");
-    const changed = list.map((file) => (file.name === "config.json" ? { ...file, sha256 } : file));
-    tab.page.changed = {
-      "models/seedling/config.json": config,
-      "models/seedling/files.json": Buffer.from(JSON.stringify(changed)),
-    };
+    tab.page.changed = changeEmbedded();
     expect((await tab.store.addEmbedded(quiet)).facts?.contextTokens).toBe(2048);
     expect(first.facts?.contextTokens).toBe(1024);
   });
@@ -88,6 +87,27 @@ describe("the page's own model", () => {
 });
 
 describe("two tabs", () => {
+  test("one copies a model to its end while the other has just read that it is not complete", async () => {
+    const { id } = await tab.store.addLocal("mine", picked(tiny), quiet);
+    const models = (await openOpfs()).folder("models");
+    const complete = await models.readText(`${id}/hone.json`);
+    await models.write(
+      `${id}/hone.json`,
+      JSON.stringify({ ...(JSON.parse(complete) as object), isComplete: false }),
+    );
+    const locks = navigator.locks;
+    const request: LockManager["request"] = locks.request.bind(locks);
+    Object.assign(navigator.locks, {
+      async request(...given: Parameters<LockManager["request"]>) {
+        if (given[0] === modelLock(id)) await models.write(`${id}/hone.json`, complete);
+        return request(...given);
+      },
+    });
+    await tab.open().listModels();
+    expect((await tab.store.listModels()).map((model) => model.id)).toEqual([id]);
+    await openModelFolder(await modelFolder(id));
+  });
+
   test("one downloads and the other is told so; neither the page nor it can delete it", async () => {
     tab.hub.repos.set("org/tiny", { files: tiny });
     const other = tab.open();

@@ -1,4 +1,5 @@
 // What tests of the model store share: a browser in memory, a page, a hub, and small models of every form.
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -56,6 +57,7 @@ export function useTab(): Tab {
     tab.hub.repos.clear();
     tab.hub.requests.length = 0;
     Object.assign(tab.page, { isOffline: false, changed: {} });
+    tab.page.requests.length = 0;
     tab.store = tab.open();
   });
   afterEach(() => {
@@ -69,6 +71,8 @@ export function useTab(): Tab {
 interface PlayedPage {
   readonly url: string;
   readonly server: Server;
+  /** Paths below the page's folder, in the order they were asked for. */
+  readonly requests: string[];
   isOffline: boolean;
   /** Files that are not those of the repository. */
   changed: Record<string, Uint8Array>;
@@ -77,6 +81,7 @@ interface PlayedPage {
 async function startPage(): Promise<PlayedPage> {
   const server = createServer((request, response) => {
     const path = request.url?.replace(/^\/sub\//, "") ?? "";
+    played.requests.push(path);
     try {
       if (played.isOffline) response.destroy();
       else response.end(played.changed[path] ?? readFileSync(join(PUBLIC, path)));
@@ -86,7 +91,7 @@ async function startPage(): Promise<PlayedPage> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sub/`;
-  const played: PlayedPage = { url, server, isOffline: false, changed: {} };
+  const played: PlayedPage = { url, server, requests: [], isOffline: false, changed: {} };
   return played;
 }
 
@@ -122,6 +127,19 @@ export async function refusal(action: Promise<unknown>): Promise<string> {
   );
   expect(error).toBeInstanceOf(UserError);
   return (error as Error).message;
+}
+
+/** The page with another model of its own: as its config says, one of a longer context. */
+export function changeEmbedded(): Files {
+  const text = readFileSync(join(SEEDLING, "config.json"), "utf8");
+  const config = Buffer.from(text.replace("1024", "2048"));
+  const sha256 = createHash("sha256").update(config).digest("hex");
+  const list = JSON.parse(readFileSync(join(SEEDLING, "files.json"), "utf8")) as { name: string }[];
+  const changed = list.map((file) => (file.name === "config.json" ? { ...file, sha256 } : file));
+  return {
+    "models/seedling/config.json": config,
+    "models/seedling/files.json": Buffer.from(JSON.stringify(changed)),
+  };
 }
 
 /** All that is kept below hone/models but the records. */

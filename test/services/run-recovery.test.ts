@@ -1,6 +1,7 @@
 // Runs that something befell: a lost GPU, memory that is out, a tab that was closed at any moment.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { OutOfMemoryError } from "../../src/gpu/device.ts";
+import { NoAdapterError } from "../../src/hosts/browser.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import type { EngineService, LiveEvent, RunRecord } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
@@ -8,6 +9,7 @@ import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine, lostDevice } from "./fake-engine.ts";
 import {
   expectClosed,
+  hurryWaits,
   newRun,
   snapshotOf,
   statusesOf,
@@ -33,6 +35,7 @@ afterEach(() => {
 
 describe("a GPU that is lost", () => {
   test("the run goes on from its last checkpoint and says so", async () => {
+    hurryWaits();
     const { id } = await service.createRun(newRun());
     failOnce(3);
     const events: LiveEvent[] = [];
@@ -48,18 +51,57 @@ describe("a GPU that is lost", () => {
     expect(statusesOf(events)).toEqual(["running", "finished"]);
   });
 
-  test("three times without a new checkpoint are borne, the fourth ends the run", async () => {
+  test("four times without a new checkpoint are borne with longer and longer waits, the fifth ends the run", async () => {
+    const waits = hurryWaits();
     const { id } = await service.createRun(newRun());
     engine.beforeStep = (step) => {
       if (step === 3) throw lostDevice();
     };
     await expect(service.startRun(id, () => {})).rejects.toThrow("The GPU was lost");
-    expect(engine.trained.length).toBe(4);
+    expect(engine.trained.length).toBe(5);
+    expect(waits).toEqual([1000, 2000, 4000, 8000]);
     expect(await onlyRun()).toMatchObject({ status: "failed", checkpoint: "iter_2", step: 2 });
     expect((await onlyRun()).error).toContain("The GPU was lost");
   });
 
+  test("a browser that offers no adapter for a while after it is asked again", async () => {
+    hurryWaits();
+    const { id } = await service.createRun(newRun());
+    failOnce(3);
+    const missing = [
+      undefined, // the first start, which loses its GPU
+      new NoAdapterError("No adapter.", "Update the driver."),
+      new DOMException("The device could not be made.", "OperationError"),
+    ];
+    engine.beforeTrain = () => {
+      const error = missing.shift();
+      if (error) throw error;
+    };
+    await expect(service.startRun(id, () => {})).resolves.toMatchObject({ step: 6 });
+    expect(engine.trained.length).toBe(4);
+  });
+
+  test("a browser that has no adapter from the beginning is not asked again", async () => {
+    const { id } = await service.createRun(newRun());
+    engine.beforeTrain = () => {
+      throw new NoAdapterError("No adapter.", "Update the driver.");
+    };
+    await expect(service.startRun(id, () => {})).rejects.toThrow("Update the driver.");
+    expect(engine.trained.length).toBe(1);
+  });
+
+  test("stopped while it waits for the GPU: it is stopped at once", async () => {
+    const { id } = await service.createRun(newRun());
+    failOnce(3);
+    const summary = await service.startRun(id, (events) => {
+      if (events.some(({ type }) => type === "recovering")) void service.stopRun();
+    });
+    expect(summary).toMatchObject({ endedBy: "stopped", step: 2, checkpoint: "iter_2" });
+    expect(engine.trained.length).toBe(1);
+  });
+
   test("a new checkpoint counts the losses anew", async () => {
+    hurryWaits();
     const { id } = await service.createRun(newRun({ max_steps: 12 }));
     const losses = new Map<number, number>();
     engine.beforeStep = (step) => {
@@ -151,9 +193,12 @@ describe("a tab that is closed", () => {
   test("a checkpoint that was cut off is none", async () => {
     const { id } = await service.createRun(newRun());
     await service.startRun(id, () => {});
-    const work = (await openOpfs()).folder(`runs/${id}/work`);
-    await work.remove("iter_6/state.json");
+    const folder = (await openOpfs()).folder(`runs/${id}`);
+    await folder.remove("work/iter_6/state.json");
+    const json = JSON.parse(await folder.readText("run.json")) as RunRecord;
+    await folder.write("run.json", JSON.stringify({ ...json, status: "running" }));
     expect(await onlyRun()).toMatchObject({
+      status: "interrupted",
       checkpoint: "iter_4",
       checkpoints: ["iter_2", "iter_4"],
       step: 4,

@@ -1,7 +1,7 @@
 // A browser's storage with a model and data in it, as the services find it; and its state at any moment.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished } from "vitest";
+import { expect, onTestFinished, vi } from "vitest";
 import { parseConfig } from "../../src/config-read.ts";
 import type { TrainConfig } from "../../src/config.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
@@ -27,8 +27,11 @@ export async function stubStored(
   for (const name of readdirSync(model)) {
     await entry.write(`files/${name}`, new Uint8Array(readFileSync(join(model, name))));
   }
-  await root.folder(`data/${DATA}`).write("data.json", JSON.stringify({ name: "sums.jsonl" }));
-  await root.folder(`data/${DATA}`).write("data.jsonl", data);
+  const stored = root.folder(`data/${DATA}`);
+  const bytes = Buffer.byteLength(data);
+  await stored.write("data.json", JSON.stringify({ name: "sums.jsonl", bytes }));
+  await stored.write("data.jsonl", data);
+  await stored.write("index.json", "{}");
   return disk;
 }
 
@@ -108,6 +111,25 @@ export function listenToTabs(): Record<string, unknown>[] {
   });
   onTestFinished(() => channel.close());
   return heard;
+}
+
+/** Lets waits of a second and more pass in milliseconds until the end of the test; returns them. */
+export function hurryWaits(): number[] {
+  const waits: number[] = [];
+  const { setTimeout: real } = globalThis;
+  const hurried = (action: () => void, ms = 0) => {
+    if (ms >= 1000) waits.push(ms);
+    return real(action, ms >= 1000 ? ms / 1000 : ms);
+  };
+  vi.stubGlobal("setTimeout", hurried);
+  return waits;
+}
+
+/** A promise, and what keeps it. */
+export function createGate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
 }
 
 export function stepsOf(events: readonly LiveEvent[]): number[] {

@@ -3,6 +3,8 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
+import { UserError } from "../../src/base/error.ts";
+import type { Folder } from "../../src/base/folder.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { chooseCheckpoint, saveCheckpoint } from "../../src/train/checkpoint.ts";
 import { temporaryFolder } from "../engine/tiny-folder.ts";
@@ -65,6 +67,33 @@ test("of three checkpoints two are kept, and the newest whole one is chosen", as
   await expect(chooseCheckpoint(openFolder(workDir), "last", sha256)).rejects.toThrow(
     /has no checkpoint to resume from. Passed over iter_10.+iter_9.+is missing/s,
   );
+});
+
+test.each([
+  ["memory is out", new RangeError("Array buffer allocation failed")],
+  ["the disk does not answer", new UserError("Could not read it: EIO.", "Check the disk.")],
+])("a checkpoint is not passed over because %s", async (_, fault) => {
+  const workDir = temporaryFolder();
+  for (const step of [8, 9]) await save(workDir, step);
+  const folder = openFolder(workDir);
+  const failing: Folder = {
+    ...folder,
+    folder: (name) => ({ ...folder.folder(name), read: () => Promise.reject(fault) }),
+  };
+  await expect(chooseCheckpoint(failing, "last", sha256)).rejects.toBe(fault);
+});
+
+test("where all are damaged, that is told by another name than where there is none", async () => {
+  const workDir = temporaryFolder();
+  const folder = openFolder(workDir);
+  await folder.write("iter_3/adapter_model.safetensors", "begun");
+  const none = chooseCheckpoint(folder, "last", sha256);
+  await expect(none).rejects.toMatchObject({ name: "NoCheckpointError" });
+  await save(workDir, 4);
+  writeFileSync(join(workDir, "iter_4", "adapter_model.safetensors"), "cut");
+  const damaged = chooseCheckpoint(folder, "last", sha256);
+  await expect(damaged).rejects.toMatchObject({ name: "NoWholeCheckpointError" });
+  await expect(damaged).rejects.toThrow(/Passed over iter_4: .+ Passed over iter_3: /);
 });
 
 test("a run resumed from an earlier checkpoint keeps its own, and is what is resumed next", async () => {

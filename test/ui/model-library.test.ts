@@ -5,9 +5,9 @@ import {
   baseOf,
   formatParameters,
   isRepoName,
+  isStoredAs,
   missingBytes,
   nameOfFiles,
-  referenceOf,
   remember,
 } from "../../src/ui/model-library.ts";
 import { addSample, rateOf, type RateSample } from "../../src/ui/transfer-rate.ts";
@@ -56,9 +56,17 @@ test("only org/name can be looked up as a base", () => {
   );
 });
 
-test("a broken download is gone on with at its own commit", () => {
-  expect(referenceOf(FROM_HUB)).toBe("Qwen/Qwen2.5-0.5B-Instruct@c0ffee");
-  expect(referenceOf(LOCAL)).toBeUndefined();
+test("what was found is here if the same folder of the same commit is, and whole", () => {
+  const repo = "Qwen/Qwen2.5-0.5B-Instruct";
+  const found = { repo, commit: "c0ffee", estimateId: `hub:${repo}@c0ffee` } as HubModel;
+  const folder = { ...found, estimateId: `hub:${repo}@c0ffee/lora` };
+  const stored = { ...FROM_HUB, name: repo };
+  expect(isStoredAs(found, stored)).toBe(true);
+  expect(isStoredAs(folder, stored)).toBe(false);
+  expect(isStoredAs(folder, { ...stored, name: `${repo}/lora` })).toBe(true);
+  expect(isStoredAs({ ...found, commit: "decade" }, stored)).toBe(false);
+  expect(isStoredAs(found, { ...stored, partialBytes: 3 })).toBe(false);
+  expect(isStoredAs(found, LOCAL)).toBe(false);
 });
 
 test("what is there already needs no room, and a browser that tells no quota is believed", () => {

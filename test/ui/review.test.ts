@@ -112,7 +112,7 @@ describe("recipe", () => {
     });
   });
 
-  test("questions are the first rows' own, short, each once, at most three", () => {
+  test("questions are the rows' own, short, unlike each other, from all over, at most three", () => {
     const rows = [
       row("Who?"),
       row(" Who? "),
@@ -121,6 +121,16 @@ describe("recipe", () => {
       row("A"),
     ];
     expect(suggestQuestions(rows)).toEqual(["Who?", "A"]);
+    expect(
+      suggestQuestions(
+        ["Who are you?", "who are you", "你是谁?", "你是谁？"].map((text) => row(text)),
+      ),
+    ).toEqual(["Who are you?", "你是谁?"]);
+    expect(suggestQuestions(["1", "2", "3", "4", "5", "6"].map((text) => row(text)))).toEqual([
+      "1",
+      "3",
+      "5",
+    ]);
     expect(suggestQuestions(["1", "2", "3", "4"].map((text) => row(text)))).toHaveLength(3);
   });
 });

@@ -93,7 +93,9 @@ export function Chart(props: ChartProps) {
     <figure class="chart">
       <figcaption class="chart-head">
         <strong>{props.label}</strong>
-        <ChartTools {...props} link={link()} picture={() => plot?.picture()} />
+        <Show when={!isEmpty()}>
+          <ChartTools {...props} link={link()} picture={() => plot?.picture()} />
+        </Show>
       </figcaption>
       <ul class="chart-legend">
         <For each={props.series}>

@@ -134,7 +134,7 @@ function HeldOut(props: { readonly numbers: FunnelNumbers | undefined }) {
   const shown = () => {
     if (share() === 0) return words().splitNone;
     const count = props.numbers?.heldOut ?? 0;
-    const percent = `${Math.round(100 * share())} %`;
+    const percent = `${Number((100 * share()).toPrecision(2))} %`;
     return count > 0 ? `${percent} · ${formatCount(count)}` : percent;
   };
   return (

@@ -1,5 +1,5 @@
 // All rows of a data set. Only those on the screen exist; their texts come a page at a time.
-import { createEffect, createSignal, For, on, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, on, Show } from "solid-js";
 import { VList, type VListHandle } from "virtua/solid";
 import { formatCount } from "../../base/format.ts";
 import type { StoredData, TableRow } from "../../services/api.ts";
@@ -12,6 +12,9 @@ import { Said } from "./DataMapper.tsx";
 /** As many messages of a row stand in the table. */
 const SHOWN_MESSAGES = 3;
 
+/** A row of two short messages, until it is measured. */
+const ROW_PIXELS = 67;
+
 export function DataTable(props: {
   readonly data: StoredData;
   /** Where the table begins to be looked at, from 0. */
@@ -22,6 +25,8 @@ export function DataTable(props: {
   const text = useText();
   const words = () => text().data.table;
   const pages = createPages((start, count) => data.rows(props.data.id, start, count));
+  // Made once: the list asks for it at every step.
+  const indices = createMemo(() => Array.from({ length: props.data.rows }, (_, i) => i));
   const [marked, setMarked] = createSignal<number>();
   let list: VListHandle | undefined;
   const go = (row: number) => {
@@ -66,7 +71,8 @@ export function DataTable(props: {
           role="rowgroup"
           tabindex={0}
           aria-label={words().label(props.data.name)}
-          data={Array.from({ length: props.data.rows }, (_, i) => i)}
+          itemSize={ROW_PIXELS}
+          data={indices()}
         >
           {(index) => (
             <Row
@@ -127,7 +133,7 @@ function Row(props: {
               </For>
               <Show when={row().issue}>
                 {(issue) => (
-                  <p class="data-issue">
+                  <p class="data-issue" classList={{ "is-used": row().messages.length > 0 }}>
                     <span aria-hidden="true">!</span> {issue()}
                   </p>
                 )}

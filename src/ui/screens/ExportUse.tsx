@@ -4,7 +4,7 @@ import { Snippet } from "../parts/Bits.tsx";
 import { Segments } from "../parts/Fields.tsx";
 import { useSession, useText } from "../session.ts";
 import type { ExportKind } from "../session-export.ts";
-import { snippetsFor } from "../snippets.ts";
+import { slugOf, snippetsFor } from "../snippets.ts";
 
 const KINDS: readonly ExportKind[] = ["adapter", "merged"];
 
@@ -38,7 +38,7 @@ export function ExportUse() {
           onChange={setKind}
         />
       </div>
-      <p class="quiet">{words().words}</p>
+      <p class="quiet">{words().words(`${slugOf(exports.run()?.name ?? "")}-${kind()}`)}</p>
       <For each={snippets()}>
         {(snippet, i) => (
           <details open={i() === 0}>

@@ -24,29 +24,27 @@ export function LiveFailure() {
   return (
     <Show when={!live.isRunning() && live.error()}>
       {(message) => (
-        <ErrorNotice
-          message={message()}
-          action={
-            <div class="stack tight">
-              <Show when={canGoOn()}>
-                <Button onClick={() => void live.continueRun(live.record()?.id ?? "")}>
-                  {live.record()?.checkpoint
-                    ? text().live.run.failed.continue
-                    : text().live.run.failed.again}
-                </Button>
-              </Show>
-              <Button onClick={change}>
-                {settings().length > 0
-                  ? text().live.run.failed.apply(
-                      settings()
-                        .map(({ path, value }) => `${path}=${value}`)
-                        .join(", "),
-                    )
-                  : text().live.run.failed.review}
+        <section class="stack tight" aria-label={text().live.run.statuses.failed}>
+          <ErrorNotice message={message()} />
+          <div class="row">
+            <Show when={canGoOn()}>
+              <Button onClick={() => void live.continueRun(live.record()?.id ?? "")}>
+                {live.record()?.checkpoint
+                  ? text().live.run.failed.continue
+                  : text().live.run.failed.again}
               </Button>
-            </div>
-          }
-        />
+            </Show>
+            <Button onClick={change}>
+              {settings().length > 0
+                ? text().live.run.failed.apply(
+                    settings()
+                      .map(({ path, value }) => `${path}=${value}`)
+                      .join(", "),
+                  )
+                : text().live.run.failed.review}
+            </Button>
+          </div>
+        </section>
       )}
     </Show>
   );

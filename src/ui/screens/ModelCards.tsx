@@ -96,9 +96,7 @@ export function BaseLine(props: { readonly baseModel: string | undefined }) {
     if (wanted === undefined || wanted === "") return words().unknownBase;
     const found = baseOf({ baseModel: wanted }, models.list());
     if (found) return words().hasBase(found.name);
-    return isRepoName(wanted)
-      ? words().needsBase(wanted)
-      : `${words().needsBase(wanted)} ${words().addBase}`;
+    return isRepoName(wanted) ? words().needsBase(wanted) : words().needsFolder(wanted);
   };
   return <>{line()}</>;
 }

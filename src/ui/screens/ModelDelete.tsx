@@ -3,6 +3,7 @@ import { createEffect, createSignal, on, Show } from "solid-js";
 import { messageOf } from "../../base/error.ts";
 import { formatBytes } from "../../base/format.ts";
 import type { StoredModel } from "../../services/api.ts";
+import { focusTitleIfLost } from "../focus.ts";
 import { Button } from "../parts/Button.tsx";
 import { Dialog } from "../parts/Dialog.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
@@ -33,6 +34,7 @@ export function ModelDelete(props: {
     try {
       await models.remove(props.model.id);
       props.onClose();
+      focusTitleIfLost();
     } catch (error) {
       setProblem(messageOf(error));
     } finally {

@@ -1,8 +1,8 @@
 // What a look-up found: its files and facts, whether it will fit on the GPU and in storage, and the download.
 import { For, Match, Show, Switch } from "solid-js";
 import { formatBytes, formatCount } from "../../base/format.ts";
-import type { HubModel, StoredModel } from "../../services/api.ts";
-import { isComplete, missingBytes } from "../model-library.ts";
+import type { HubModel } from "../../services/api.ts";
+import { isStoredAs, missingBytes } from "../model-library.ts";
 import { Badge, Fact } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
@@ -86,7 +86,7 @@ function DownloadPart(props: { readonly model: HubModel }) {
   const text = useText();
   const words = () => text().library.model.hub;
   const transfer = () => models.transfers().find(({ key }) => key === props.model.repo);
-  const stored = () => models.list().find((entry) => isSame(entry, props.model));
+  const stored = () => models.list().find((entry) => isStoredAs(props.model, entry));
   const missing = () => missingBytes(props.model, check.storage());
   return (
     <Switch fallback={<DownloadButton model={props.model} isRefused={false} />}>
@@ -135,15 +135,5 @@ function DownloadButton(props: { readonly model: HubModel; readonly isRefused: b
         {label()}
       </Button>
     </>
-  );
-}
-
-function isSame(stored: StoredModel, found: HubModel): boolean {
-  const { origin } = stored;
-  return (
-    isComplete(stored) &&
-    origin.kind === "hub" &&
-    origin.repo === found.repo &&
-    origin.commit === found.commit
   );
 }

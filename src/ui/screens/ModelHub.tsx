@@ -46,11 +46,7 @@ export function ModelHub() {
           onChange={setTyped}
         />
         <div class="row">
-          <Button
-            type="submit"
-            isBusy={models.lookup().state === "looking"}
-            disabled={!models.isOnline()}
-          >
+          <Button type="submit" disabled={!models.isOnline()}>
             {words().find}
           </Button>
         </div>

@@ -1,5 +1,6 @@
 // Review: what will happen, what it takes, and the start.
 import { createEffect, createMemo, createSignal, on, Show } from "solid-js";
+import type { TrainConfig } from "../../config.ts";
 import { Button } from "../parts/Button.tsx";
 import { TextField } from "../parts/Fields.tsx";
 import { Screen } from "../parts/Screen.tsx";
@@ -53,7 +54,9 @@ export function Review() {
       await recipe.plan.count();
       const isQuick = (models.selected()?.bytes ?? Infinity) < QUICK_MODEL_BYTES;
       const isKnown = recipe.plan.calibration() ?? recipe.plan.calibrationFault();
-      if (isQuick && isReady() && isKnown === undefined && fits()) {
+      // Once it was started, this screen may be gone, and the run needs the GPU.
+      const isStarted = isStarting() || live.isRunning();
+      if (isQuick && isReady() && isKnown === undefined && fits() && !isStarted) {
         await recipe.plan.calibrate();
       }
     }),
@@ -69,11 +72,17 @@ export function Review() {
         name: name().trim() || words().name.made(model.name, ""),
         modelId: model.id,
         dataIds: data.selected().map(({ id }) => id),
-        config: recipe.config(),
+        config: withinBudget(recipe.config()),
         ...(parent && { parent }),
       }),
     );
     setIsStarting(false);
+  };
+  /** What was counted against the budget is decided by it too; a run started anyway has no limit. */
+  const withinBudget = (config: TrainConfig): TrainConfig => {
+    const isWithin = ["fits", "tight"].includes(recipe.plan.estimate()?.verdict ?? "");
+    if (config.max_memory !== "auto" || !isWithin) return config;
+    return { ...config, max_memory: check.budgetBytes() / 2 ** 30 };
   };
   const startWords = () => {
     if (isStarting()) return words().starting;

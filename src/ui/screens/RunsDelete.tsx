@@ -2,6 +2,7 @@
 import { createEffect, createSignal, on, Show } from "solid-js";
 import { messageOf } from "../../base/error.ts";
 import type { RunRecord } from "../../services/api.ts";
+import { focusTitleIfLost } from "../focus.ts";
 import { Button } from "../parts/Button.tsx";
 import { Dialog } from "../parts/Dialog.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
@@ -34,6 +35,7 @@ export function RunsDelete(props: {
     try {
       await runs.remove(props.run.id);
       props.onClose();
+      focusTitleIfLost();
     } catch (error) {
       setProblem(messageOf(error));
     } finally {

@@ -16,19 +16,19 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
   const text = useText();
   const words = () => text().live.tryout.choose;
   const adaptersOf = (model: StoredModel) => adaptersFor(model, models.list(), runs.list());
+  const begin = (model: StoredModel): Choice => {
+    const first = adaptersOf(model)[0];
+    return { modelId: model.id, adapter: first?.adapter, quantization: "nf4" };
+  };
   /** What a visit begins with: the newest run's model and adapter, else the model chosen for the next run. */
   const suggested = createMemo((): Choice | undefined => {
     const run = runs.list().find(({ checkpoint, modelId }) => {
       return checkpoint !== null && props.bases.some(({ id }) => id === modelId);
     });
-    const model =
-      props.bases.find(({ id }) => id === run?.modelId) ?? models.selected() ?? props.bases[0];
+    const first = props.bases.find(({ id }) => id === run?.modelId);
+    const model = first ?? models.selected() ?? props.bases[0];
     return model && begin(model);
   });
-  const begin = (model: StoredModel): Choice => {
-    const first = adaptersOf(model)[0];
-    return { modelId: model.id, adapter: first?.adapter, quantization: "nf4" };
-  };
   const choice = () => tryout.choice() ?? suggested();
   const model = () => props.bases.find(({ id }) => id === choice()?.modelId);
   const adapters = createMemo(() => {
@@ -109,7 +109,11 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
       <Switch
         fallback={
           <div class="row">
-            <Button kind="primary" disabled={isBlocked()} onClick={open}>
+            <Button
+              kind={tryout.shared.state() ? "plain" : "primary"}
+              disabled={isBlocked()}
+              onClick={open}
+            >
               {tryout.state() === "stale" ? words().reopen : words().open}
             </Button>
             <Show when={isBlocked()}>
@@ -124,9 +128,12 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
         <Match when={tryout.state() === "open"}>
           <div class="row apart">
             <p role="status">{words().ready(tryout.info()?.template.name ?? "")}</p>
-            <Button kind="subtle" onClick={() => void tryout.close()}>
-              {words().close}
-            </Button>
+            <div class="row">
+              <Button kind="subtle" onClick={() => void tryout.close()}>
+                {words().close}
+              </Button>
+              <ExportButton choice={choice()} />
+            </div>
           </div>
         </Match>
       </Switch>
@@ -140,6 +147,25 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
 
 function runCheckpoint(choice: Choice | undefined): string {
   return choice?.adapter?.kind === "run" ? choice.adapter.checkpoint : "";
+}
+
+/** Offered for what was trained here. */
+function ExportButton(props: { readonly choice: Choice | undefined }) {
+  const { exports } = useSession();
+  const text = useText();
+  const ofRun = () => {
+    const adapter = props.choice?.adapter;
+    return adapter?.kind === "run" && adapter;
+  };
+  return (
+    <Show when={ofRun()}>
+      {(adapter) => (
+        <Button onClick={() => exports.choose(adapter().runId, adapter().checkpoint)}>
+          {text().live.tryout.choose.export}
+        </Button>
+      )}
+    </Show>
+  );
 }
 
 /** Offered for an adapter that others can fetch too. */

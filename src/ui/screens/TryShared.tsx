@@ -35,17 +35,15 @@ export function TryShared() {
           </Match>
           <Match when={as("failed")}>
             {(state) => (
-              <ErrorNotice
-                message={state().problem}
-                action={
-                  <div class="row">
-                    <Button onClick={() => void shared.again()}>{text().app.retry}</Button>
-                    <Button kind="subtle" onClick={() => shared.dismiss()}>
-                      {text().app.dismiss}
-                    </Button>
-                  </div>
-                }
-              />
+              <>
+                <ErrorNotice message={state().problem} />
+                <div class="row">
+                  <Button onClick={() => void shared.again()}>{text().app.retry}</Button>
+                  <Button kind="subtle" onClick={() => shared.dismiss()}>
+                    {text().app.dismiss}
+                  </Button>
+                </div>
+              </>
             )}
           </Match>
         </Switch>

@@ -36,6 +36,15 @@ export const enApp = {
   bytesOf: (bytes: string, total: string) => `${bytes} of ${total}`,
   anotherTab: (run: string) =>
     `Another tab is training “${run}”. This one can look, and starts nothing until that ends.`,
+  workersFailed: {
+    problem: "A part of the page could not be loaded, so nothing here will answer.",
+    remedy: "Reload the page; if it stays so, update the browser.",
+  },
+  fault: {
+    title: "This screen failed",
+    remedy: "Reload the page. What is stored is safe, and a run goes on from its last checkpoint.",
+    reload: "Reload the page",
+  },
   privacy: "Nothing leaves this machine.",
   offline: "Offline",
   verdicts: { fits: "Fits", tight: "Tight", "too-big": "Too big" },

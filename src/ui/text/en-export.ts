@@ -64,7 +64,7 @@ export const enExport = {
   },
   use: {
     title: "Use it elsewhere",
-    words: "Unpack the ZIP beside where you run this.",
+    words: (folder: string) => `Unpack the ZIP into a folder ${folder} beside where you run this.`,
     which: "Which export",
     adapter: "Adapter",
     merged: "Merged model",

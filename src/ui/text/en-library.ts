@@ -44,7 +44,8 @@ const model = {
     needsBase: (base: string) => `Made for ${base}, which is not here.`,
     unknownBase: "Its config names no base model, so it cannot be tried here.",
     lookUp: "Look up its base",
-    addBase: "Add that model from this machine, in a folder of that name.",
+    needsFolder: (base: string) =>
+      `Made for ${base}, which is not here. Add that model from this machine, in a folder of that name.`,
   },
   partial: {
     badge: "Not complete",
@@ -174,8 +175,6 @@ const runs = {
     heldOut: "Held-out loss",
     duration: "Trained",
     date: "Begun",
-    details: "Details",
-    detailsName: (name: string) => `Details of ${name}`,
   },
   status: {
     new: "Not started",
@@ -264,7 +263,6 @@ const runs = {
     log: "Logarithmic",
     smooth: "Smoothed",
     noHeldOut: "None of these runs held any rows out.",
-    heldOutOf: (name: string) => `${name}, held out`,
     differences: "Differences in the recipe",
     same: "The recipes are the same, seed included.",
     option: "Option",

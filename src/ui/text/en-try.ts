@@ -13,7 +13,7 @@ const modes: Readonly<Record<Mode, string>> = {
 
 const settings: Readonly<Record<keyof ChatSettings, { label: string; help: string }>> = {
   adapterScale: {
-    label: "Strength of what was learned",
+    label: "Training strength",
     help: "0 is the model as it was, 1 as trained, 2 twice as much.",
   },
   maxNewTokens: {
@@ -53,6 +53,7 @@ export const enTry = {
     reopen: "Load this instead",
     opening: "Bringing the model to the GPU",
     close: "Free the memory",
+    export: "Export it",
     ready: (template: string) => `Ready. Prompts are written as ${template} wants them.`,
     change: "Change",
     training: "A run is under way and has the GPU. Pause or stop it to talk to a model.",
@@ -115,7 +116,7 @@ export const enTry = {
     title: "Settings",
     system: "System prompt",
     systemHelp: "Said to the model before the conversation. Best left as it was in training.",
-    reset: "Back to the defaults",
+    reset: "Reset",
     names: settings,
   },
   code: "Code",

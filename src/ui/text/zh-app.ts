@@ -36,6 +36,15 @@ export const zhApp: typeof enApp = {
   loading: "加载中……",
   bytesOf: (bytes, total) => `${bytes} / ${total}`,
   anotherTab: (run) => `另一个标签页正在训练“${run}”。它结束之前，这里只能查看，不能开始训练。`,
+  workersFailed: {
+    problem: "页面的一部分没能加载，这里的操作都不会有回应。",
+    remedy: "请重新加载页面；如果仍然如此，请更新浏览器。",
+  },
+  fault: {
+    title: "这个页面出错了",
+    remedy: "请重新加载页面。已保存的内容是安全的，训练会从最后一个检查点继续。",
+    reload: "重新加载页面",
+  },
   privacy: "数据不会离开这台机器。",
   offline: "离线",
   verdicts: { fits: "放得下", tight: "勉强", "too-big": "放不下" },

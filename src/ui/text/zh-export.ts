@@ -55,7 +55,7 @@ export const zhExport: typeof enExport = {
   },
   use: {
     title: "在别处使用",
-    words: "把 ZIP 解压到运行这些命令的位置旁边。",
+    words: (folder) => `把 ZIP 解压到文件夹 ${folder}，放在运行这些命令的位置旁边。`,
     which: "哪种导出",
     adapter: "适配器",
     merged: "合并后的模型",

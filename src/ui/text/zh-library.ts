@@ -44,7 +44,7 @@ const model: (typeof enLibrary)["model"] = {
     needsBase: (base) => `基座是 ${base}，这里还没有。`,
     unknownBase: "它的配置没有写明基座模型，所以无法在这里试用。",
     lookUp: "查找基座",
-    addBase: "请从本机添加该模型，文件夹用同样的名字。",
+    needsFolder: (base) => `基座是 ${base}，这里还没有。请从本机添加该模型，文件夹用同样的名字。`,
   },
   partial: {
     badge: "不完整",
@@ -166,8 +166,6 @@ const runs: (typeof enLibrary)["runs"] = {
     heldOut: "留出损失",
     duration: "训练时长",
     date: "开始时间",
-    details: "详情",
-    detailsName: (name) => `${name} 的详情`,
   },
   status: {
     new: "未开始",
@@ -252,7 +250,6 @@ const runs: (typeof enLibrary)["runs"] = {
     log: "对数刻度",
     smooth: "平滑",
     noHeldOut: "这些训练都没有留出数据。",
-    heldOutOf: (name) => `${name}，留出`,
     differences: "配方的不同之处",
     same: "配方完全相同，连随机种子也一样。",
     option: "选项",

@@ -18,6 +18,7 @@ export const zhTry: typeof enTry = {
     reopen: "改为加载这个",
     opening: "正在把模型放到 GPU 上",
     close: "释放内存",
+    export: "导出它",
     ready: (template) => `已就绪。提示词按 ${template} 的格式书写。`,
     change: "更换",
     training: "训练正在占用 GPU。请先暂停或停止训练，再和模型对话。",
@@ -78,10 +79,10 @@ export const zhTry: typeof enTry = {
     title: "设置",
     system: "系统提示词",
     systemHelp: "对话之前说给模型的话。最好与训练时一致。",
-    reset: "恢复默认值",
+    reset: "重置",
     names: {
       adapterScale: {
-        label: "学到内容的强度",
+        label: "训练强度",
         help: "0 是原来的模型，1 与训练时一致，2 是两倍。",
       },
       maxNewTokens: {

@@ -1,0 +1,36 @@
+// Texts that would do something if anything but the eye read them. What any of them does is call `hostile`, or
+// ask for an address with that word.
+const RUN = "globalThis.hostile=1";
+
+export const HOSTILE: readonly string[] = [
+  `<script>${RUN}</script>`,
+  `"><script src="/hostile.js"></script>`,
+  `<img src=/hostile.png onerror="${RUN}">`,
+  `<svg onload="${RUN}"><circle r=9></svg>`,
+  `<svg><script>${RUN}</script></svg>`,
+  `<iframe srcdoc="<script>parent.hostile=1</script>"></iframe>`,
+  `<iframe src="javascript:parent.hostile=1"></iframe>`,
+  `<a href="javascript:${RUN}">click</a>`,
+  `<body onload=${RUN}><input autofocus onfocus=${RUN}>`,
+  `<style>@import "/hostile.css"; body { display: none }</style>`,
+  `<link rel=stylesheet href=/hostile.css>`,
+  `<meta http-equiv=refresh content="0; url=/hostile">`,
+  `<base href=/hostile/><form action=/hostile><button>go</button></form>`,
+  `<math><mtext><table><mglyph><style><!--</style><img title="--><img src=x onerror=${RUN}>">`,
+  `<template><img src=/hostile.png onerror=${RUN}></template><slot></slot>`,
+  `<details open ontoggle=${RUN}>x</details><video><source onerror=${RUN}></video>`,
+  `' onmouseover='${RUN}' x='`,
+  "`-${globalThis.hostile=1}-`",
+  `{{constructor.constructor("${RUN}")()}} #{7*7} <%= 7*7 %> {%raw%}`,
+  `javascript:${RUN}//`,
+  `[click](javascript:${RUN}) [data](data:text/html,<script>${RUN}</script>)`,
+  "![picture](/hostile.png) ![](https://hostile.example/a.png 'x\" onerror=alert(1)')",
+  `<https://hostile.example/> [x]: javascript:${RUN}\n[x]`,
+  "```html\n<script>globalThis.hostile=1</script>\n```",
+  "| a | b |\n| - | - |\n| <img src=/hostile.png onerror=alert(1)> | `x` |",
+  `&lt;script&gt;${RUN}&lt;/script&gt; &#60;img src=/hostile.png&#62;`,
+  "\u202Egnp.elitsoh\u202C \u2066isolated\u2069 \u200B\uFEFF and back",
+  "nothing\u0000 between, \u001B[31mred\u001B[0m, \u0007, \uFFFE",
+  `__proto__ constructor.prototype ../../../etc/passwd %2e%2e%2f C:\\con ${"𝕏".repeat(20)}`,
+  `${"long ".repeat(2000)}<img src=/hostile.png onerror=${RUN}>`,
+];
