@@ -54,7 +54,10 @@ export const enTry = {
     opening: "Bringing the model to the GPU",
     close: "Free the memory",
     export: "Export it",
-    ready: (template: string) => `Ready. Prompts are written as ${template} wants them.`,
+    ready: (template: string) =>
+      template === "auto"
+        ? "Ready. Prompts are written in the model's own format."
+        : `Ready. Prompts are written in the format ${template}.`,
     change: "Change",
     training: "A run is under way and has the GPU. Pause or stop it to talk to a model.",
   },

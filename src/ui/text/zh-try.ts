@@ -19,7 +19,10 @@ export const zhTry: typeof enTry = {
     opening: "正在把模型放到 GPU 上",
     close: "释放内存",
     export: "导出它",
-    ready: (template) => `已就绪。提示词按 ${template} 的格式书写。`,
+    ready: (template) =>
+      template === "auto"
+        ? "已就绪。提示按模型自己的格式书写。"
+        : `已就绪。提示按 ${template} 格式书写。`,
     change: "更换",
     training: "训练正在占用 GPU。请先暂停或停止训练，再和模型对话。",
   },
