@@ -29,7 +29,7 @@ export const SETTING_RANGES: Readonly<
 };
 
 /** The tutorial's web demo, and what its library takes where it sets nothing. */
-export const DEFAULT_SETTINGS: ChatSettings = {
+const DEFAULT_SETTINGS: ChatSettings = {
   maxNewTokens: 2048,
   temperature: 0.1,
   topP: 0.75,

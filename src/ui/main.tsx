@@ -1,6 +1,7 @@
 // Mounts the page.
 import { render } from "solid-js/web";
 import { App } from "./App.tsx";
+import { keepFocus } from "./keep-focus.ts";
 import { registerServiceWorker } from "./service-worker.ts";
 import { createSession, SessionProvider } from "./session.ts";
 import { startWorkers } from "./workers.ts";
@@ -16,5 +17,6 @@ render(() => {
     </SessionProvider>
   );
 }, root);
+keepFocus();
 // Offline use can wait until the page is there.
 addEventListener("load", () => void registerServiceWorker());

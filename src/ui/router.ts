@@ -45,7 +45,7 @@ export function hrefOf(name: RouteName, parameters: Readonly<Record<string, stri
 }
 
 /** An address of no screen leads to the first one. */
-export function readRoute(hash: string): Route {
+function readRoute(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   const name = ROUTES.find((known) => known === path) ?? "check";
   return { name, parameters: new URLSearchParams(query) };

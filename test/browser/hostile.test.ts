@@ -1,8 +1,9 @@
 // Hostile texts in every place where a text of somebody else's is shown: they are seen as texts, and nothing
 // of them runs, opens or asks for anything. Closing the page fails on any breach of its policy.
+import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type HubServer, startHub } from "../hosts/hub-server.ts";
-import { adapterFiles, tiny } from "../services/model-tab.ts";
+import { adapterFiles } from "../services/model-tab.ts";
 import { named, pick, useSeedling } from "./actions.ts";
 import { type App, goTo, openApp, press } from "./app.ts";
 import { HOSTILE } from "./hostile.ts";
@@ -15,6 +16,7 @@ const SEEN_CHARACTERS = 40;
 let hub: HubServer;
 let app: App;
 const asked: string[] = [];
+let tabs: readonly Page[] = [];
 
 beforeAll(async () => {
   hub = await startHub();
@@ -27,6 +29,7 @@ beforeAll(async () => {
     void dialog.dismiss();
   });
   await useSeedling(app);
+  tabs = app.context.pages();
 });
 afterAll(async () => {
   await app.close();
@@ -34,11 +37,9 @@ afterAll(async () => {
 });
 afterEach(async () => {
   expect(asked).toEqual([]);
-  for (const page of app.context.pages()) {
-    expect(await page.evaluate(() => "hostile" in globalThis)).toBe(false);
-    expect(app.context.pages().length).toBe(1);
-    expect(page.url()).toContain(`${app.url}#/`);
-  }
+  expect(await app.page.evaluate(() => "hostile" in globalThis)).toBe(false);
+  expect(app.page.url()).toContain(`${app.url}#/`);
+  expect(app.context.pages()).toEqual(tabs);
 });
 
 test("as rows of data, in the table and as the model sees them", async () => {
@@ -47,15 +48,11 @@ test("as rows of data, in the table and as the model sees them", async () => {
   const rows = HOSTILE.map((hostile) => JSON.stringify({ instruction: hostile, output: hostile }));
   await pick(page, text.data.add.pick, named("rows.jsonl", rows.join("\n")));
   await page.getByLabel(text.data.list.use("rows.jsonl")).waitFor();
+  // The example of each row goes the same way: some are enough.
   const tokens = page.getByRole("group", { name: text.data.example.title, exact: true });
-  for (let i = 0; i < HOSTILE.length; i++) {
-    await page
-      .getByText(text.data.example.counts("", "").split(" ").at(-1) ?? "")
-      .first()
-      .waitFor();
-    await expect.poll(() => tokens.innerText()).toContain("assistant");
-    await press(page, text.data.example.next).catch(() => {}); // the last one has none
-    if (i === 4) break; // each goes the same way
+  for (const hostile of HOSTILE.slice(0, 5)) {
+    await expect.poll(() => tokens.innerText()).toContain(hostile.slice(1, 3));
+    await press(page, text.data.example.next);
   }
   await page.getByText(text.data.shown.table, { exact: true }).last().click();
   for (const [i, hostile] of HOSTILE.entries()) {
@@ -134,10 +131,8 @@ test("as names and bases of models and adapters", async () => {
   );
 });
 
-test("as what is looked up, in files of a repo, and in a share link", async () => {
+test("as what is looked up, as an adapter's base, and in a share link", async () => {
   const { page, text } = app;
-  const files = Object.fromEntries(HOSTILE.map((name) => [name, new Uint8Array(1)]));
-  hub.repos.set("org/hostile-files", { files: { ...tiny, ...files } });
   HOSTILE.forEach((base, i) => {
     const config = { base_model_name_or_path: base };
     hub.repos.set(`org/a-${i}`, { files: adapterFiles(config) });
@@ -150,16 +145,14 @@ test("as what is looked up, in files of a repo, and in a share link", async () =
     await press(page, words.find);
     await page.getByRole("alert").first().waitFor();
   }
-  for (let i = 0; i < HOSTILE.length; i++) {
-    await page.goto(`${app.url}#/try?adapter=org/a-${i}`);
-    await page
-      .getByRole("alert")
-      .filter({ hasText: plain(HOSTILE[i]!).slice(0, 12) })
-      .waitFor();
-  }
-  for (const hostile of HOSTILE) {
-    await page.goto(`${app.url}#/try?adapter=${encodeURIComponent(hostile)}`);
-    await page.getByRole("alert").first().waitFor();
+  // As the base of an adapter on the hub, and as the adapter that a link names.
+  const adapters = HOSTILE.flatMap((hostile, i) => [`org/a-${i}`, hostile]);
+  for (const adapter of adapters) {
+    await page.goto(`${app.url}#/try?${new URLSearchParams({ adapter }).toString()}`);
+    const alert = page.getByRole("alert");
+    await alert.first().waitFor();
+    await press(page, text.app.dismiss);
+    await alert.first().waitFor({ state: "detached" });
   }
   await page.goto(`${app.url}#/check`);
 });
@@ -195,8 +188,10 @@ test("as names, notes, questions, answers and errors of runs", async () => {
       .waitFor();
   }
   await goTo(app, "runs");
-  for (const box of (await page.getByRole("checkbox").all()).slice(0, 2)) await box.check();
-  await press(page, text.library.runs.compare.action(2));
+  const { action: compare } = text.library.runs.compare;
+  const boxes = page.getByRole("checkbox", { name: text.library.runs.table.compareName("") });
+  for (const i of [0, 1]) await boxes.nth(i).check();
+  await press(page, compare(2));
   await page.getByText(text.library.runs.compare.results).first().waitFor();
   await removeStored(
     "runs",
@@ -253,7 +248,7 @@ test("as questions and answers of a chat, as Markdown, as text and by token", as
   await page.getByLabel(show.markdown).uncheck();
   await seenAll(HOSTILE);
   await page.getByLabel(show.probabilities).check();
-  await page.getByRole("option").first().waitFor();
+  await page.getByRole("listbox", { name: show.tokens }).first().waitFor();
 });
 
 /** All of them are in the page's text. */

@@ -23,6 +23,7 @@ test("the keyboard alone leads from the first visit to a trained model, a chat a
   await doneSteps(app, 1);
   await pressOn(app, run.stop, "Space");
   await page.getByText(run.doing.stopped).waitFor();
+  expect((await focused(app)).tag).not.toBe("BODY");
   await pressOn(app, run.talk);
   await onScreen(app, text.app.screens.try);
 
@@ -103,8 +104,9 @@ function focused({ page, text }: App): Promise<Focused> {
   return page.evaluate((done) => {
     const element = (document.activeElement ?? document.body) as HTMLInputElement;
     const label = element.labels?.[0]?.innerText ?? element.innerText;
-    const name =
-      (element.getAttribute("aria-label") ?? label ?? "").trim().split("\n").at(-1) ?? "";
+    // Without numbers and marks, and without what only says that a step is done.
+    const lines = (element.getAttribute("aria-label") ?? label ?? "").replace(done, "").split("\n");
+    const name = lines.findLast((line) => /\p{L}/u.test(line)) ?? "";
     // The control itself, or what stands in its place.
     const shown = [element, element.parentElement].filter((one) => one !== null);
     const isSeen = shown.some((one) => {
@@ -119,7 +121,7 @@ function focused({ page, text }: App): Promise<Focused> {
         .replace(/^[\d✓]+\s*/, "")
         .replace(done, "")
         .trim(),
-      isDisabled: element.disabled === true,
+      isDisabled: element.disabled,
       isSeen,
       isInDialog: element.closest("[role=dialog]") !== null,
     };

@@ -26,6 +26,8 @@ describe.each(LANGUAGES)("in %s", (language) => {
   afterAll(() => app.close());
 
   test("at the first visit", async () => {
+    const other = language === "en" ? "zh" : "en";
+    expect(await leftOver(app, other), "the look finds words where there are some").not.toEqual([]);
     for (const route of ROUTES) {
       await goTo(app, route);
       await settle(app);

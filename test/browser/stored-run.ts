@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseConfig, serializeConfig } from "../../src/config-read.ts";
 import { createRandom } from "../../src/base/random.ts";
 import { encodeFloats } from "../../src/formats/float.ts";
-import { encodeSafetensors, type TensorEntry } from "../../src/formats/safetensors.ts";
+import { encodeSafetensors } from "../../src/formats/safetensors.ts";
 import type { RunRecord } from "../../src/services/api.ts";
 
 const SEEDLING = join(import.meta.dirname, "../../public/models/seedling");
@@ -104,9 +104,9 @@ function adapterWeights(): Uint8Array {
     readFileSync(join(SEEDLING, "config.json"), "utf8"),
   ) as { hidden_size: number };
   const random = createRandom(11);
-  const tensor = (shape: number[]): TensorEntry => {
+  const tensor = (shape: number[]) => {
     const values = Float32Array.from({ length: 2 * hidden }, () => 0.05 * random.normal());
-    return { dtype: "F32", shape, bytes: encodeFloats(values, "F32") };
+    return { dtype: "F32" as const, shape, bytes: encodeFloats(values, "F32") };
   };
   const module = "base_model.model.model.layers.0.self_attn.q_proj";
   return encodeSafetensors(

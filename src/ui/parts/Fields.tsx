@@ -8,7 +8,7 @@ interface Described {
 }
 
 /** Label above, help and problem below, around one control that gets its ids. */
-export function Field(
+function Field(
   props: Described & {
     readonly children: (ids: {
       readonly id: string;

@@ -160,7 +160,7 @@ export function moveX(
   return longest.x[Math.min(last, Math.max(0, at + count))];
 }
 
-export function longestOf<C extends Curve>(curves: readonly C[]): C | undefined {
+function longestOf<C extends Curve>(curves: readonly C[]): C | undefined {
   let longest = curves[0];
   for (const curve of curves) if (curve.x.length > (longest?.x.length ?? 0)) longest = curve;
   return longest;
