@@ -84,7 +84,9 @@ function npm(...args) {
 
 function vite(...args) {
   const bin = join(root, "node_modules", "vite", "bin", "vite.js");
-  execute(process.execPath, [bin, ...args, "--logLevel", "warn"]);
+  // Started by a test, which says "test" here, the page would be built as for development.
+  const env = { ...process.env, VITEST: "", NODE_ENV: "production" };
+  execute(process.execPath, [bin, ...args, "--logLevel", "warn"], { env });
 }
 
 /** Runs to the end, showing its output only if it failed. */

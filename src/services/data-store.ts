@@ -30,7 +30,7 @@ import {
   writeRecord,
 } from "./storage.ts";
 
-export const SOURCE_FILE = "source.jsonl";
+const SOURCE_FILE = "source.jsonl";
 export const ISSUES_FILE = "issues.jsonl";
 const NEXT = "next";
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import type { ChatPiece, EngineService, OpenChatRequest } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
+import { takeLock } from "../../src/services/locks.ts";
 import { createFakeEngine, type FakeEngine, lostDevice } from "./fake-engine.ts";
 import { MODEL, newRun, stubStored } from "./stored.ts";
 
@@ -146,6 +147,41 @@ test("the model of an open chat is kept from being removed", async () => {
   expect(await heldLocks()).toEqual([`hone-model-${MODEL}`]);
   await service.closeChat();
   expect(await heldLocks()).toEqual([]);
+});
+
+test("a model that is being written keeps nobody waiting who has something else to ask", async () => {
+  const release = await takeLock("hone-model-other");
+  const adapter = { kind: "imported", adapterId: "other" } as const;
+  const opening = service.openChat({ ...REQUEST, adapter }, () => {});
+  opening.catch(() => {}); // looked at below
+  await vi.waitFor(async () => expect(await heldLocks()).toContain(`hone-model-${MODEL}`));
+  await service.closeChat();
+  await expect(opening).rejects.toThrow("stopped before it was done");
+  expect(await heldLocks(), "nor the base of that adapter").toEqual(["hone-model-other"]);
+  await service.openChat(REQUEST, () => {});
+  release!();
+});
+
+test("a model and an adapter that are opened, by a chat or a run, are the last used", async () => {
+  const models = (await openOpfs()).folder("models");
+  const long = "2020-02-02T00:00:00.000Z";
+  const origin = { kind: "local" };
+  const record = { name: "Any", origin, bytes: 1, addedAt: long, usedAt: long, isComplete: true };
+  const write = (id: string, kind: string) =>
+    models.write(`${id}/hone.json`, JSON.stringify({ ...record, id, kind }));
+  const usedAt = async (id: string) =>
+    (JSON.parse(await models.readText(`${id}/hone.json`)) as { usedAt: string }).usedAt;
+  const before = new Date().toISOString();
+  for (const id of [MODEL, "untouched"]) await write(id, "model");
+  await write("tuned", "adapter");
+  const adapter = { kind: "imported", adapterId: "tuned" } as const;
+  await service.openChat({ ...REQUEST, adapter }, () => {});
+  expect([await usedAt(MODEL), await usedAt("tuned")].every((at) => at >= before)).toBe(true);
+  await service.closeChat();
+  await write(MODEL, "model");
+  await service.startRun((await service.createRun(newRun())).id, () => {});
+  expect((await usedAt(MODEL)) >= before).toBe(true);
+  expect(await usedAt("untouched")).toBe(long);
 });
 
 test("while a run is under way the chat is refused, a paused run lends the GPU and takes it back", async () => {

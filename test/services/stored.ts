@@ -127,9 +127,11 @@ export function hurryWaits(): number[] {
 
 /** A promise, and what keeps it. */
 export function createGate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => (open = resolve));
-  return { opened, open };
+  const opening = new EventTarget();
+  const opened = new Promise<void>((resolve) => {
+    opening.addEventListener("open", () => resolve());
+  });
+  return { opened, open: () => opening.dispatchEvent(new Event("open")) };
 }
 
 export function stepsOf(events: readonly LiveEvent[]): number[] {
