@@ -59,7 +59,8 @@ export default defineConfig(({ isSsrBuild }) => ({
           pool: "forks",
           // One Chromium with a software GPU takes every core.
           fileParallelism: false,
-          testTimeout: 120_000,
+          // A first visit trains for a minute on a free machine.
+          testTimeout: 300_000,
           hookTimeout: 120_000,
         },
       },
