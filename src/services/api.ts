@@ -3,6 +3,8 @@
 // The engine worker owns the GPU and the runs; the data worker owns models, adapters, data sets and
 // downloads. Both keep what they own in the origin's private files. A failure crosses as name and message;
 // a UserError's message is two lines, problem and remedy. Callbacks are Comlink proxies.
+//
+// Past 400 lines, all of them types: whoever adds a call wants to see both sides of the border at once.
 import type { TrainConfig } from "../config.ts";
 import type { FunnelReport } from "../data/funnel.ts";
 import type {

@@ -12,7 +12,7 @@ import type { ExportResult, MergeOptions, Progress } from "./api.ts";
 import { ExportShelf } from "./export-shelf.ts";
 import { exportLock, withLock, withModel } from "./locks.ts";
 import { isAborted } from "./faults.ts";
-import { formatLossCsv } from "./loss-csv.ts";
+import { formatLossCsv } from "../base/loss-csv.ts";
 import { stepOf } from "./run-record.ts";
 import { checkpointFolder, readHistory, readRun } from "./run-store.ts";
 import { exportFolder, modelFolder } from "./storage.ts";

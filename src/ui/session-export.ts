@@ -3,7 +3,7 @@ import { createEffect, createSignal, on, untrack } from "solid-js";
 import { createStore, unwrap } from "solid-js/store";
 import { messageOf } from "../base/error.ts";
 import type { ExportResult, MergeOptions, RunRecord, StoredModel } from "../services/api.ts";
-import { historyCsv } from "./history-csv.ts";
+import { formatLossCsv } from "../base/loss-csv.ts";
 import { pickFolder } from "./pick-folder.ts";
 import { saveFile } from "./save-file.ts";
 import type { SliceContext } from "./session.ts";
@@ -213,7 +213,7 @@ function createSaving({ workers, app }: SliceContext, parts: SavingParts) {
       const run = chosen.run();
       if (!run) return;
       await app.attempt(async () => {
-        const text = historyCsv(await workers.engine.readHistory(run.id));
+        const text = formatLossCsv(await workers.engine.readHistory(run.id));
         saveFile(new Blob([text], { type: "text/csv" }), `${fileName("history")}.csv`);
       });
     },

@@ -5,7 +5,7 @@ import { readConfig } from "../../src/config-read.ts";
 import { openOpfs, opfsFolder } from "../../src/hosts/opfs.ts";
 import type { EngineService, ExportResult, MergeOptions } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
-import { formatLossCsv } from "../../src/services/loss-csv.ts";
+import { formatLossCsv } from "../../src/base/loss-csv.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
 import {

@@ -1,6 +1,6 @@
-// A run's numbers as a table for spreadsheets: one line per step.
+// A run's numbers as a table for spreadsheets: one line per step. The page hands it out, and an adapter's
+// export carries it along.
 import type { EvalReport, StepReport } from "../engine.ts";
-import type { RunHistory } from "./api.ts";
 
 type Eval = { readonly step: number } & EvalReport;
 
@@ -21,8 +21,14 @@ const COLUMNS: Readonly<
   held_out_token_accuracy: (_, held) => held?.tokenAccuracy,
 };
 
+/** What is known of a run. */
+interface Curves {
+  readonly steps: readonly StepReport[];
+  readonly evals: readonly Eval[];
+}
+
 /** RFC 4180, but for line ends. Steps after `lastStep` are left out. */
-export function formatLossCsv({ steps, evals }: RunHistory, lastStep: number): string {
+export function formatLossCsv({ steps, evals }: Curves, lastStep = Infinity): string {
   const reports = new Map(steps.map((report) => [report.step, report]));
   const held = new Map(evals.map((report) => [report.step, report]));
   const numbers = [...new Set([...reports.keys(), ...held.keys()])]

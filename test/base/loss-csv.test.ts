@@ -1,8 +1,7 @@
-// The history that the Export screen hands out.
+// The table that the Export screen hands out and an export carries along.
 import { expect, test } from "vitest";
-import { formatLossCsv } from "../../src/services/loss-csv.ts";
+import { formatLossCsv } from "../../src/base/loss-csv.ts";
 import type { RunHistory } from "../../src/services/api.ts";
-import { historyCsv } from "../../src/ui/history-csv.ts";
 
 const step = (number: number, loss: number) => ({
   step: number,
@@ -30,12 +29,12 @@ const history: RunHistory = {
 };
 
 test("has a row for each step, the held-out loss beside it, and nothing that is not finite", () => {
-  const [head, ...rows] = historyCsv(history).trimEnd().split("\n");
+  const [head, ...rows] = formatLossCsv(history).trimEnd().split("\n");
   expect(head?.split(",").slice(0, 3)).toEqual(["step", "epoch", "loss"]);
   expect(rows.map((row) => row.split(",")[2])).toEqual(["", "2.5", "", "1.25"]);
   expect(rows.map((row) => row.split(",").at(-2))).toEqual(["3.5", "", "", "1.5"]);
 });
 
-test("is what an export carries along", () => {
-  expect(historyCsv(history)).toBe(formatLossCsv(history, 3));
+test("goes to the last step, where none is named", () => {
+  expect(formatLossCsv(history)).toBe(formatLossCsv(history, 3));
 });
