@@ -57,16 +57,52 @@ const OPTIONS = {
     isRequired: true,
     group: "data",
     label: "Data",
-    help: "files of training data, JSON or JSONL",
+    help: "files of training data (JSON, JSONL, CSV, TSV, Parquet, or plain text), or data sets of the hub by id",
     elsewhere: ["data_path", "data_files", "dataset", "train_file"],
   }),
   dataset_format: text({
     default: "auto",
     group: "data",
     label: "Format of the data",
-    help: "openai, alpaca, alpaca_zh, default or standard; auto looks at the first rows",
+    help: "name of the map function (hone list-dataset-format), one for all data or one for each, separated by commas; auto looks at the first rows",
     elsewhere: ["dataset_map_fn"],
   }),
+  split: text({
+    default: "train",
+    group: "data",
+    label: "Split",
+    help: "part of a data set of the hub; files on the disk are read whole",
+    elsewhere: ["dataset_split", "train_split"],
+  }),
+  field_messages: text({
+    default: "",
+    group: "data",
+    label: "Column of messages",
+    help: "column that holds the list of messages; empty looks for messages, conversations and conversation",
+  }),
+  message_field_role: text({
+    default: "",
+    group: "data",
+    label: "Field of the role",
+    help: "field of a message that says who speaks; empty looks for role and from",
+  }),
+  message_field_content: text({
+    default: "",
+    group: "data",
+    label: "Field of the content",
+    help: "field of a message that holds its text; empty looks for content and value",
+  }),
+  max_dataset_length: wholeOr(
+    -1,
+    { min: 1, max: MANY },
+    {
+      default: -1,
+      group: "data",
+      label: "Examples at most",
+      help: "so many examples, drawn by the seed, where there are more; -1 takes all",
+      elsewhere: ["max_samples"],
+    },
+  ),
   prompt_template: text({
     default: "auto",
     group: "data",
@@ -105,6 +141,18 @@ const OPTIONS = {
     label: "Keep packed examples apart",
     help: "packed examples do not see each other; false is XTuner's default, where they do",
   }),
+  shuffle_before_pack: flag({
+    default: true,
+    group: "data",
+    label: "Shuffle before packing",
+    help: "join examples in a new order, by the seed, instead of the file's",
+  }),
+  input_ids_with_output: flag({
+    default: true,
+    group: "data",
+    label: "Show answers",
+    help: "false leaves answers out of the tokens, as questions of a test are asked; nothing can be trained on those",
+  }),
   shuffle: flag({
     default: true,
     group: "data",
@@ -121,6 +169,13 @@ const OPTIONS = {
       elsewhere: ["val_set_size", "test_size", "val_size"],
     },
   ),
+
+  test_data: texts({
+    default: [],
+    group: "data",
+    label: "Test questions",
+    help: "files of multiple-choice questions in XTuner's MMLU form, for hone test",
+  }),
 
   batch_size: whole(
     { min: 1, max: 1024 },
@@ -252,6 +307,13 @@ const OPTIONS = {
     },
   ),
 
+  compat: choice(["none", "xtuner-0.1.17"], {
+    default: "none",
+    group: "training",
+    label: "Compatibility",
+    help: "xtuner-0.1.17 counts, packs, schedules, weighs losses and logs as that release does, accidents included",
+  }),
+
   lora: {
     r: whole(
       { min: 1, max: 1024 },
@@ -382,6 +444,22 @@ const OPTIONS = {
     group: "output",
     label: "Evaluation questions",
     help: "questions answered before, during and after training",
+  }),
+  evaluation_max_new_tokens: whole(
+    { min: 1, max: 32_768 },
+    {
+      default: 256,
+      group: "output",
+      label: "Longest answer",
+      unit: "tokens",
+      help: "where the answer to an evaluation question is cut off",
+    },
+  ),
+  evaluation_system: text({
+    default: "",
+    group: "output",
+    label: "System message of the questions",
+    help: "system message of the evaluation questions where it is not that of the training data; empty is system's",
   }),
 } as const;
 

@@ -20,7 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   export: ["base", "formats", "gpu", "kernels", "model"],
   engine: ["base", "config", "formats", "gpu", "kernels", "data", "model", "train", "export"],
   hosts: ["base"],
-  cli: ["base", "config", "data", "engine", "hosts"],
+  xtuner: ["base", "config", "data"],
+  cli: ["base", "config", "data", "engine", "hosts", "xtuner"],
   services: [
     "base",
     "config",
@@ -32,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "export",
     "engine",
     "hosts",
+    "xtuner",
   ],
   workers: ["services"],
   ui: ["base", "config", "hosts", "workers"],
@@ -43,8 +45,12 @@ const MAY_USE_NODE = /^src\/(cli\/|hosts\/node)/;
 /** Every package that ships with Hone or in its page, and the only parts that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@huggingface/jinja": ["formats"],
+  "@lezer/common": ["xtuner"],
+  "@lezer/python": ["xtuner"],
   "@sparticuz/chromium": [],
   commander: ["cli"],
+  hyparquet: ["data"],
+  "hyparquet-compressors": ["data"],
   koffi: ["hosts"],
   "tar-fs": ["hosts"],
   webgpu: ["hosts"],

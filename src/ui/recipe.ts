@@ -17,6 +17,11 @@ export const SET_BY_THE_PAGE: ReadonlySet<string> = new Set([
   "data",
   "work_dir",
   "load_from",
+  "split",
+  "field_messages",
+  "message_field_role",
+  "message_field_content",
+  "test_data",
 ]);
 
 /** All values of a preset: its settings over the table's defaults. */

@@ -16,10 +16,30 @@ const words: (typeof enOptions)["words"] = {
     label: "计算类型",
     help: "激活值和解压后权重的类型；auto 表示适配器支持时用 f16。求和始终用 f32",
   },
-  data: { label: "数据", help: "训练数据文件，JSON 或 JSONL" },
+  data: {
+    label: "数据",
+    help: "训练数据文件（JSON、JSONL、CSV、TSV、Parquet 或纯文本），或 Hub 上数据集的 id",
+  },
   dataset_format: {
     label: "数据格式",
-    help: "openai、alpaca、alpaca_zh、default 或 standard；auto 会根据前几行判断",
+    help: "映射函数的名字（见 hone list-dataset-format），全部数据共用一个，或用逗号分开、每份数据一个；auto 会根据前几行判断",
+  },
+  split: { label: "子集", help: "使用 Hub 数据集的哪一部分；磁盘上的文件总是整个读取" },
+  field_messages: {
+    label: "消息所在的列",
+    help: "存放消息列表的列；留空时依次寻找 messages、conversations 和 conversation",
+  },
+  message_field_role: {
+    label: "角色字段",
+    help: "消息中说明谁在说话的字段；留空时寻找 role 和 from",
+  },
+  message_field_content: {
+    label: "内容字段",
+    help: "消息中存放文字的字段；留空时寻找 content 和 value",
+  },
+  max_dataset_length: {
+    label: "样本上限",
+    help: "样本更多时，按随机种子抽取这么多条；-1 表示全部使用",
   },
   prompt_template: {
     label: "提示模板",
@@ -32,8 +52,17 @@ const words: (typeof enOptions)["words"] = {
     label: "隔开拼接的样本",
     help: "拼在一起的样本互相看不见；false 是 XTuner 的默认值，此时互相可见",
   },
+  shuffle_before_pack: {
+    label: "拼接前打乱",
+    help: "按随机种子以新的顺序拼接样本，而不是文件中的顺序",
+  },
+  input_ids_with_output: {
+    label: "包含回答",
+    help: "false 表示不放入回答，像测试提问那样；这样的数据无法用来训练",
+  },
   shuffle: { label: "打乱顺序", help: "每轮按随机种子重新排列各行" },
   eval_split: { label: "留出比例", help: "留作验证、不参与训练的样本比例；0 表示不留" },
+  test_data: { label: "测试题", help: "XTuner 的 MMLU 格式的选择题文件，供 hone test 使用" },
   batch_size: { label: "批大小", help: "一次前向和反向处理的行数" },
   accumulative_counts: {
     label: "梯度累积",
@@ -56,6 +85,10 @@ const words: (typeof enOptions)["words"] = {
     help: "让 f16 梯度不至于变成零的损失倍数；dynamic 遵循 PyTorch 的 GradScaler，在 f32 下为 1",
   },
   seed: { label: "随机种子", help: "决定各行的顺序、适配器的初值和 dropout" },
+  compat: {
+    label: "兼容模式",
+    help: "xtuner-0.1.17 按该版本的方式计数、拼接、调度、加权损失和记录日志，包括其中的偶然之处",
+  },
   "lora.r": { label: "秩", help: "适配器矩阵的秩" },
   "lora.lora_alpha": { label: "Alpha 系数", help: "适配器的输出按 lora_alpha / r 缩放" },
   "lora.lora_dropout": { label: "Dropout 比例", help: "训练时随机丢弃的适配器输入比例" },
@@ -65,6 +98,11 @@ const words: (typeof enOptions)["words"] = {
   },
   "lora.bias": { label: "偏置", help: "训练哪些偏置" },
   "lora.use_rslora": { label: "秩稳定缩放", help: "改用 lora_alpha / √r 缩放" },
+  evaluation_max_new_tokens: { label: "最长回答", help: "评测问题的回答到这个长度就截断" },
+  evaluation_system: {
+    label: "评测问题的系统消息",
+    help: "评测问题使用的系统消息，用于和训练数据不同的情况；留空表示与 system 相同",
+  },
   load_from: {
     label: "起始适配器",
     help: "从这个文件夹里的适配器开始，而不是全新的；秩和层必须与配方一致",
