@@ -6,6 +6,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
+import { readWords } from "./arguments.ts";
 import { chatCommand } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
 import { copyConfigCommand } from "./copy-cfg.ts";
@@ -15,6 +16,7 @@ import { evalCommand } from "./eval.ts";
 import { listConfigsCommand } from "./list-cfg.ts";
 import { createOutput } from "./output.ts";
 import { packageVersion } from "./package-files.ts";
+import { imagesCommand, preprocessCommand } from "./preprocess.ts";
 import { EXIT, type ExitCode, type Runner } from "./session.ts";
 import { createPaint } from "./terminal.ts";
 import { trainCommand } from "./train.ts";
@@ -41,7 +43,9 @@ async function main(): Promise<void> {
     throw error;
   });
   try {
-    await describeProgram(program, run).parseAsync();
+    await describeProgram(program, run).parseAsync(readWords(process.argv.slice(2)), {
+      from: "user",
+    });
   } catch (error) {
     exitCode = explain(error, process.argv.includes("--json"));
   }
@@ -53,7 +57,7 @@ async function main(): Promise<void> {
 function describeProgram(program: Command, run: Runner): Command {
   program
     .description("Fine-tune a language model on your own GPU: QLoRA on WebGPU.")
-    .version(packageVersion(), "--version", "print the version")
+    .version(packageVersion(), "-v, --version", "print the version")
     .option("--json", "print one JSON event a line on stdout")
     .addOption(
       new Option(
@@ -72,7 +76,11 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(convertCommand(run))
     .addCommand(listConfigsCommand(run))
     .addCommand(copyConfigCommand(run))
-    .addCommand(doctorCommand(run));
+    .addCommand(preprocessCommand(run))
+    .addCommand(doctorCommand(run))
+    .addCommand(versionCommand(run), { hidden: true })
+    .addCommand(imagesCommand("mmbench", run), { hidden: true })
+    .addCommand(imagesCommand("eval_refcoco", run), { hidden: true });
   forEachCommand(program, (command) => {
     command
       .exitOverride()
@@ -80,6 +88,17 @@ function describeProgram(program: Command, run: Runner): Command {
       .configureOutput({ outputError: () => {} }); // `explain` prints what went wrong
   });
   return program;
+}
+
+/** XTuner's word for --version. */
+function versionCommand(run: Runner): Command {
+  return new Command("version").action(() =>
+    run(({ output }) => {
+      output.print(`${packageVersion()}\n`);
+      output.emit("version", { version: packageVersion() });
+      return Promise.resolve(EXIT.done);
+    }),
+  );
 }
 
 function forEachCommand(command: Command, visit: (command: Command) => void): void {
