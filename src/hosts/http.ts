@@ -1,7 +1,8 @@
 // Asking a web server for bytes: which failures pass by themselves, and words for those that do not.
 //
-// No request carries credentials or a referrer, and none has a header that needs a preflight: the hub's
-// storage hosts, to which it redirects, answer none (seen on datasets#7931). A `Range` needs none.
+// In the page no request carries credentials or a referrer, and none has a header that needs a preflight: the
+// hub's storage hosts, to which it redirects, answer none (seen on datasets#7931). A `Range` needs none. Where
+// there is a token (Node alone), each redirect is followed here, and every address gets only its own headers.
 import { messageOf, UserError } from "../base/error.ts";
 
 export interface HttpOptions {
@@ -12,6 +13,8 @@ export interface HttpOptions {
   readonly tries?: number | undefined;
   /** Whether the server can be reached at all: asked where not even an answer comes. */
   readonly answers?: (() => Promise<boolean>) | undefined;
+  /** Headers for a request to that address, and to no other: a redirect's address is asked for its own. */
+  readonly headersFor?: ((url: string) => Readonly<Record<string, string>>) | undefined;
   /** Waits between tries; replaced in tests. */
   readonly wait?: ((ms: number, signal: AbortSignal | undefined) => Promise<void>) | undefined;
 }
@@ -42,7 +45,7 @@ const STALL_MS = 30_000;
 export async function get(
   url: string,
   place: string,
-  { signal, stallMs = STALL_MS }: HttpOptions,
+  { signal, stallMs = STALL_MS, headersFor }: HttpOptions,
   range?: { readonly start: number; readonly end?: number },
 ): Promise<Answer> {
   const watch = watchForStall(stallMs, signal);
@@ -53,7 +56,7 @@ export async function get(
     return isKnown ? error : new PassingFault(messageOf(error));
   };
   try {
-    const response = await ask(url, watch.signal, range);
+    const response = await ask(url, place, { signal: watch.signal, range, headersFor });
     watch.touch();
     refuseBadAnswer(response, place);
     return {
@@ -83,23 +86,64 @@ export async function get(
   }
 }
 
-async function ask(
-  url: string,
-  signal: AbortSignal,
-  range: { readonly start: number; readonly end?: number } | undefined,
-): Promise<Response> {
+interface Asking {
+  readonly signal: AbortSignal;
+  readonly range: { readonly start: number; readonly end?: number } | undefined;
+  readonly headersFor: HttpOptions["headersFor"];
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const MOST_REDIRECTS = 10;
+
+async function ask(first: string, place: string, asking: Asking): Promise<Response> {
+  let url = first;
+  for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
+    const response = await askOnce(url, asking);
+    const location = response.headers.get("Location");
+    if (!asking.headersFor || !REDIRECTS.has(response.status) || location === null) return response;
+    await response.body?.cancel();
+    url = nextUrl(location, url, place);
+  }
+  throw new ServerRefusal(
+    `The server redirected more than ${MOST_REDIRECTS} times when asked for ${place}.`,
+    "Try again later.",
+  );
+}
+
+/** Where a redirect leads; never from an encrypted connection to an open one. */
+function nextUrl(location: string, from: string, place: string): string {
+  const next = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  const isOpen = next?.protocol === "http:" && new URL(from).protocol === "http:";
+  if (next && (next.protocol === "https:" || isOpen)) return next.href;
+  throw new ServerRefusal(
+    `The server redirected to "${location.slice(0, 100)}" when asked for ${place}, which is no address to follow.`,
+    "Try again later.",
+  );
+}
+
+async function askOnce(url: string, { signal, range, headersFor }: Asking): Promise<Response> {
+  const part = range && { Range: `bytes=${range.start}-${range.end ? range.end - 1 : ""}` };
   try {
     return await fetch(url, {
-      headers: range ? { Range: `bytes=${range.start}-${range.end ? range.end - 1 : ""}` } : {},
+      headers: { ...part, ...headersFor?.(url) },
       signal,
       // The storage keeps the bytes; a second copy in the browser's cache would only take room.
       cache: "no-store",
       credentials: "omit",
       referrerPolicy: "no-referrer",
+      ...(headersFor && { redirect: "manual" }),
     });
   } catch (error) {
-    throw new UnreachedFault(messageOf(error));
+    throw new UnreachedFault(reasonOf(error));
   }
+}
+
+/** Node says only "fetch failed", and why in the cause. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error)) return messageOf(error);
+  const { code } = cause as { code?: unknown };
+  return cause.message || (typeof code === "string" ? code : messageOf(error));
 }
 
 function watchForStall(stallMs: number, outer: AbortSignal | undefined) {
@@ -126,17 +170,20 @@ const BUSY = new Set([408, 425, 429, 500, 502, 503, 504]);
 function refuseBadAnswer({ status, headers, url }: Response, place: string): void {
   if (BUSY.has(status))
     throw new PassingFault(`the server answered ${status}`, retryAfter(headers));
+  const code = headers.get("X-Error-Code") ?? undefined;
   if (status === 401 || status === 403) {
-    const isGated = headers.get("X-Error-Code") === "GatedRepo";
+    const isGated = code === "GatedRepo";
     throw new ServerRefusal(
       `${place} is not given to everyone: the server answered ${status}${isGated ? ", since the repo is gated" : ""}.`,
       "Check the name. If the model is gated or private, download its files while signed in there, and add them here as a local folder.",
+      { status, code },
     );
   }
   if (status === 404 || status === 410) {
     throw new ServerRefusal(
       `${place} is not there: the server answered ${status}.`,
       "Check the name.",
+      { status, code },
     );
   }
   // 416: the range begins past the end. What is here is then not the beginning of that file.
@@ -145,6 +192,7 @@ function refuseBadAnswer({ status, headers, url }: Response, place: string): voi
     throw new ServerRefusal(
       `The server answered ${status} when asked for ${place}.`,
       "Try again later.",
+      { status, code },
     );
   }
   const type = headers.get("Content-Type") ?? "";
@@ -164,7 +212,21 @@ export class RangeFault extends PassingFault {}
 class UnreachedFault extends PassingFault {}
 
 /** The server was reached and does not give what was asked for. That says nothing of what is here already. */
-export class ServerRefusal extends UserError {}
+export class ServerRefusal extends UserError {
+  readonly status: number | undefined;
+  /** The hub's own word for it: GatedRepo, RepoNotFound, RevisionNotFound, EntryNotFound. */
+  readonly code: string | undefined;
+
+  constructor(
+    problem: string,
+    remedy: string,
+    answer: { readonly status?: number; readonly code?: string | undefined } = {},
+  ) {
+    super(problem, remedy);
+    this.status = answer.status;
+    this.code = answer.code;
+  }
+}
 
 /** Seconds or a date, as milliseconds from now. */
 function retryAfter(headers: Headers): number | undefined {

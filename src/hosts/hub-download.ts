@@ -7,7 +7,7 @@
 import { UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import type { Folder } from "../base/folder.ts";
-import { PartialDownload, STATE_SUFFIX } from "./hub-partial.ts";
+import { type DownloadPlace, PartialDownload, STATE_SUFFIX } from "./hub-partial.ts";
 import type { HubFile } from "./hub.ts";
 import {
   type Answer,
@@ -21,6 +21,8 @@ import {
 
 export interface DownloadRequest extends HttpOptions {
   readonly url: string;
+  /** How files grow and are hashed here. */
+  readonly place: DownloadPlace;
   /** With a checksum. */
   readonly file: HubFile;
   /** In which the file grows, under this name. */
@@ -38,7 +40,7 @@ const MOST_MISMATCHES = 2;
  * if aborted; then, and after a failure that may pass, what came stays for the next try.
  */
 export async function downloadFile(request: DownloadRequest): Promise<void> {
-  const { file, folder, name, signal } = request;
+  const { file, folder, name, place, signal } = request;
   if (file.sha256 === undefined && file.gitOid === undefined) {
     throw new UserError(
       `The hub gives no checksum for ${file.name}, so a download of it could not be verified.`,
@@ -46,17 +48,17 @@ export async function downloadFile(request: DownloadRequest): Promise<void> {
     );
   }
   signal?.throwIfAborted();
-  const partial = await PartialDownload.open(folder, name, file);
+  const partial = await PartialDownload.open(place, folder, name, file);
   try {
     await complete(partial, request);
   } catch (error) {
     // What cannot be saved now is read again later.
     await partial.save().catch(() => {});
-    partial.close();
+    await partial.close();
     if (error instanceof MismatchError) await forget(folder, name);
     throw error;
   }
-  partial.close();
+  await partial.close();
   await folder.remove(name + STATE_SUFFIX);
 }
 

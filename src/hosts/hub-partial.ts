@@ -1,24 +1,52 @@
 // A download that is not complete: its bytes so far, and the checksum over exactly these bytes.
 //
-// The checksum's state is kept beside the bytes, so that going on tomorrow reads nothing again. It is saved
-// after the bytes were flushed, so it never knows more than the disk. What came after it is read once.
-import { createSHA1, createSHA256 } from "hash-wasm";
+// Where a checksum's state can be kept, it is kept beside the bytes, so that going on tomorrow reads nothing
+// again. It is saved after the bytes were flushed, so it never knows more than the disk. What came after it is
+// read once.
 import type { Folder } from "../base/folder.ts";
-import { type GrowingFile, openGrowing } from "./opfs.ts";
 import type { HubFile } from "./hub.ts";
+
+/** A file that grows at its end under its own name. */
+export interface GrowingFile {
+  readonly bytes: number;
+  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Adds all of it, or throws and adds nothing. */
+  append(bytes: Uint8Array): Promise<void>;
+  truncate(bytes: number): Promise<void>;
+  /** What was added so far now survives a power cut. */
+  flush(): Promise<void>;
+  close(): void | Promise<void>;
+}
+
+/** A checksum over what was given so far. */
+export interface Hasher {
+  init(): void;
+  update(data: Uint8Array | string): void;
+  /** As lower-case hex; more may be added after it. */
+  digest(): string;
+  /** All that `load` needs to go on from here; undefined where that cannot be had. */
+  save(): Uint8Array | undefined;
+  load(state: Uint8Array): void;
+}
+
+/** What a download needs of where it runs: a browser's private files, or a disk. */
+export interface DownloadPlace {
+  /** Opens or makes a file to add to. Nobody else opens it until it is closed. */
+  openGrowing(folder: Folder, name: string): Promise<GrowingFile>;
+  createHasher(kind: "sha1" | "sha256"): Promise<Hasher>;
+}
 
 /** Ends the name of the file beside a partial file. */
 export const STATE_SUFFIX = ".state";
 const SAVE_EVERY_BYTES = 64 << 20;
 const READ_BYTES = 4 << 20;
 
-type Hasher = Awaited<ReturnType<typeof createSHA256>>;
-
 interface SavedState {
   /** What the file is to have: a state for another file is of no use. */
   readonly checksum: string;
   readonly bytes: number;
   readonly etag: string | null;
+  /** Base64; "" where there is none, and the bytes are read again. */
   readonly hash: string;
 }
 
@@ -39,16 +67,21 @@ export class PartialDownload {
   }
 
   /** Opens what an earlier try left of `name`, or begins anew. No other tab can until it is closed. */
-  static async open(folder: Folder, name: string, file: HubFile): Promise<PartialDownload> {
-    const hasher = await (file.sha256 === undefined ? createSHA1() : createSHA256());
+  static async open(
+    place: DownloadPlace,
+    folder: Folder,
+    name: string,
+    file: HubFile,
+  ): Promise<PartialDownload> {
+    const hasher = await place.createHasher(file.sha256 === undefined ? "sha1" : "sha256");
     const state = await readState(folder, name);
-    const growing = await openGrowing(folder, name);
+    const growing = await place.openGrowing(folder, name);
     const partial = new PartialDownload(folder, { ...file, name }, growing, hasher);
     try {
       await partial.#restore(state);
       return partial;
     } catch (error) {
-      growing.close();
+      await growing.close();
       throw error;
     }
   }
@@ -78,7 +111,7 @@ export class PartialDownload {
       checksum: checksumOf(this.#file),
       bytes: this.bytes,
       etag: this.etag,
-      hash: toBase64(this.#hasher.save()),
+      hash: toBase64(this.#hasher.save() ?? new Uint8Array(0)),
     };
     await this.#folder.write(this.#file.name + STATE_SUFFIX, JSON.stringify(state));
     this.#unsavedBytes = 0;
@@ -86,25 +119,22 @@ export class PartialDownload {
 
   /** Whether the bytes are those that the hub's list promises. */
   isTrue(): boolean {
-    const state = this.#hasher.save(); // a digest ends the hasher
-    const digest = this.#hasher.digest();
-    this.#hasher.load(state);
-    return this.bytes === this.#file.bytes && digest === checksumOf(this.#file);
+    return this.bytes === this.#file.bytes && this.#hasher.digest() === checksumOf(this.#file);
   }
 
-  close(): void {
-    this.#growing.close();
+  async close(): Promise<void> {
+    await this.#growing.close();
   }
 
   async #restore(state: SavedState | undefined): Promise<void> {
     const isOurs = state?.checksum === checksumOf(this.#file) && state.bytes <= this.bytes;
     this.#beginHash();
     let hashed = 0;
-    if (isOurs) {
+    if (isOurs) this.etag = state.etag;
+    if (isOurs && state.hash !== "") {
       try {
         this.#hasher.load(fromBase64(state.hash));
         hashed = state.bytes;
-        this.etag = state.etag;
       } catch {
         this.#beginHash(); // written by another version of the library
       }

@@ -1,10 +1,10 @@
-// The hub: what a repo holds, and where its files are. Only public repos, without a token.
+// The hub: what a repo holds, and where its files are. In the page only public repos, without a token.
 //
 // One request tells the commit, and of every file the size and a checksum (`revision/…?blobs=true`); the
 // tree endpoint would come in pages and without the commit. Files are then asked for at that commit, so
 // nothing changes under a download that goes on tomorrow.
 import { UserError } from "../base/error.ts";
-import type { HubReference } from "./hub-reference.ts";
+import type { HubReference, RepoKind } from "./hub-reference.ts";
 import { get, type HttpOptions, PassingFault, Patience, readAll } from "./http.ts";
 import { urlOf } from "./http-folder.ts";
 
@@ -19,6 +19,7 @@ export interface HubFile {
 }
 
 export interface HubRepo {
+  readonly kind: RepoKind;
   readonly repo: string;
   readonly revision: string;
   /** What the revision was at this moment. */
@@ -27,24 +28,28 @@ export interface HubRepo {
   readonly files: readonly HubFile[];
 }
 
+type RepoName = Pick<HubReference, "repo" | "revision"> & { readonly kind?: RepoKind };
+
 // A list of a repo with 10,000 files has some 3 MB.
 const LIST_LIMIT_BYTES = 32 << 20;
 
 /** What a repo holds at a revision. Refuses one that is private, missing or switched off. */
 export async function listRepo(
   hubUrl: string,
-  { repo, revision }: Pick<HubReference, "repo" | "revision">,
+  reference: RepoName,
   options: HttpOptions = {},
 ): Promise<HubRepo> {
-  const url = `${hubUrl}/api/models/${repo}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const host = new URL(hubUrl).host;
-  const place = `The model ${repo}${revision === "main" ? "" : ` at ${revision}`} on ${host}`;
+  const { kind = "model", repo, revision } = reference;
+  const url = `${hubUrl}/api/${kind}s/${repo}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const { host } = new URL(hubUrl);
+  const what = kind === "model" ? "model" : "data set";
+  const place = `The ${what} ${repo}${revision === "main" ? "" : ` at ${revision}`} on ${host}`;
   const patience = new Patience(place, options);
   for (;;) {
     try {
       const answer = await get(url, place, options);
       const text = new TextDecoder().decode(await readAll(answer, place, LIST_LIMIT_BYTES));
-      return parseRepo(text, { repo, revision }, place);
+      return parseRepo(text, { kind, repo, revision }, place);
     } catch (error) {
       await patience.after(error);
     }
@@ -52,24 +57,19 @@ export async function listRepo(
 }
 
 /** Where the files of a repo are; a file's path is put behind it. */
-export function filesUrl(
-  hubUrl: string,
-  { repo, commit }: Pick<HubRepo, "repo" | "commit">,
-): string {
-  return `${hubUrl}/${repo}/resolve/${commit}/`;
+export function filesUrl(hubUrl: string, { kind = "model", repo, commit }: FilesOf): string {
+  return `${hubUrl}/${kind === "model" ? "" : "datasets/"}${repo}/resolve/${commit}/`;
 }
 
-export function fileUrl(
-  hubUrl: string,
-  repo: Pick<HubRepo, "repo" | "commit">,
-  name: string,
-): string {
+type FilesOf = Pick<HubRepo, "repo" | "commit"> & { readonly kind?: RepoKind };
+
+export function fileUrl(hubUrl: string, repo: FilesOf, name: string): string {
   return urlOf(filesUrl(hubUrl, repo), name);
 }
 
 function parseRepo(
   text: string,
-  { repo, revision }: Pick<HubReference, "repo" | "revision">,
+  { kind, repo, revision }: Required<RepoName>,
   place: string,
 ): HubRepo {
   let json: unknown;
@@ -80,7 +80,7 @@ function parseRepo(
   }
   const { sha, siblings, gated, disabled, id } = asObject(json);
   if (disabled === true) {
-    throw new UserError(`${place} has been switched off by the hub.`, "Choose another model.");
+    throw new UserError(`${place} has been switched off by the hub.`, "Choose another one.");
   }
   if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha) || !Array.isArray(siblings)) {
     throw new UserError(
@@ -90,6 +90,7 @@ function parseRepo(
   }
   const isRenamed = typeof id === "string" && /^[\w.-]+(\/[\w.-]+)?$/.test(id);
   return {
+    kind,
     repo: isRenamed ? id : repo,
     revision,
     commit: sha,

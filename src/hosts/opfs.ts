@@ -4,6 +4,7 @@
 // there before. Every refusal of the browser is told as a UserError.
 import { invariant, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
+import type { GrowingFile } from "./hub-partial.ts";
 import { checkName, faultOf, told } from "./opfs-errors.ts";
 import {
   findDirectory,
@@ -61,19 +62,7 @@ export async function opfsFile(folder: Folder, name: string): Promise<File> {
   return told("read", pathOf(place, name), async () => (await findFile(place, name)).getFile());
 }
 
-/** A file that grows at its end under its own name, in a worker: a download. */
-export interface GrowingFile {
-  readonly bytes: number;
-  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** Adds all of it, or throws and adds nothing. */
-  append(bytes: Uint8Array): Promise<void>;
-  truncate(bytes: number): Promise<void>;
-  /** What was added so far now survives a power cut. */
-  flush(): Promise<void>;
-  close(): void;
-}
-
-/** Opens or makes a file to add to. Until it is closed, no other tab can open it. */
+/** Opens or makes a file to add to, in a worker. Until it is closed, no other tab can open it. */
 export async function openGrowing(folder: Folder, name: string): Promise<GrowingFile> {
   const place = placeOf(folder);
   const path = pathOf(place, checkName(name, folder.path));

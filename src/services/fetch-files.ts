@@ -4,6 +4,7 @@ import { urlOf } from "../hosts/http-folder.ts";
 import type { HttpOptions } from "../hosts/http.ts";
 import { downloadFile } from "../hosts/hub-download.ts";
 import type { HubFile } from "../hosts/hub.ts";
+import { opfsPlace } from "../hosts/hub-opfs.ts";
 import type { Progress } from "./api.ts";
 import { MODEL_PARTIAL } from "./model-records.ts";
 import { MODEL_FILES } from "./storage.ts";
@@ -28,6 +29,7 @@ export async function fetchFiles(
       await downloadFile({
         ...options,
         url: urlOf(baseUrl, name),
+        place: opfsPlace,
         file,
         folder: entry.folder(MODEL_PARTIAL),
         name,

@@ -50,6 +50,50 @@ describe("what names a model", () => {
     expect(parse(reference), "the full form means the same").toBe(reference);
   });
 
+  test.each([
+    ["org/name", "org/name@main"],
+    ["datasets/org/name", "org/name@main"],
+    ["org/name@v2/data/train.jsonl", "org/name@v2/data/train.jsonl"],
+    ["org/name/sub/x.parquet", "org/name@main/sub/x.parquet"],
+    ["hf://datasets/org/name@dev/x.csv", "org/name@dev/x.csv"],
+    ["https://huggingface.co/datasets/org/name", "org/name@main"],
+    ["huggingface.co/datasets/org/name/tree/main/data", "org/name@main/data"],
+    ["https://hf.co/datasets/org/name/blob/main/a%20b.jsonl", "org/name@main/a b.jsonl"],
+    [
+      "https://huggingface.co/datasets/squad/resolve/main/x.json?download=true",
+      "squad@main/x.json",
+    ],
+    [
+      "https://huggingface.co/datasets/org/name/tree/refs%2Fconvert%2Fparquet/default",
+      "org/name@refs%2Fconvert%2Fparquet/default",
+    ],
+    ["https://huggingface.co/datasets/org/name/viewer", "org/name@main"],
+    ["https://huggingface.co/datasets/org/name/viewer/default/test", "org/name@main"],
+    ["https://huggingface.co/datasets/org/name/viewer/zh/train?row=3", "org/name@main/zh"],
+    ["https://huggingface.co/api/datasets/org/name", "org/name@main"],
+  ])("%s is the data set %s", (text, reference) => {
+    const found = parseHubReference(text, HUB, "dataset");
+    expect(found.kind).toBe("dataset");
+    expect(formatHubReference(found)).toBe(reference);
+  });
+
+  test("a link to a data set's viewer names the part that it shows", () => {
+    const link = "https://huggingface.co/datasets/org/name/viewer/default/test";
+    expect(parseHubReference(link, HUB, "dataset").split).toBe("test");
+  });
+
+  test.each([
+    ["https://huggingface.co/org/name", "is a model, not a data set"],
+    ["models/org/name", "is a model, not a data set"],
+    ["https://huggingface.co/spaces/org/name", "is an app (a Space), not a data set"],
+    ["", "No data set was named"],
+    ["https://example.com/datasets/org/name", "leads to example.com"],
+    ["../data.jsonl", "names no data set"],
+    ["org/name/../../x", "is no file or folder"],
+  ])("%j is refused as a data set: %s", (text, words) => {
+    expect(() => parseHubReference(text, HUB, "dataset")).toThrow(words);
+  });
+
   test("a mirror is the hub, and the hub's own addresses lead to the mirror", () => {
     expect(parse("https://mirror.test:8443/org/name/tree/x", "https://mirror.test:8443")).toBe(
       "org/name@x",

@@ -11,6 +11,10 @@ export interface PlayedRepo {
   readonly isLarge?: (name: string) => boolean;
   /** Names that resolve to the same commit; default: main. */
   readonly revisions?: readonly string[];
+  /** Branches with files of their own, as refs/convert/parquet has. */
+  readonly branches?: Readonly<Record<string, Readonly<Record<string, Uint8Array>>>>;
+  /** Shown to those alone who send this token; a gated one says so, a private one is not there. */
+  readonly token?: string;
 }
 
 /** What happens to one answer. Bytes count from the beginning of the answer's body. */
@@ -36,11 +40,17 @@ export interface PlayedRequest {
   readonly method: string;
   readonly path: string;
   readonly range: string | undefined;
+  readonly authorization: string | undefined;
 }
 
 export interface HubServer {
   readonly url: string;
+  /** By "org/name"; data sets by "datasets/org/name". */
   readonly repos: Map<string, PlayedRepo>;
+  /** Old names and new ones. */
+  readonly renamed: Map<string, string>;
+  /** Where files are said to lie; default: here. */
+  storageUrl: string;
   /** Asked at every request for a file's bytes. */
   fault: ((request: PlayedRequest) => Fault | undefined) | undefined;
   readonly requests: PlayedRequest[];
@@ -50,7 +60,7 @@ export interface HubServer {
 }
 
 /** Forty hex digits that stand for a repo's state. */
-function commitOf({ files }: PlayedRepo): string {
+function commitOf(files: PlayedRepo["files"]): string {
   const hash = createHash("sha1");
   for (const [name, bytes] of Object.entries(files)) hash.update(name).update(bytes);
   return hash.digest("hex");
@@ -64,6 +74,8 @@ export async function startHub(): Promise<HubServer> {
   const hub: HubServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     repos: new Map(),
+    renamed: new Map(),
+    storageUrl: "",
     fault: undefined,
     requests: [],
     sentBytes: 0,
@@ -84,35 +96,76 @@ async function answer(hub: HubServer, request: IncomingMessage, response: Server
   response.setHeader("Access-Control-Expose-Headers", EXPOSED);
   // As the real one's storage hosts: whoever needs a preflight gets nothing.
   if (request.method === "OPTIONS") return void response.writeHead(403).end();
-  const { range } = request.headers;
-  const played = { method: request.method ?? "", path, range };
+  const { range, authorization } = request.headers;
+  const played = { method: request.method ?? "", path, range, authorization };
   hub.requests.push(played);
-  const api = /^\/api\/models\/(.+?)\/revision\/(.+)$/.exec(path);
-  if (api) return list(hub, api[1] ?? "", api[2] ?? "", response);
+  const api = /^\/api\/(?:models|(datasets))\/(.+?)\/revision\/(.+)$/.exec(path);
   const resolve = /^\/(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(path);
+  const name = api ? `${api[1] ? "datasets/" : ""}${api[2]}` : resolve?.[1];
+  const renamed = hub.renamed.get(name ?? "");
+  if (name !== undefined && renamed !== undefined) {
+    const { search } = new URL(request.url ?? "", hub.url);
+    const [old, now] = [name, renamed].map((repo) => repo.replace("datasets/", ""));
+    const to = path
+      .replace(old ?? "", now ?? "")
+      .split("/")
+      .map(encodeURIComponent)
+      .join("/");
+    return void response.writeHead(307, { Location: to + search }).end();
+  }
+  if (api) return list(hub, name ?? "", { revision: api[3] ?? "", authorization }, response);
   if (resolve) {
-    const to = `/storage/${resolve[1]}/-/${resolve[2]}/-/${resolve[3]}`;
+    const refusal = refusalOf(hub.repos.get(name ?? ""), authorization);
+    if (refusal) return void response.writeHead(...refusal).end("{}");
+    const to = `${hub.storageUrl}/storage/${name}/-/${resolve[2]}/-/${resolve[3]}`;
     return void response.writeHead(302, { Location: encodeURI(to) }).end();
   }
-  const stored = /^\/storage\/(.+)\/-\/(.+)\/-\/(.+)$/.exec(path);
-  const repo = hub.repos.get(stored?.[1] ?? "");
-  const bytes = repo?.files[stored?.[3] ?? ""];
-  if (!repo || !bytes || stored?.[2] !== commitOf(repo)) {
+  const [, of = "", commit, file = ""] = /^\/storage\/(.+)\/-\/(.+)\/-\/(.+)$/.exec(path) ?? [];
+  const repo = hub.repos.get(of);
+  const states = repo ? [repo.files, ...Object.values(repo.branches ?? {})] : [];
+  const bytes = states.find((files) => commitOf(files) === commit)?.[file];
+  if (!bytes) {
     return void response.writeHead(404, { "X-Error-Code": "EntryNotFound" }).end("Entry not found");
   }
   return send(hub, played, bytes, response);
 }
 
-function list(hub: HubServer, name: string, revision: string, response: ServerResponse): void {
+/** As the real one, which does not tell a stranger what is private and what is not there. */
+function refusalOf(
+  repo: PlayedRepo | undefined,
+  authorization: string | undefined,
+): [number, Record<string, string>] | undefined {
+  const hasToken = authorization !== undefined;
+  if (!repo) return [hasToken ? 404 : 401, { "X-Error-Code": "RepoNotFound" }];
+  if (repo.token === undefined || authorization === `Bearer ${repo.token}`) return undefined;
+  if (repo.gated === undefined) return [hasToken ? 404 : 401, { "X-Error-Code": "RepoNotFound" }];
+  return [hasToken ? 403 : 401, { "X-Error-Code": "GatedRepo" }];
+}
+
+function list(
+  hub: HubServer,
+  name: string,
+  { revision, authorization }: { revision: string; authorization: string | undefined },
+  response: ServerResponse,
+): void {
   const repo = hub.repos.get(name);
-  // As the real one, which does not tell a stranger what is private and what is not there.
-  if (!repo) return void response.writeHead(401, { "X-Error-Code": "RepoNotFound" }).end("{}");
-  const sha = commitOf(repo);
-  if (![...(repo.revisions ?? ["main"]), sha].includes(revision)) {
+  // A gated one's list is for everybody; only its files are not.
+  const refusal = repo?.gated ? undefined : refusalOf(repo, authorization);
+  if (!repo || refusal) return void response.writeHead(...(refusal ?? [404, {}])).end("{}");
+  const branches = Object.entries(repo.branches ?? {});
+  const isMain = (repo.revisions ?? ["main"]).includes(revision);
+  const files = isMain
+    ? repo.files
+    : [repo.files, ...branches.map(([, own]) => own)].find(
+        (own) => commitOf(own) === revision || repo.branches?.[revision] === own,
+      );
+  if (!files) {
     return void response.writeHead(404, { "X-Error-Code": "RevisionNotFound" }).end("{}");
   }
-  const siblings = Object.entries(repo.files).map(([rfilename, bytes]) => {
-    const isLarge = repo.isLarge?.(rfilename) ?? /\.(safetensors|gguf)$/.test(rfilename);
+  const sha = commitOf(files);
+  const siblings = Object.entries(files).map(([rfilename, bytes]) => {
+    const isLarge =
+      repo.isLarge?.(rfilename) ?? /\.(safetensors|gguf|parquet|bin)$/.test(rfilename);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
     return isLarge
@@ -126,7 +179,13 @@ function list(hub: HubServer, name: string, revision: string, response: ServerRe
   });
   response.writeHead(200, { "Content-Type": "application/json; charset=utf-8" });
   response.end(
-    JSON.stringify({ id: name, sha, gated: repo.gated ?? false, private: false, siblings }),
+    JSON.stringify({
+      id: name.replace("datasets/", ""),
+      sha,
+      gated: repo.gated ?? false,
+      private: false,
+      siblings,
+    }),
   );
 }
 

@@ -6,6 +6,7 @@ import { UserError } from "../../src/base/error.ts";
 import type { Folder } from "../../src/base/folder.ts";
 import { createRandom } from "../../src/base/random.ts";
 import { downloadFile } from "../../src/hosts/hub-download.ts";
+import { opfsPlace } from "../../src/hosts/hub-opfs.ts";
 import { fileUrl, type HubFile, listRepo } from "../../src/hosts/hub.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import { type Fault, type HubServer, startHub } from "./hub-server.ts";
@@ -46,7 +47,16 @@ async function download(
 ) {
   const { commit } = await listRepo(hub.url, { repo: REPO, revision: "main" });
   const url = fileUrl(hub.url, { repo: REPO, commit }, file.name);
-  await downloadFile({ url, file, folder, name: "file", wait, stallMs: STALL_MS, ...more });
+  await downloadFile({
+    place: opfsPlace,
+    url,
+    file,
+    folder,
+    name: "file",
+    wait,
+    stallMs: STALL_MS,
+    ...more,
+  });
 }
 
 async function expectExact(bytes: Uint8Array): Promise<void> {
@@ -279,7 +289,15 @@ test("1,200 flips of one bit are all found, and nothing of them stays", async ()
   for (let at = 0; at < bytes.length; at++) {
     for (let bit = 0; bit < 8; bit++) {
       hub.fault = () => ({ kind: "flip", at, bit });
-      const action = downloadFile({ url, file, folder, name: "file", wait, stallMs: STALL_MS });
+      const action = downloadFile({
+        place: opfsPlace,
+        url,
+        file,
+        folder,
+        name: "file",
+        wait,
+        stallMs: STALL_MS,
+      });
       found.push(
         await action.then(
           () => "nothing",
