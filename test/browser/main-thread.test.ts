@@ -75,5 +75,5 @@ function report(what: string, { p99Ms, worstMs, seconds }: Waiting): void {
   const numbers = `p99 ${p99Ms} ms, longest task ${worstMs.toFixed(0)} ms, in ${seconds.toFixed(1)} s`;
   console.log(`${what}: ${numbers}`);
   expect(p99Ms).toBeLessThanOrEqual(LONGEST_MS);
-  expect(seconds).toBeGreaterThan(1); // there was something to see
+  expect(seconds).toBeGreaterThan(0.2); // there was something to see
 }
