@@ -2,7 +2,9 @@
 import type { Folder } from "./base/folder.ts";
 import type { TrainConfig } from "./config.ts";
 import type { FunnelReport } from "./data/funnel.ts";
+import type { MmluScores } from "./data/mmlu-score.ts";
 import { inspectAdapter, probeMemory } from "./engine/adapter-inspection.ts";
+import { askChoices } from "./engine/ask-choices.ts";
 import { openChat } from "./engine/chat.ts";
 import { convertAdapter, convertModel } from "./engine/convert.ts";
 import { estimateRun } from "./engine/estimate.ts";
@@ -229,6 +231,32 @@ export interface EvaluateRequest extends LoadRequest {
   readonly onExample?: (example: { readonly row: number } & EvalReport) => void;
 }
 
+/** Multiple-choice questions as XTuner's MMLU test has them. */
+export interface ChoicesRequest extends LoadRequest {
+  /** Files of rows with `input`, `output` (A, B, C or D) and `subject`. */
+  readonly data: readonly DataSource[];
+  /** Longest prompt in tokens; the rest is cut off on the right. */
+  readonly maxLength: number;
+  readonly system?: string;
+  readonly onAnswer?: (answer: ChoiceAnswer) => void;
+}
+
+/** The `row`-th question of `rows`, from 1 through all files, and the letters given and right. */
+export interface ChoiceAnswer {
+  readonly row: number;
+  readonly rows: number;
+  readonly subject: string;
+  readonly predicted: string;
+  readonly answer: string;
+  /** Whether its end was cut off, so that the answer means little. */
+  readonly isCut: boolean;
+}
+
+export interface ChoicesReport extends MmluScores {
+  /** Questions whose end was cut off. */
+  readonly cut: number;
+}
+
 export interface MergeRequest {
   readonly model: Folder;
   readonly adapter: Folder;
@@ -329,6 +357,8 @@ export interface Engine {
   train(request: TrainRequest): Promise<RunSummary>;
   openChat(request: LoadRequest): Promise<Chat>;
   evaluate(request: EvaluateRequest): Promise<EvalReport & { readonly examples: number }>;
+  /** Puts questions and compares the logits of the letters behind each: one pass, nothing is generated. */
+  askChoices(request: ChoicesRequest): Promise<ChoicesReport>;
   /** A checkpoint's adapter as a PEFT folder of its own, re-read after writing. */
   exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary>;
   merge(request: MergeRequest): Promise<ExportSummary>;
@@ -357,6 +387,7 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     train: async (request) => train(await open(), host, request),
     openChat: async (request) => openChat(await open(), host.now, request),
     evaluate: async (request) => evaluateData(await open(), request),
+    askChoices: async (request) => askChoices(await open(), request),
     exportAdapter: (checkpoint, output) => exportAdapter(checkpoint, output),
     merge: async (request) => merge(await open(), request),
     convertModel: (request) => convertModel(request),

@@ -1,5 +1,5 @@
 // Talking to a model: conversation in, text out as it comes.
-import { invariant, throwIfAborted, UserError } from "../base/error.ts";
+import { invariant, UserError } from "../base/error.ts";
 import { encodePrompt } from "../data/prompt.ts";
 import type {
   Chat,
@@ -12,9 +12,8 @@ import type {
 import { createStreamDecoder } from "../formats/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readAdapterFolder } from "../model/adapter-files.ts";
-import { Generator } from "../model/generate.ts";
+import type { Generator } from "../model/generate.ts";
 import type { Model } from "../model/transformer.ts";
-import { freeModel, loadModel } from "./load-model.ts";
 import {
   chooseTemplate,
   type ChosenTemplate,
@@ -22,6 +21,7 @@ import {
   openModelFolder,
   readManifest,
 } from "./model-folder.ts";
+import { openGenerator } from "./open-generator.ts";
 import { createStopper } from "./stopper.ts";
 
 const DEFAULT_CONTEXT_TOKENS = 2048;
@@ -40,27 +40,9 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     request.contextTokens ?? DEFAULT_CONTEXT_TOKENS,
     architecture.maxPositions,
   );
-  const model = await loadModel(gpu, opened, {
-    quantization: request.quantization ?? "none",
-    doubleQuant: manifest?.doubleQuant ?? true,
-    computeDtype: request.computeDtype ?? "auto",
-    // The padding of the last chunk of a prompt has positions too.
-    positions: capacity + Generator.paddingTokens,
-    contextTokens: capacity,
-    ...(adapterFiles && { targets: adapterFiles.targets }),
-    onProgress: request.onProgress,
-    signal: request.signal,
-  });
-  let generator: Generator | undefined;
-  try {
-    if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-    generator = await Generator.create(model, capacity);
-    throwIfAborted(request.signal);
-  } catch (error) {
-    generator?.free();
-    freeModel(model);
-    throw error;
-  }
+  const parts = { opened, adapterFiles, manifest, capacity };
+  const opening = await openGenerator(gpu, request, parts);
+  const { model, generator } = opening;
   const answerer = new Answerer(generator, opened, chosen, now);
   const scale = scaleSetter(model, generator);
   return {
@@ -86,10 +68,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
       return answerer.logits(messages);
     },
     setAdapterScale: (factor) => scale.set(factor),
-    close() {
-      generator.free();
-      freeModel(model);
-    },
+    close: () => opening.free(),
   };
 }
 
@@ -137,6 +116,16 @@ export class Answerer {
     onText: (text: string, info: PieceInfo) => void = () => {},
     signal?: AbortSignal,
   ): Promise<ChatReply> {
+    return (await this.replyWhole(messages, sampling, onText, signal)).reply;
+  }
+
+  /** Also the text of all tokens from the prompt's first to the last drawn, special ones included. */
+  async replyWhole(
+    messages: readonly Message[],
+    sampling: SamplingOptions,
+    onText: (text: string, info: PieceInfo) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<{ reply: ChatReply; sequence: string }> {
     const { tokenizer } = this.#opened;
     const prompt = this.#encode(messages);
     const stopper = createStopper(
@@ -146,7 +135,7 @@ export class Answerer {
     );
     const endIds = [...this.#opened.endIds, ...this.#stopIds(sampling.stopWords)];
     const started = this.#now();
-    const { ids, endedBy } = await this.#generator.generate(prompt, {
+    const { ids, endId, endedBy } = await this.#generator.generate(prompt, {
       ...sampling,
       endIds,
       signal,
@@ -154,13 +143,15 @@ export class Answerer {
     });
     const text = stopper.finish();
     const seconds = (this.#now() - started) / 1000;
-    return {
+    const reply: ChatReply = {
       text,
       tokens: ids.length,
       promptTokens: prompt.length,
       endedBy,
       tokensPerSecond: ids.length / seconds,
     };
+    const end = endId === undefined ? [] : [endId];
+    return { reply, sequence: tokenizer.decode([...prompt, ...ids, ...end]) };
   }
 
   /** Of the answer's first token. */

@@ -39,6 +39,8 @@ export interface GenerateOptions extends Sampling {
 
 export interface Generated {
   readonly ids: number[];
+  /** The one of `endIds` that was drawn, if one was. */
+  readonly endId?: number;
   readonly endedBy: "stop" | "length" | "aborted";
 }
 
@@ -68,6 +70,8 @@ export class Generator {
   readonly #decode: Program;
   /** Ids whose keys and values are in the cache. */
   #cached: number[] = [];
+  /** How many of them, from the first, were taken in whole chunks counted from the start. */
+  #chunked = 0;
 
   private constructor(model: Model, parts: Parts, chunk: Program, decode: Program) {
     this.#model = model;
@@ -104,12 +108,12 @@ export class Generator {
   async generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated> {
     this.#checkLength(prompt);
     this.#markSeen(prompt, options.repetitionPenalty);
-    let next = this.#prefill(prompt);
+    let next = this.#prefill(prompt, this.#sharedWith(prompt, this.#cached.length));
     const ids: number[] = [];
     while (ids.length < options.maxNewTokens && prompt.length + ids.length < this.capacity) {
       if (options.signal?.aborted) return { ids, endedBy: "aborted" };
       const { id, probability } = await this.#draw(next, options);
-      if (options.endIds.includes(id)) return { ids, endedBy: "stop" };
+      if (options.endIds.includes(id)) return { ids, endId: id, endedBy: "stop" };
       ids.push(id);
       next = id;
       if (options.onToken?.(id, probability)) return { ids, endedBy: "stop" };
@@ -118,19 +122,22 @@ export class Generator {
   }
 
   /**
-   * Logits of the token after `prompt`, f32 [vocab]. The cache is filled anew: what is in it may have been
-   * computed in other pieces, and differ in the last bits.
+   * Logits of the token after `prompt`, f32 [vocab], the same to the bit whatever came before: of the cache,
+   * only whole chunks are used again, which would be computed in the same pieces.
    */
   async logits(prompt: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
     this.#checkLength(prompt);
-    this.reset();
-    await this.#draw(this.#prefill(prompt), GREEDY);
+    const shared = this.#sharedWith(prompt, this.#chunked);
+    const last = this.#prefill(prompt, shared - (shared % CHUNK_TOKENS));
+    this.#chunked = this.#cached.length - (this.#cached.length % CHUNK_TOKENS);
+    await this.#draw(last, GREEDY);
     return (await readF32(this.#model.gpu, this.#logits)).slice();
   }
 
   /** Forgets the cache: the weights have changed. */
   reset(): void {
     this.#cached = [];
+    this.#chunked = 0;
   }
 
   free(): void {
@@ -147,12 +154,20 @@ export class Generator {
     );
   }
 
-  /** Takes all but the last token into the cache, and returns the last. */
-  #prefill(prompt: readonly number[]): number {
+  /** How many tokens, of the first `limit` in the cache, `prompt` begins with, its last one aside. */
+  #sharedWith(prompt: readonly number[], limit: number): number {
+    const most = Math.min(limit, prompt.length - 1);
+    let shared = 0;
+    while (shared < most && this.#cached[shared] === prompt[shared]) shared++;
+    return shared;
+  }
+
+  /** Takes all but the last token into the cache, behind the first `kept` in it, and returns the last. */
+  #prefill(prompt: readonly number[], kept: number): number {
     const { gpu, step } = this.#model;
-    let position = 0;
-    while (position < prompt.length - 1 && this.#cached[position] === prompt[position]) position++;
-    this.#cached.length = position;
+    let position = kept;
+    this.#cached.length = kept;
+    this.#chunked = Math.min(this.#chunked, kept);
     while (position < prompt.length - 1) {
       const ids = prompt.slice(position, Math.min(position + CHUNK_TOKENS, prompt.length - 1));
       const padded = new Uint32Array(CHUNK_TOKENS);

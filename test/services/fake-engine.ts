@@ -52,6 +52,7 @@ export function createFakeEngine(): FakeEngine {
       return fakeChat(fake);
     },
     evaluate: refuse,
+    askChoices: refuse,
     async exportAdapter(checkpoint, output) {
       await fake.beforeCopy();
       for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {

@@ -1,0 +1,59 @@
+// A model on the GPU that makes tokens: with its adapter, if there is one, and a cache of a given size.
+import { throwIfAborted } from "../base/error.ts";
+import type { LoadRequest } from "../engine.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { readAdapterFolder } from "../model/adapter-files.ts";
+import { Generator } from "../model/generate.ts";
+import type { Model } from "../model/transformer.ts";
+import { freeModel, loadModel } from "./load-model.ts";
+import type { Manifest, ModelFolder } from "./model-folder.ts";
+
+export interface OpenGenerator {
+  readonly model: Model;
+  readonly generator: Generator;
+  free(): void;
+}
+
+type AdapterFiles = Awaited<ReturnType<typeof readAdapterFolder>>;
+
+/** What an opened request holds. `capacity` is in tokens, prompt and answer together. */
+export interface GeneratorParts {
+  readonly opened: ModelFolder;
+  readonly adapterFiles: AdapterFiles | undefined;
+  readonly manifest: Manifest | undefined;
+  readonly capacity: number;
+}
+
+/** Loads the weights and records the programs. What it throws has left nothing on the GPU. */
+export async function openGenerator(
+  gpu: Gpu,
+  request: LoadRequest,
+  { opened, adapterFiles, manifest, capacity }: GeneratorParts,
+): Promise<OpenGenerator> {
+  const model = await loadModel(gpu, opened, {
+    quantization: request.quantization ?? "none",
+    doubleQuant: manifest?.doubleQuant ?? true,
+    computeDtype: request.computeDtype ?? "auto",
+    // The padding of the last chunk of a prompt has positions too.
+    positions: capacity + Generator.paddingTokens,
+    contextTokens: capacity,
+    ...(adapterFiles && { targets: adapterFiles.targets }),
+    onProgress: request.onProgress,
+    signal: request.signal,
+  });
+  let generator: Generator | undefined;
+  try {
+    if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
+    generator = await Generator.create(model, capacity);
+    throwIfAborted(request.signal);
+    return { model, generator, free: () => freeBoth(generator, model) };
+  } catch (error) {
+    freeBoth(generator, model);
+    throw error;
+  }
+}
+
+function freeBoth(generator: Generator | undefined, model: Model): void {
+  generator?.free();
+  freeModel(model);
+}
