@@ -5,15 +5,11 @@
 // fill a row, with what waits, is a short row at once. Only where rows begin and end is kept; a row is
 // built when it is asked for.
 import { invariant } from "../base/error.ts";
-import { createRandom } from "../base/random.ts";
 import type { Example, PackedRow } from "./pack.ts";
 
 /** map_num_proc of XTuner, and the batch_size that datasets.map has by default. */
 const PROCESSES = 32;
 const BATCH_EXAMPLES = 1000;
-
-/** The stream of chance that orders examples before packing. */
-const ORDER_STREAM = 0x9ac4;
 
 /** Examples by index: an array, or a store that makes each when it is asked for. */
 export interface Examples {
@@ -26,9 +22,8 @@ export interface Examples {
 export interface XtunerPackOptions {
   /** Tokens of a row. */
   readonly maxLength: number;
-  readonly seed: number;
-  /** Order the examples by the seed first. XTuner's order is NumPy's, which is not imitated. */
-  readonly shuffle: boolean;
+  /** Indices of examples, in the order in which they are packed; by default all in their own. */
+  readonly order?: ArrayLike<number>;
   /** Of datasets.map: the tests' cases have smaller ones. */
   readonly processes?: number;
   readonly batchExamples?: number;
@@ -53,18 +48,17 @@ interface RowPlace {
 }
 
 export function packAsXtuner(examples: Examples, options: XtunerPackOptions): XtunerRows {
-  const { seed, shuffle, maxLength } = options;
+  const { maxLength, order = { length: examples.length } } = options;
   invariant(maxLength > 0, () => `packAsXtuner: maxLength is ${maxLength}`);
-  const indices = Array.from({ length: examples.length }, (_, i) => i);
-  const order = shuffle ? createRandom(seed, ORDER_STREAM).shuffle(indices) : indices;
+  const indexAt = (position: number) => order[position] ?? position;
   const exampleAt = (position: number): Example => {
-    const example = examples.at(order[position] ?? -1);
+    const example = examples.at(indexAt(position));
     invariant(example !== undefined, () => `packAsXtuner: no example ${position}`);
     return example;
   };
   const lengths = Uint32Array.from(
-    order,
-    (index, i) => examples.lengthOf?.(index) ?? exampleAt(i).inputIds.length,
+    { length: order.length },
+    (_, i) => examples.lengthOf?.(indexAt(i)) ?? exampleAt(i).inputIds.length,
   );
   const places = placeRows(lengths, options);
   const tokens = places.reduce((sum, place) => sum + place.tokens, 0);
