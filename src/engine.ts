@@ -33,6 +33,9 @@ export interface DataSource {
   /** For messages: the file's name or path. */
   readonly name: string;
   stream(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** Its size, and bytes [start, end) of it: Parquet is read from its end. Without them it is held whole. */
+  readonly bytes?: number;
+  readonly read?: (start: number, end: number) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export interface TrainRequest {

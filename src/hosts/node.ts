@@ -96,7 +96,12 @@ export async function openDataSource(path: string): Promise<DataSource> {
   if (!found.isFile()) {
     throw new UserError(`${path} is a folder, not a file of data.`, "Name the files inside it.");
   }
-  return { name: path, stream: () => streamFile(path) };
+  return {
+    name: path,
+    bytes: found.size,
+    stream: () => streamFile(path),
+    read: (start, end) => readRange(path, start, end),
+  };
 }
 
 const TEMPORARY = ".hone-tmp";
