@@ -3,7 +3,7 @@
 
 import { invariant } from "../base/error.ts";
 import { createRandom } from "../base/random.ts";
-import type { PackedRow } from "./pack.ts";
+import type { PackedRow, RowList } from "./pack.ts";
 
 /** A target that asks for nothing: −1 as u32. */
 export const NO_TARGET = 0xffffffff;
@@ -47,7 +47,7 @@ export interface Batches {
   at(index: number): Batch;
 }
 
-export function createBatches(rows: readonly PackedRow[], options: BatchOptions): Batches {
+export function createBatches(rows: RowList, options: BatchOptions): Batches {
   const { rowsPerBatch, seed, shuffle = true } = options;
   invariant(rows.length > 0, () => "createBatches: no rows");
   const batchesPerEpoch = Math.ceil(rows.length / rowsPerBatch);
@@ -59,12 +59,12 @@ export function createBatches(rows: readonly PackedRow[], options: BatchOptions)
       const wanted = Math.floor(index / batchesPerEpoch);
       if (wanted !== epoch) {
         epoch = wanted;
-        order = shuffle ? orderRows(rows.length, seed, epoch) : [...rows.keys()];
+        order = shuffle ? orderRows(rows.length, seed, epoch) : [...Array(rows.length).keys()];
       }
       const first = (index % batchesPerEpoch) * rowsPerBatch;
       const chosen = order.slice(first, first + rowsPerBatch);
       return buildBatch(
-        chosen.map((row) => rows[row] as PackedRow),
+        chosen.map((row) => rows.at(row) as PackedRow),
         options,
       );
     },

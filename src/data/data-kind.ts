@@ -1,15 +1,17 @@
 // What a data file is, by its name and its first bytes; files that hold no rows are refused by what they are.
 import { UserError } from "../base/error.ts";
-import { findDelimiter } from "../data/read-csv.ts";
+import { looksLikeTable } from "./read-csv.ts";
 
-export type DataKind = "json" | "table";
+/** Rows of JSON, of a table or of Parquet; plain text; or one of them but Parquet, packed by gzip. */
+export type DataKind = "json" | "table" | "parquet" | "text" | "gzip";
 
 /** Bytes that `dataKind` looks at. */
 export const SNIFFED_BYTES = 8192;
 
-const ROWS = "Use a JSON list, JSONL (one JSON object a line), CSV or TSV.";
+const ROWS = "Use a JSON list, JSONL (one JSON object a line), CSV, TSV, Parquet or plain text.";
+const AS_UTF8 = "Save the file as UTF-8 and choose it again.";
 
-/** What no text begins with. */
+/** What no text begins with, and holds no rows. */
 const SIGNATURES: readonly {
   readonly bytes: string;
   readonly what: string;
@@ -21,41 +23,54 @@ const SIGNATURES: readonly {
     remedy: "Unpack it and choose the file inside.",
   },
   {
-    bytes: "\u001F\u008B",
-    what: "a gzip archive",
+    bytes: "\u0028\u00B5\u002F\u00FD",
+    what: "packed by Zstandard",
     remedy: "Unpack it and choose the file inside.",
   },
-  { bytes: "PAR1", what: "a Parquet file", remedy: `Export it as JSONL or CSV. ${ROWS}` },
+  { bytes: "BZh", what: "packed by bzip2", remedy: "Unpack it and choose the file inside." },
+  { bytes: "\u00FD7zXZ", what: "packed by xz", remedy: "Unpack it and choose the file inside." },
+  { bytes: "ARROW1", what: "an Arrow file", remedy: `Export it as Parquet or JSONL. ${ROWS}` },
   { bytes: "%PDF", what: "a PDF document", remedy: ROWS },
   { bytes: "SQLite format 3", what: "a SQLite database", remedy: `Export a table as CSV. ${ROWS}` },
-  {
-    bytes: "\u00FF\u00FE",
-    what: "UTF-16 text",
-    remedy: "Save the file as UTF-8 and choose it again.",
-  },
-  {
-    bytes: "\u00FE\u00FF",
-    what: "UTF-16 text",
-    remedy: "Save the file as UTF-8 and choose it again.",
-  },
+  { bytes: "\u00FF\u00FE", what: "UTF-16 text", remedy: AS_UTF8 },
+  { bytes: "\u00FE\u00FF", what: "UTF-16 text", remedy: AS_UTF8 },
 ];
 
 const EXCEL = /\.xls[xm]?$/i;
 
-/** Decides by the extension where it says so, else by how the text begins. `head` is the file's beginning. */
+/** An object, or a list and not a sentence in brackets. */
+const JSON_START = /^(\{|\[\s*([[{"\]]|-?\d|true|false|null|$))/;
+
+/**
+ * Decides by the file's first bytes where they say so, then by its extension, then by how the text begins.
+ * `head` is the file's beginning.
+ */
 export function dataKind(name: string, head: Uint8Array): DataKind {
-  refuseOther(name, head);
-  const text = new TextDecoder("utf-8").decode(head).trimStart();
+  const start = String.fromCharCode(...head.subarray(0, 64));
+  if (start.startsWith("PAR1")) return "parquet";
+  if (start.startsWith("\u001F\u008B")) return "gzip";
+  refuseOther(name, head, start);
+  if (/\.parquet$/i.test(name) && head.length > 0) {
+    throw new UserError(
+      `${name} is no Parquet file: it does not begin with PAR1.`,
+      "Download or copy the file again.",
+    );
+  }
   if (/\.(csv|tsv)$/i.test(name)) return "table";
-  if (/\.(json|jsonl|ndjson)$/i.test(name) || /^[[{]/.test(text)) return "json";
-  // Text without a delimiter is prose; the reader's own words say how an empty file is refused.
-  const [first = ""] = text.split(/[\r\n]/, 1);
-  if (text === "" || first.includes(findDelimiter(text))) return "table";
-  throw new UserError(`${name} is neither JSON nor a table.`, ROWS);
+  if (/\.(json|jsonl|ndjson)$/i.test(name)) return "json";
+  if (/\.(md|markdown|rst|tex)$/i.test(name)) return "text";
+  // Half a character at the end of what was looked at is no fault.
+  const text = new TextDecoder("utf-8").decode(head).trimStart();
+  if (JSON_START.test(text)) return "json";
+  return looksLikeTable(text) ? "table" : "text";
 }
 
-function refuseOther(name: string, head: Uint8Array): void {
-  const start = String.fromCharCode(...head.subarray(0, 64));
+/** The name of what a packed file holds: "rows.jsonl" of "rows.jsonl.gz". */
+export function unpackedName(name: string): string {
+  return name.replace(/\.gz(ip)?$/i, "");
+}
+
+function refuseOther(name: string, head: Uint8Array, start: string): void {
   const found = SIGNATURES.find(({ bytes }) => start.startsWith(bytes));
   if (found) {
     const isSheet = EXCEL.test(name);

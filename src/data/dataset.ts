@@ -8,26 +8,23 @@ import type { ChatTemplate } from "../formats/chat-template.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
 import { encodeByChatTemplate, encodeExample } from "./encode.ts";
-import type { EncodedExample } from "./encode.ts";
+import type { EncodedExample, ExampleList } from "./encode.ts";
 import { detectFormat, mapRow } from "./formats.ts";
 import type { DatasetFormatName, DetectedFormat } from "./formats.ts";
 import { nothingLeft } from "./funnel.ts";
-import type { EncodeFunnel, FunnelReport } from "./funnel.ts";
+import type { FunnelReport } from "./funnel.ts";
+import { createIntake } from "./intake.ts";
+import type { EncodedDataset, Intake } from "./intake.ts";
 import { memoize } from "./memo.ts";
-import { Packer, rowOf } from "./pack.ts";
-import type { PackedRow } from "./pack.ts";
-import { readRows } from "./read.ts";
-import type { DataRow, TextChunks } from "./read.ts";
+import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
+import type { PackedRow, RowList } from "./pack.ts";
+import { createTextEncoder } from "./plain-text.ts";
+import { readDataRows } from "./read-data.ts";
+import type { DataFile } from "./read-data.ts";
+import type { DataRow } from "./read.ts";
 import type { PromptTemplate } from "./template-table.ts";
 import { applyTemplate } from "./templates.ts";
-
-/** One file of data. */
-export interface DataFile {
-  /** For errors and the report: the file's name or path. */
-  readonly name: string;
-  /** The whole file, in pieces of any size, as UTF-8 or as text. */
-  stream(): TextChunks;
-}
+import { packAsXtuner } from "./xtuner-pack.ts";
 
 export interface EncodeDatasetOptions {
   tokenizer: Tokenizer;
@@ -37,10 +34,18 @@ export interface EncodeDatasetOptions {
   maxLength: number;
   /** Shown before conversations that have no system message of their own. */
   system?: string | undefined;
-  /** Found from each file's first rows where it is not given. */
-  format?: DatasetFormatName | undefined;
-  /** What a row that is not JSON does: ends the read (the default), or is left out and counted. */
+  /** Found from each file's first rows where it is not given: one for all files, or one for each. */
+  format?: DatasetFormatName | readonly (DatasetFormatName | undefined)[] | undefined;
+  /** What a row that cannot be read does: ends the read (the default), or is left out and counted. */
   brokenRows?: "refuse" | "drop";
+  /** So many rows, drawn by the seed, where there are more. Their order stays that of the files. */
+  maxRows?: number | undefined;
+  /** Of the draw; default 0. */
+  seed?: number;
+  /** False leaves the answers out, for asking questions instead of teaching answers. Default true. */
+  inputIdsWithOutput?: boolean;
+  /** False cuts long texts for pre-training at `maxLength` instead of continuing them over rows. Default true. */
+  continueTexts?: boolean;
 }
 
 export interface DatasetOptions extends EncodeDatasetOptions {
@@ -48,20 +53,17 @@ export interface DatasetOptions extends EncodeDatasetOptions {
   pack: boolean;
   seed: number;
   /** Shuffle examples before packing. Default true. */
-  shuffle?: boolean;
+  shuffleBeforePack?: boolean;
+  /** Pack in 32 parts whose tails are lost, and keep rows that teach nothing, as XTuner does. Default false. */
+  asXtuner?: boolean;
   /** Examples set aside for evaluation: below 1 a fraction, from 1 a count. Default 0. */
   evalSplit?: number;
 }
 
-export interface EncodedDataset {
-  /** In the order of the files. Equal conversations share one object. */
-  examples: EncodedExample[];
-  funnel: EncodeFunnel;
-}
-
 export interface Dataset {
-  train: PackedRow[];
-  evaluation: PackedRow[];
+  /** Built when asked for. */
+  train: RowList;
+  evaluation: RowList;
   report: FunnelReport;
 }
 
@@ -81,16 +83,17 @@ export async function buildDataset(
   return packDataset(await encodeDataset(files, options), options);
 }
 
+type PackOptions = Pick<
+  DatasetOptions,
+  "pack" | "maxLength" | "seed" | "shuffleBeforePack" | "asXtuner" | "evalSplit"
+>;
+
 /** Encoded examples to rows: what is set aside, then what is packed. */
-export function packDataset(
-  encoded: EncodedDataset,
-  options: Omit<DatasetOptions, keyof EncodeDatasetOptions> & Pick<DatasetOptions, "maxLength">,
-): Dataset {
-  const { examples, funnel } = encoded;
-  const parts = splitExamples(examples, options);
-  const allRows = makeRows(parts.train, options);
-  const train = allRows.filter(isLearned);
-  const evaluation = makeRows(parts.evaluation, { ...options, shuffle: false }).filter(isLearned);
+export function packDataset({ examples, funnel }: EncodedDataset, options: PackOptions): Dataset {
+  const parts = splitExamples(examples.length, options);
+  const packed = makeTrainRows(examples, parts.train, options);
+  const train = options.asXtuner === true ? packed : learnedRows(packed.rows);
+  const evaluation = learnedRows(makeRows(examples, parts.evaluation, options));
   if (train.length === 0) throw nothingLeft(funnel);
   const report: FunnelReport = {
     ...funnel,
@@ -99,10 +102,11 @@ export function packDataset(
     evaluationExamples: parts.evaluation.length,
     trainRows: train.length,
     evaluationRows: evaluation.length,
-    droppedRows: allRows.length - train.length,
-    trainTokens: train.reduce((sum, row) => sum + row.inputIds.length, 0),
+    droppedRows: packed.length - train.length,
+    lostTokens: packed.lostTokens,
+    trainTokens: train.tokens,
   };
-  return { train, evaluation, report };
+  return { train: train.rows, evaluation: evaluation.rows, report };
 }
 
 /** Reads, maps and encodes, without packing: to look at data as the model will see it. */
@@ -110,8 +114,16 @@ export async function encodeDataset(
   files: readonly DataFile[],
   options: EncodeDatasetOptions,
 ): Promise<EncodedDataset> {
-  const intake = createIntake(options);
-  for (const file of files) await intakeFile(file, intake, options);
+  const { maxLength, tokenizer } = options;
+  const intake = createIntake({
+    maxLength,
+    maxRows: options.maxRows,
+    seed: options.seed ?? 0,
+    keepsUnlabeled: options.inputIdsWithOutput === false,
+    encode: createEncoder(options),
+    encodeText: createTextEncoder(tokenizer, maxLength),
+  });
+  for (const [i, file] of files.entries()) await intakeFile(file, i, intake, options);
   const dataset = intake.finish();
   if (dataset.examples.length === 0) throw nothingLeft(dataset.funnel);
   return dataset;
@@ -119,74 +131,37 @@ export async function encodeDataset(
 
 async function intakeFile(
   file: DataFile,
+  index: number,
   intake: Intake,
   options: EncodeDatasetOptions,
 ): Promise<void> {
   const { name } = file;
-  const known = options.format;
+  const known = formatOf(options.format, index);
   let detected: DetectedFormat | undefined =
     known === undefined ? undefined : { format: known, reason: "the configuration says so" };
 
   const waiting: DataRow[] = []; // for the format to be found
+  const take = (row: DataRow, { format }: DetectedFormat) => {
+    intake.take(() => mapRow(format, row, name));
+  };
   const settle = () => {
-    detected ??= detectFormat(waiting, name);
-    for (const row of waiting.splice(0)) intake.take(row, detected.format, name);
+    const found = (detected ??= detectFormat(waiting, name));
+    for (const row of waiting.splice(0)) take(row, found);
   };
   const onBrokenRow = options.brokenRows === "drop" ? intake.noteBroken : undefined;
-  for await (const row of readRows(file.stream(), { place: name, onBrokenRow })) {
-    waiting.push(row);
-    if (detected !== undefined || waiting.length >= DETECTION_ROWS) settle();
+  for await (const row of readDataRows(file, onBrokenRow)) {
+    if (detected !== undefined) take(row, detected);
+    else if (waiting.push(row) >= DETECTION_ROWS) settle();
   }
   if (waiting.length > 0) settle();
-  intake.noteFile(name, detected);
+  intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
-type Intake = ReturnType<typeof createIntake>;
-
-/** Encodes rows one by one and counts what becomes of them. */
-function createIntake(options: EncodeDatasetOptions) {
-  const encode = createEncoder(options);
-  const examples: EncodedExample[] = [];
-  const funnel: EncodeFunnel = {
-    files: [],
-    rowsRead: 0,
-    droppedBroken: 0,
-    droppedEmpty: 0,
-    droppedUnlabeled: 0,
-    maxLength: options.maxLength,
-    kept: 0,
-    truncated: 0,
-    endless: 0,
-    tokens: 0,
-    labelTokens: 0,
-  };
-  const keep = (example: EncodedExample) => {
-    examples.push(example);
-    funnel.kept++;
-    funnel.tokens += example.inputIds.length;
-    funnel.labelTokens += example.labelTokens;
-    if (example.truncated) funnel.truncated++;
-    if (!example.eosSupervised) funnel.endless++;
-  };
-  return {
-    take(row: DataRow, format: DatasetFormatName, place: string): void {
-      funnel.rowsRead++;
-      const conversation = mapRow(format, row, place);
-      const example = conversation.length === 0 ? undefined : encode(conversation);
-      if (example === undefined) funnel.droppedEmpty++;
-      else if (example.labelTokens === 0) funnel.droppedUnlabeled++;
-      else keep(example);
-    },
-    noteBroken: (fault: UserError): void => {
-      funnel.rowsRead++;
-      funnel.droppedBroken++;
-      funnel.firstBroken ??= fault.message;
-    },
-    noteFile(name: string, detected: DetectedFormat | undefined): void {
-      funnel.files.push({ name, ...(detected ?? { reason: "every row is broken" }) });
-    },
-    finish: (): EncodedDataset => ({ examples, funnel }),
-  };
+function formatOf(
+  format: EncodeDatasetOptions["format"],
+  index: number,
+): DatasetFormatName | undefined {
+  return typeof format === "object" ? format[index] : format;
 }
 
 function withSystem(conversation: Conversation, system: string): Conversation {
@@ -201,51 +176,92 @@ function withSystem(conversation: Conversation, system: string): Conversation {
 export function createEncoder(
   options: EncodeDatasetOptions,
 ): (conversation: Conversation) => EncodedExample {
-  const { template, maxLength, system = "" } = options;
+  const { template, maxLength, system = "", inputIdsWithOutput = true } = options;
   // System texts and separators repeat even where whole conversations do not.
   const encodeText = memoize(MEMO_ENTRIES, (text) => options.tokenizer.encode(text));
   const tokenizer = { ...options.tokenizer, encode: (text: string) => [...encodeText(text)] };
-  const encode = (conversation: Conversation) =>
-    "render" in template
-      ? encodeByChatTemplate(conversation, tokenizer, template, { maxLength })
-      : encodeExample(applyTemplate(conversation, template), tokenizer, { maxLength });
-  const encodeKey = memoize(MEMO_ENTRIES, (key) => encode(JSON.parse(key) as Conversation));
-  return (conversation) => encodeKey(JSON.stringify(withSystem(conversation, system)));
-}
-
-/** Sets examples aside by a seeded draw; both parts keep the order of the files. */
-export function splitExamples<T>(
-  examples: readonly T[],
-  options: Pick<DatasetOptions, "seed" | "evalSplit">,
-): { train: T[]; evaluation: T[] } {
-  const { evalSplit = 0, seed } = options;
-  const wanted = evalSplit < 1 ? Math.ceil(evalSplit * examples.length) : evalSplit;
-  if (wanted >= examples.length) {
-    throw new UserError(
-      `eval_split ${evalSplit} takes ${formatCount(wanted)} of the ${formatCount(examples.length)} examples, so none are left to train on.`,
-      "Lower eval_split, or give evaluation a file of its own.",
-    );
-  }
-  const order = createRandom(seed, SPLIT_STREAM).shuffle([...examples.keys()]);
-  const chosen = new Set(order.slice(0, wanted));
-  return {
-    train: examples.filter((_, i) => !chosen.has(i)),
-    evaluation: examples.filter((_, i) => chosen.has(i)),
+  const how = { maxLength, inputIdsWithOutput };
+  return (row) => {
+    const conversation = withSystem(row, system);
+    return "render" in template
+      ? encodeByChatTemplate(conversation, tokenizer, template, how)
+      : encodeExample(applyTemplate(conversation, template), tokenizer, how);
   };
 }
 
-function makeRows(
-  examples: readonly EncodedExample[],
-  options: Pick<DatasetOptions, "pack" | "maxLength" | "seed" | "shuffle">,
-): PackedRow[] {
-  if (!options.pack) return examples.map(rowOf);
-  const { seed, shuffle = true } = options;
-  const ordered = shuffle ? createRandom(seed, PACK_STREAM).shuffle(examples) : examples;
-  const packer = new Packer({ rowTokens: options.maxLength });
-  return [...packer.push(ordered), ...packer.flush()];
+/** Sets examples aside by a seeded draw; gives indices, both parts in the order of the files. */
+export function splitExamples(
+  count: number,
+  options: Pick<DatasetOptions, "seed" | "evalSplit">,
+): { train: number[]; evaluation: number[] } {
+  const { evalSplit = 0, seed } = options;
+  const wanted = evalSplit < 1 ? Math.ceil(evalSplit * count) : evalSplit;
+  if (wanted >= count) {
+    throw new UserError(
+      `eval_split ${evalSplit} takes ${formatCount(wanted)} of the ${formatCount(count)} examples, so none are left to train on.`,
+      "Lower eval_split, or give evaluation a file of its own.",
+    );
+  }
+  const all = [...Array(count).keys()];
+  if (wanted === 0) return { train: all, evaluation: [] };
+  const chosen = new Set(createRandom(seed, SPLIT_STREAM).shuffle(all).slice(0, wanted));
+  return {
+    train: all.filter((i) => !chosen.has(i)),
+    evaluation: all.filter((i) => chosen.has(i)),
+  };
 }
 
-/** A row with nothing to learn would cost a step and teach nothing. */
+function makeTrainRows(
+  examples: ExampleList,
+  train: readonly number[],
+  options: PackOptions,
+): CountedRows & { lostTokens: number } {
+  const { maxLength, pack, seed, shuffleBeforePack = true } = options;
+  const isShuffled = pack && shuffleBeforePack;
+  const order = isShuffled ? createRandom(seed, PACK_STREAM).shuffle(train) : train;
+  if (pack && options.asXtuner === true) {
+    const rows = packAsXtuner(examples, { maxLength, order });
+    const { length, tokens, lostTokens } = rows;
+    return { rows, length, tokens, lostTokens };
+  }
+  const rows = makeRows(examples, order, options);
+  const tokens = train.reduce((sum, index) => sum + tokensOf(examples, index), 0);
+  return { rows, length: rows.length, tokens, lostTokens: 0 };
+}
+
+interface CountedRows {
+  readonly rows: RowList;
+  readonly length: number;
+  readonly tokens: number;
+}
+
+function makeRows(
+  examples: ExampleList,
+  order: readonly number[],
+  { pack, maxLength }: Pick<DatasetOptions, "pack" | "maxLength">,
+): RowList {
+  if (pack) return packSpans(examples, maxLength, order);
+  const at = (index: number) => {
+    const example = examples.at(order[index] ?? -1);
+    return example && rowOf(example);
+  };
+  return { length: order.length, at };
+}
+
+/** The rows in which something is learned: another would cost a step and teach nothing. */
+function learnedRows(rows: RowList): CountedRows {
+  const indices: number[] = [];
+  let tokens = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows.at(i);
+    if (row === undefined || !isLearned(row)) continue;
+    indices.push(i);
+    tokens += row.inputIds.length;
+  }
+  const { length } = indices;
+  return { rows: length === rows.length ? rows : selectRows(rows, indices), length, tokens };
+}
+
 function isLearned({ labels, segmentStarts }: PackedRow): boolean {
   // The first token of a document is never predicted.
   const starts = new Set(segmentStarts);

@@ -13,14 +13,23 @@ import { IGNORE_INDEX } from "./pack.ts";
 import type { Example } from "./pack.ts";
 
 export interface EncodedExample extends Example {
-  /** Whether tokens past the limit were cut off. */
+  /** Whether tokens past the limit were cut off, and how many. */
   truncated: boolean;
+  tokensLost: number;
   /**
    * Whether the last learned answer keeps its end: EOS, or the suffix or special token that stands
    * for it. An answer without one teaches the model not to stop.
    */
   eosSupervised: boolean;
   labelTokens: number;
+}
+
+/** Examples that are made when they are asked for: an array, or a TokenStore. */
+export interface ExampleList {
+  readonly length: number;
+  at(index: number): EncodedExample | undefined;
+  /** Tokens of an example, where that is known without making it. */
+  lengthOf?(index: number): number;
 }
 
 export interface EncodeOptions {
@@ -170,6 +179,7 @@ function createExampleBuilder() {
         inputIds: Uint32Array.from(ids.slice(0, maxLength)),
         labels: Int32Array.from(kept),
         truncated: ids.length > maxLength,
+        tokensLost: Math.max(0, ids.length - maxLength),
         eosSupervised: lastEnd !== undefined && lastEnd < maxLength,
         labelTokens: kept.filter((label) => label >= 0).length,
       };

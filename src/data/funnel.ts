@@ -17,19 +17,27 @@ export interface FileReading {
 export interface EncodeFunnel {
   files: FileReading[];
   rowsRead: number;
-  /** Not JSON. */
+  /** Not JSON, or no record of the table. */
   droppedBroken: number;
   /** The first broken row's error. */
   firstBroken?: string;
+  /** Left out by the draw of max_dataset_length. */
+  notDrawn: number;
   /** Nothing in the conversation. */
   droppedEmpty: number;
   /** No token to learn from: the prompt alone fills `maxLength`, or nothing is to be learned. */
   droppedUnlabeled: number;
   maxLength: number;
   kept: number;
+  /** Texts for pre-training that go on over several examples. */
+  continued: number;
   truncated: number;
+  /** Tokens that were cut off. */
+  tokensLost: number;
   /** Kept, but the answer's end is cut off or was never written. */
   endless: number;
+  /** Those of them whose end was cut off. */
+  endsLost: number;
   tokens: number;
   labelTokens: number;
 }
@@ -42,6 +50,8 @@ export interface FunnelReport extends EncodeFunnel {
   evaluationRows: number;
   /** Rows left out because no token in them is learned. */
   droppedRows: number;
+  /** Tokens in no row: XTuner's packing loses the tail of each of its 32 parts. */
+  lostTokens: number;
   /** Tokens in the training rows. */
   trainTokens: number;
 }
@@ -54,21 +64,30 @@ export function formatFunnel(report: FunnelReport): string[] {
     format === undefined ? `${name}: ${reason}.` : `${name} is read as ${format}: ${reason}.`,
   );
   lines.push(`Read: ${countOf(report.rowsRead, "row")}.`);
+  if (report.notDrawn > 0) {
+    const drawn = report.rowsRead - report.droppedBroken - report.notDrawn;
+    lines.push(`Drawn: ${countOf(drawn, "row")} by the seed, ${n(report.notDrawn)} left out.`);
+  }
   const drops = describeDrops(report);
   if (drops !== "") lines.push(`Left out: ${drops}.`);
   if (report.firstBroken !== undefined) {
-    lines.push(`The first that is not JSON: ${report.firstBroken.split("\n")[0] ?? ""}`);
+    lines.push(`The first that cannot be read: ${report.firstBroken.split("\n")[0] ?? ""}`);
   }
   const share = ((100 * labelTokens) / tokens).toFixed(1);
   lines.push(
     `Kept: ${countOf(kept, "example")}, ${countOf(tokens, "token")}, ${share}% of them learned.`,
   );
+  if (report.continued > 0) {
+    lines.push(`Continued over several examples: ${countOf(report.continued, "text")}.`);
+  }
   if (report.truncated > 0) {
-    lines.push(`Cut at ${n(maxLength)} tokens: ${countOf(report.truncated, "example")}.`);
+    lines.push(
+      `Cut at ${n(maxLength)} tokens: ${countOf(report.truncated, "example")}, which lose ${countOf(report.tokensLost, "token")}.`,
+    );
   }
   if (report.endless > 0) {
     lines.push(
-      `Without an end to the answer, so that the model may not stop: ${countOf(report.endless, "example")}.`,
+      `Without an end to the answer, so that the model may not stop: ${countOf(report.endless, "example")}${report.endsLost > 0 ? `, ${n(report.endsLost)} of them cut off` : ""}.`,
     );
   }
   if (report.evaluationExamples > 0) {
@@ -80,6 +99,9 @@ export function formatFunnel(report: FunnelReport): string[] {
       ? `Packed into ${countOf(trainRows, "row")} of ${n(maxLength)} tokens, ${filled}% filled.`
       : `${countOf(trainRows, "row")} of up to ${n(maxLength)} tokens, one example each, ${filled}% filled.`,
   );
+  if (report.lostTokens > 0) {
+    lines.push(`Lost in packing, as XTuner does: ${countOf(report.lostTokens, "token")}.`);
+  }
   if (report.droppedRows > 0) {
     lines.push(
       `Left out after packing, as no token in them is learned: ${countOf(report.droppedRows, "row")}.`,
@@ -97,7 +119,7 @@ export function nothingLeft(funnel: EncodeFunnel): UserError {
       ? `Raise max_length above ${formatCount(funnel.maxLength)}, or check that answers are not all marked as not learned.`
       : most === droppedEmpty
         ? "Check that the rows hold answers by an assistant, and that the dataset format is the right one."
-        : "Correct the file: it must be a JSON list, or one JSON object a line.";
+        : "Correct the file: it must be JSON, JSONL, a table, Parquet or text.";
   return new UserError(
     `Nothing is left of the ${countOf(rowsRead, "row")} of ${files.map(({ name }) => name).join(", ")}: ${describeDrops(funnel) || "no token of theirs is learned"}.`,
     remedy,
@@ -106,7 +128,7 @@ export function nothingLeft(funnel: EncodeFunnel): UserError {
 
 function describeDrops(funnel: EncodeFunnel): string {
   const drops: [number, string][] = [
-    [funnel.droppedBroken, "not JSON"],
+    [funnel.droppedBroken, "that cannot be read"],
     [funnel.droppedEmpty, "without a conversation"],
     [funnel.droppedUnlabeled, "without a token to learn"],
   ];

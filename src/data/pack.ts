@@ -17,6 +17,12 @@ export interface PackedRow extends Example {
   segmentStarts: Uint32Array;
 }
 
+/** Rows that are made when they are asked for: an array, or what `packSpans` gives. */
+export interface RowList {
+  readonly length: number;
+  at(index: number): PackedRow | undefined;
+}
+
 export interface PackerOptions {
   rowTokens: number;
   /**
@@ -83,6 +89,80 @@ export class Packer {
     this.#used = 0;
     return row;
   }
+}
+
+/** What is packed: an array, or a list that makes its examples when they are asked for. */
+interface Examples {
+  readonly length: number;
+  at(index: number): Example | undefined;
+  /** Tokens of an example, where that is known without making it. */
+  lengthOf?(index: number): number;
+}
+
+/**
+ * The rows that a Packer would make of `examples` in the order given, each made when it is asked for: all that
+ * is kept is where each example ends. `order` holds indices of examples; by default their own order.
+ */
+export function packSpans(
+  examples: Examples,
+  rowTokens: number,
+  order: ArrayLike<number> = { length: examples.length },
+): RowList {
+  invariant(rowTokens > 0, () => `packSpans: rowTokens is ${rowTokens}`);
+  const indexAt = (place: number) => order[place] ?? place;
+  const ends = new Float64Array(order.length);
+  let tokens = 0;
+  for (let place = 0; place < order.length; place++) {
+    tokens += tokensOf(examples, indexAt(place));
+    ends[place] = tokens;
+  }
+  return {
+    length: Math.ceil(tokens / rowTokens),
+    at(row) {
+      const from = row * rowTokens;
+      const to = Math.min(from + rowTokens, tokens);
+      if (row < 0 || from >= tokens) return undefined;
+      const inputIds = new Uint32Array(to - from);
+      const labels = new Int32Array(to - from);
+      const starts: number[] = [];
+      for (let place = firstPast(ends, from), at = from; at < to; place++) {
+        const end = Math.min(ends[place] as number, to);
+        if (end === at) continue; // an example without a token
+        const begin = place === 0 ? 0 : (ends[place - 1] as number);
+        const example = examples.at(indexAt(place)) as Example;
+        starts.push(at - from);
+        inputIds.set(example.inputIds.subarray(at - begin, end - begin), at - from);
+        labels.set(example.labels.subarray(at - begin, end - begin), at - from);
+        at = end;
+      }
+      return { inputIds, labels, segmentStarts: Uint32Array.from(starts) };
+    },
+  };
+}
+
+/** Tokens of an example. */
+export function tokensOf(examples: Examples, index: number): number {
+  return examples.lengthOf?.(index) ?? examples.at(index)?.inputIds.length ?? 0;
+}
+
+/** The first place whose end is past `position`. */
+function firstPast(ends: Float64Array, position: number): number {
+  let low = 0;
+  let high = ends.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ends[middle] as number) <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Some rows of a list, by their indices. */
+export function selectRows(rows: RowList, indices: ArrayLike<number>): RowList {
+  return {
+    length: indices.length,
+    at: (index) => rows.at(indices[index] ?? -1),
+  };
 }
 
 /** An example as a row of its own. */

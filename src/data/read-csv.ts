@@ -72,10 +72,23 @@ async function* readRecords(chunks: TextChunks, place: string): AsyncGenerator<T
   yield* splitter.end();
 }
 
+/** Whether some delimiter cuts most of the first records, two at least, into as many fields. */
+export function looksLikeTable(sample: string): boolean {
+  const { records, share } = bestDelimiter(`${sample}\n`);
+  return records > 1 && share >= LEAST_SHARE;
+}
+
+/** Below this, commas are punctuation. */
+const LEAST_SHARE = 0.75;
+
 /** The delimiter that cuts most of the first records into as many fields as the first; "," if none does. */
-export function findDelimiter(sample: string): string {
+function findDelimiter(sample: string): string {
+  return bestDelimiter(sample).delimiter;
+}
+
+function bestDelimiter(sample: string): { delimiter: string; share: number; records: number } {
   const text = sample.slice(0, SAMPLE_CHARS);
-  let best: { delimiter: string; score: number } = { delimiter: ",", score: 0 };
+  let best = { delimiter: ",", score: 0, share: 0, records: 0 };
   for (const delimiter of DELIMITERS) {
     const counts: number[] = [];
     for (const { fields } of createRecordSplitter(delimiter, "").push(text, true)) {
@@ -86,9 +99,9 @@ export function findDelimiter(sample: string): string {
     const share = counts.filter((count) => count === wanted).length / counts.length;
     // Ties go to the delimiter with more columns, then to the commoner one.
     const score = wanted < 2 ? 0 : share + Math.min(wanted, COLUMN_LIMIT) / (100 * COLUMN_LIMIT);
-    if (score > best.score) best = { delimiter, score };
+    if (score > best.score) best = { delimiter, score, share, records: counts.length };
   }
-  return best.delimiter;
+  return best;
 }
 
 /** The names of the columns; one without a name is called by its number. */

@@ -2,7 +2,7 @@
 import { throwIfAborted } from "../base/error.ts";
 import { buildBatch, NO_TARGET } from "../data/batches.ts";
 import { encodeDataset } from "../data/dataset.ts";
-import type { EncodedExample } from "../data/encode.ts";
+import type { EncodedExample, ExampleList } from "../data/encode.ts";
 import { formatNamed } from "../data/formats.ts";
 import type { EvalReport, EvaluateRequest } from "../engine.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -65,18 +65,20 @@ export async function evaluateData(
 }
 
 /** As many examples, in order, as one row holds. */
-function groupExamples(examples: readonly EncodedExample[], maxLength: number): EncodedExample[][] {
-  const groups: EncodedExample[][] = [];
-  let used = Number.POSITIVE_INFINITY;
-  for (const example of examples) {
-    if (used + example.inputIds.length > maxLength) {
-      groups.push([]);
+function* groupExamples(examples: ExampleList, maxLength: number): Generator<EncodedExample[]> {
+  let group: EncodedExample[] = [];
+  let used = 0;
+  for (let index = 0; index < examples.length; index++) {
+    const example = examples.at(index) as EncodedExample;
+    if (group.length > 0 && used + example.inputIds.length > maxLength) {
+      yield group;
+      group = [];
       used = 0;
     }
-    groups.at(-1)?.push(example);
+    group.push(example);
     used += example.inputIds.length;
   }
-  return groups;
+  if (group.length > 0) yield group;
 }
 
 /** Runs examples side by side in one row, where they do not see each other. Sums per example. */

@@ -1,7 +1,7 @@
 // Fingerprints of what a run learns from, so that a part of it is not resumed on something else.
 //
 // They are of what is read, not of files: a model sharded otherwise, or data in another file, is the same.
-import type { Example } from "../data/pack.ts";
+import type { EncodedExample, ExampleList } from "../data/encode.ts";
 import type { Host } from "../engine.ts";
 import { isFloatTensor } from "../model/checkpoint-files.ts";
 import type { ModelFolder } from "./model-folder.ts";
@@ -66,7 +66,7 @@ const BLOCK_WORDS = 2 ** 18;
 
 /** Hashes block by block: takes 1 MiB beside the examples. */
 export async function fingerprintExamples(
-  examples: readonly Example[],
+  examples: ExampleList,
   sha256: Host["sha256"],
 ): Promise<string> {
   const hashes: string[] = [];
@@ -76,7 +76,8 @@ export async function fingerprintExamples(
     hashes.push(await sha256(new Uint8Array(block.buffer, 0, used * block.BYTES_PER_ELEMENT)));
     used = 0;
   };
-  for (const { inputIds, labels } of examples) {
+  for (let index = 0; index < examples.length; index++) {
+    const { inputIds, labels } = examples.at(index) as EncodedExample;
     if (used === BLOCK_WORDS) await end();
     block[used++] = inputIds.length;
     for (let i = 0; i < inputIds.length; i++) {

@@ -3,12 +3,12 @@ import { invariant, throwIfAborted } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
 import { type Dataset, encodeDataset, packDataset } from "../data/dataset.ts";
-import { formatNamed } from "../data/formats.ts";
-import type { PackedRow } from "../data/pack.ts";
+import type { RowList } from "../data/pack.ts";
 import type { Host, TrainRequest } from "../engine.ts";
 import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { type CheckpointState, chooseCheckpoint, NoCheckpointError } from "../train/checkpoint.ts";
+import { encodeOptionsOf, packOptionsOf, refusePromptsOnly } from "./data-options.ts";
 import { abortable } from "./data-source.ts";
 import { fingerprintExamples, fingerprintModel } from "./fingerprint.ts";
 import { firstMatrices } from "./first-matrices.ts";
@@ -29,7 +29,8 @@ export interface Prepared {
   readonly adapterConfig: AdapterConfig;
   readonly targets: readonly AdapterTarget[];
   readonly batches: Batches;
-  readonly evaluationRows: readonly PackedRow[];
+  readonly trainRows: RowList;
+  readonly evaluationRows: RowList;
   /** What a resumed part of the run must have in common with it. */
   readonly identity: Readonly<Record<string, unknown>>;
   readonly resumed: Resumed | undefined;
@@ -43,14 +44,16 @@ interface Resumed {
 /** Also the matrices to begin with, where they are not fresh ones: by themselves, so that they can go. */
 export async function prepareRun(
   host: Host,
-  request: TrainRequest,
+  asked: TrainRequest,
 ): Promise<{ prepared: Prepared; matrices?: ReadonlyMap<string, LoraMatrices> }> {
+  refusePromptsOnly(asked.config);
+  if (asked.resume === undefined) await refuseUsedFolder(asked.workDir);
+  const resumed = await findCheckpoint(host, asked);
+  const request = { ...asked, config: withSeedOf(resumed, asked) };
   const { config, onEvent, workDir, signal } = request;
-  if (request.resume === undefined) await refuseUsedFolder(workDir);
   const opened = await openModelFolder(request.model);
   const chosen = chooseTemplate(config.prompt_template, opened);
   const { adapterConfig, targets } = adapterOf(config, opened.architecture);
-  const resumed = await findCheckpoint(host, request);
   const matrices = resumed ? undefined : await readFirst(request, opened, targets);
   throwIfAborted(signal);
 
@@ -75,7 +78,8 @@ export async function prepareRun(
   });
   const evaluationRows = dataset.evaluation;
   const parts = { request, opened, chosen, adapterConfig, targets, batches, evaluationRows };
-  return { prepared: { ...parts, identity, resumed }, ...(matrices && { matrices }) };
+  const trainRows = dataset.train;
+  return { prepared: { ...parts, trainRows, identity, resumed }, ...(matrices && { matrices }) };
 }
 
 /** The rows, and what a run that learns from them is known by. */
@@ -83,25 +87,13 @@ async function readData(
   { sha256 }: Host,
   { config, data, signal }: TrainRequest,
   opened: ModelFolder,
-  { template }: ChosenTemplate,
+  chosen: ChosenTemplate,
 ): Promise<{ dataset: Dataset; identity: Record<string, unknown> }> {
   const encoded = await encodeDataset(
     data.map((source) => abortable(source, signal)),
-    {
-      tokenizer: opened.tokenizer,
-      template,
-      system: config.system,
-      maxLength: config.max_length,
-      format: formatNamed(config.dataset_format),
-    },
+    encodeOptionsOf(config, opened.tokenizer, chosen),
   );
-  const dataset = packDataset(encoded, {
-    maxLength: config.max_length,
-    pack: config.pack_to_max_length,
-    seed: config.seed,
-    shuffle: config.shuffle,
-    evalSplit: config.eval_split,
-  });
+  const dataset = packDataset(encoded, packOptionsOf(config));
   const fingerprints = {
     ...(await fingerprintModel(opened, sha256)),
     data: await fingerprintExamples(encoded.examples, sha256),
@@ -128,6 +120,20 @@ async function findCheckpoint(
     onEvent({ type: "warning", message: `${problem} The run begins anew.` });
     return undefined;
   }
+}
+
+/** XTuner goes on with the checkpoint's seed, whichever is asked for. */
+function withSeedOf(
+  resumed: Resumed | undefined,
+  { config, onEvent }: TrainRequest,
+): TrainConfig {
+  const seed = resumed?.state.run["seed"];
+  if (config.compat === "none" || typeof seed !== "number" || seed === config.seed) return config;
+  onEvent({
+    type: "warning",
+    message: `The run goes on with the seed of its checkpoint, ${seed}, and not with ${config.seed}.`,
+  });
+  return { ...config, seed };
 }
 
 async function readFirst(

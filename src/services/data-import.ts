@@ -1,10 +1,9 @@
 // Files, pasted text, samples and rows written by hand, as rows on their way into storage.
 import { AbortedError, messageOf, UserError } from "../base/error.ts";
-import { readCsvRows } from "../data/read-csv.ts";
-import { readRows, type TextChunks } from "../data/read.ts";
+import { type DataFile, readDataRows } from "../data/read-data.ts";
+import type { TextChunks } from "../data/read.ts";
 import type { Message, Progress, SampleName, StoredData } from "./api.ts";
 import { identityRows, type IdentityLanguage } from "./data-identity.ts";
-import { dataKind, SNIFFED_BYTES } from "./data-kind.ts";
 import { addData, createPause, findData, type RowSource } from "./data-store.ts";
 import { toPage } from "./page-callback.ts";
 
@@ -18,18 +17,20 @@ export function cancelImports(): void {
 }
 
 export async function importFile(file: File, onProgress: Progress): Promise<StoredData> {
-  const { name } = file;
-  const head = new Uint8Array(await readSlice(file, 0, SNIFFED_BYTES));
-  const kind = dataKind(name, head);
-  return cancellable((signal) =>
-    addData({ name, rows: rowsOf(kind, name, bytesOf(file, onProgress, signal)) }),
-  );
+  const { name, size: bytes } = file;
+  return cancellable((signal) => {
+    const read = async (start: number, end: number) => {
+      checkCancelled(signal, name);
+      return new Uint8Array(await readSlice(file, start, end));
+    };
+    const stream = () => bytesOf(file, onProgress, signal);
+    return addData({ name, rows: rowsOf({ name, bytes, read, stream }) });
+  });
 }
 
 export async function importText(name: string, text: string): Promise<StoredData> {
-  const kind = dataKind(name, new TextEncoder().encode(text.slice(0, SNIFFED_BYTES)));
   return cancellable((signal) =>
-    addData({ name, rows: rowsOf(kind, name, piecesOf(text, signal)) }),
+    addData({ name, rows: rowsOf({ name, stream: () => piecesOf(text, signal) }) }),
   );
 }
 
@@ -53,7 +54,7 @@ export async function importSample(name: SampleName, pageUrl: string): Promise<S
   if (known) return known;
   const file = `${name}.jsonl`;
   const text = await fetchText(new URL(`data/${file}`, pageUrl).href, file);
-  const rows = rowsOf("json", file, [text]);
+  const rows = rowsOf({ name: file, stream: () => [text] });
   return addData({ id, name: SAMPLES[name], rows });
 }
 
@@ -80,13 +81,9 @@ export async function importIdentity(
   return importRows(name, rows);
 }
 
-function rowsOf(kind: "json" | "table", place: string, chunks: TextChunks): RowSource {
-  const read = kind === "table" ? readCsvRows : readRows;
-  return (intake) =>
-    read(withPauses(chunks, place), {
-      place,
-      onBrokenRow: (fault, at) => intake.noteBroken(fault, at),
-    });
+function rowsOf(file: DataFile): RowSource {
+  const stream = () => withPauses(file.stream(), file.name);
+  return (intake) => readDataRows({ ...file, stream }, (fault, at) => intake.noteBroken(fault, at));
 }
 
 /** Chunks as they are, with other calls answered between them; a text too long to be held is told so. */

@@ -3,14 +3,14 @@ import { AbortedError, UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import {
   createEncoder,
-  type EncodedDataset,
   encodeDataset,
   type EncodeDatasetOptions,
   packDataset,
 } from "../data/dataset.ts";
-import { formatNamed } from "../data/formats.ts";
 import type { FunnelReport } from "../data/funnel.ts";
+import type { EncodedDataset } from "../data/intake.ts";
 import type { DataSource } from "../engine.ts";
+import { encodeOptionsOf, packOptionsOf } from "../engine/data-options.ts";
 import { chooseTemplate, openModelFolder } from "../engine/model-folder.ts";
 import { createStreamDecoder, type Tokenizer } from "../formats/tokenizer.ts";
 import type { DataExample, DataPreview, PreviewToken } from "./api.ts";
@@ -100,21 +100,28 @@ const keepFunnel = createKept<FunnelReport>();
 
 /** What of a config decides how text becomes tokens. */
 function encodingKey(modelId: string, config: TrainConfig): unknown[] {
-  const { prompt_template, system, max_length, dataset_format } = config;
-  return [modelId, prompt_template, system, max_length, dataset_format];
+  return [
+    modelId,
+    config.prompt_template,
+    config.system,
+    config.max_length,
+    config.dataset_format,
+    config.field_messages,
+    config.message_field_role,
+    config.message_field_content,
+    config.max_dataset_length,
+    config.seed,
+    config.input_ids_with_output,
+    config.compat,
+  ];
 }
 
 function openEncoding(modelId: string, config: TrainConfig): Promise<Encoding> {
   return keepEncoding(JSON.stringify(encodingKey(modelId, config)), () =>
     withModel(modelId, async () => {
       const opened = await openModelFolder(await modelFolder(modelId));
-      const options: EncodeDatasetOptions = {
-        tokenizer: opened.tokenizer,
-        template: chooseTemplate(config.prompt_template, opened).template,
-        system: config.system,
-        maxLength: config.max_length,
-        format: formatNamed(config.dataset_format),
-      };
+      const chosen = chooseTemplate(config.prompt_template, opened);
+      const options = encodeOptionsOf(config, opened.tokenizer, chosen);
       const whole = { ...options, maxLength: Number.MAX_SAFE_INTEGER };
       return { options, encodeWhole: createEncoder(whole) };
     }),
@@ -133,13 +140,12 @@ export async function funnelOf(
   // A set that was mapped anew has other rows under the same id.
   const sets = records.map(({ id, bytes, mapping }) => [id, bytes, mapping]);
   const encodingOf = JSON.stringify([sets, encodingKey(modelId, config)]);
-  const { pack_to_max_length: pack, shuffle, seed, eval_split: evalSplit } = config;
-  const packingOf = JSON.stringify([encodingOf, pack, shuffle, seed, evalSplit]);
+  const packing = packOptionsOf(config);
+  const packingOf = JSON.stringify([encodingOf, packing]);
   return keepFunnel(packingOf, async () => {
     const { options } = await openEncoding(modelId, config);
     const encoded = await keepDataset(encodingOf, () => encodeAll(ids, options, encodingOf));
-    const { maxLength } = options;
-    return packDataset(encoded, { maxLength, pack, seed, shuffle, evalSplit }).report;
+    return packDataset(encoded, packing).report;
   });
 }
 

@@ -63,7 +63,9 @@ async function dataSource(id: string): Promise<DataSource> {
   if (!hasIndex || (await folder.size(DATA_FILE)) !== bytes) throw halfWritten(name, !!mapping);
   return {
     name,
+    bytes: Number(bytes),
     stream: () => folder.stream(DATA_FILE),
+    read: (start, end) => folder.read(DATA_FILE, start, end),
   };
 }
 

@@ -6,6 +6,7 @@ import { formatFunnel } from "../../src/data/funnel.ts";
 import { memoize } from "../../src/data/memo.ts";
 import { promptTemplate } from "../../src/data/templates.ts";
 import { compileChatTemplate } from "../../src/formats/chat-template.ts";
+import { listOf } from "./lists.ts";
 import { toyTokenizer } from "./toy-tokenizer.ts";
 
 const file = (text: string, name = "d.jsonl") => ({ name, stream: () => [text] });
@@ -58,16 +59,16 @@ test("the funnel counts every row: read, dropped and why, cut, kept", async () =
   // "<|User|>:q\n<|Bot|>:" is 19 tokens; with BOS, the answer, EOS and the separator, 23.
   expect(report.tokens).toBe(23 + 64 + 23);
   expect(report.labelTokens).toBe(2 + (64 - 20) + 2);
-  expect(train.map(({ inputIds }) => inputIds.length)).toEqual([64, 46]);
+  expect(listOf(train).map(({ inputIds }) => inputIds.length)).toEqual([64, 46]);
   expect(report.trainTokens).toBe(110);
   expect(formatFunnel(report)).toEqual([
     'd.jsonl is read as openai: rows 1 to 6 have a "messages" list of roles and contents.',
     "Read: 7 rows.",
-    "Left out: 1 not JSON, 1 without a conversation, 2 without a token to learn.",
-    "The first that is not JSON: d.jsonl, line 3 (row 3) is not JSON: {broken",
+    "Left out: 1 that cannot be read, 1 without a conversation, 2 without a token to learn.",
+    "The first that cannot be read: d.jsonl, line 3 (row 3) is not JSON: {broken",
     "Kept: 3 examples, 110 tokens, 43.6% of them learned.",
-    "Cut at 64 tokens: 1 example.",
-    "Without an end to the answer, so that the model may not stop: 1 example.",
+    "Cut at 64 tokens: 1 example, which lose 57 tokens.",
+    "Without an end to the answer, so that the model may not stop: 1 example, 1 of them cut off.",
     "Packed into 2 rows of 64 tokens, 85.9% filled.",
   ]);
 });
@@ -81,7 +82,7 @@ test("several files are one data set, each in its own format", async () => {
     ["b.json", "alpaca"],
   ]);
   // Alpaca's newline after the instruction is one more token.
-  expect(examples.map(({ inputIds }) => inputIds.length)).toEqual([23, 24]);
+  expect(listOf(examples).map(({ inputIds }) => inputIds.length)).toEqual([23, 24]);
   const bad = file("{broken", "c.json");
   await expect(encodeDataset([...files, bad], options)).rejects.toThrow(/c\.json, line 1/);
 });
@@ -100,7 +101,7 @@ describe("a file from which nothing can be learned is refused with the reason", 
       /Nothing is left of the 1 row of d\.jsonl: 1 without a token to learn\.\nRaise max_length above 64/,
     ],
     ["no answers", onlyUser, /1 without a conversation\.\nCheck that the rows hold answers/],
-    ["all broken", "{broken\n{too", /2 not JSON\.\nCorrect the file/],
+    ["all broken", "{broken\n{too", /2 that cannot be read\.\nCorrect the file/],
   ])("%s", async (_, text, fault) => {
     await expect(buildDataset([file(text)], { ...options, brokenRows: "drop" })).rejects.toThrow(
       fault,
@@ -117,10 +118,10 @@ test("a row in which no token is learned is left out and counted", async () => {
     ...options,
     template: { instruction: "{input}" },
     maxLength: 20,
-    shuffle: false,
+    shuffleBeforePack: false,
   });
   expect(report).toMatchObject({ kept: 3, tokens: 50, trainRows: 2, droppedRows: 1 });
-  expect(train.map(({ inputIds }) => inputIds.length)).toEqual([20, 10]);
+  expect(listOf(train).map(({ inputIds }) => inputIds.length)).toEqual([20, 10]);
   expect(formatFunnel(report).at(-1)).toBe(
     "Left out after packing, as no token in them is learned: 1 row.",
   );
@@ -135,7 +136,7 @@ test("a row whose only learned token begins a document teaches nothing, and is l
     ...options,
     template,
     maxLength: 20,
-    shuffle: false,
+    shuffleBeforePack: false,
   });
   expect(report).toMatchObject({ tokens: 21, trainRows: 1, droppedRows: 1 });
 });
@@ -143,20 +144,20 @@ test("a row whose only learned token begins a document teaches nothing, and is l
 test("without packing every example has a row", async () => {
   const text = [chat("q", "a"), chat("qq", "aaa")].join("\n");
   const { train } = await buildDataset([file(text)], { ...options, pack: false });
-  expect(train.map(({ inputIds }) => inputIds.length)).toEqual([23, 26]);
+  expect(listOf(train).map(({ inputIds }) => inputIds.length)).toEqual([23, 26]);
 });
 
 test("the same seed packs the same rows, and another seed does not", async () => {
   const text = Array.from({ length: 30 }, (_, i) => chat(`q${i}`, `a${i}`)).join("\n");
   const rowsOf = async (seed: number) =>
-    (await buildDataset([file(text)], { ...options, seed })).train;
+    listOf((await buildDataset([file(text)], { ...options, seed })).train);
   expect(await rowsOf(3)).toEqual(await rowsOf(3));
   expect(await rowsOf(3)).not.toEqual(await rowsOf(4));
 });
 
 describe("the evaluation split", () => {
   const items = [...Array(11).keys()];
-  const split = (evalSplit: number, seed = 1) => splitExamples(items, { evalSplit, seed });
+  const split = (evalSplit: number, seed = 1) => splitExamples(items.length, { evalSplit, seed });
 
   test.each([
     [0, 0],
@@ -188,7 +189,7 @@ describe("the evaluation split", () => {
       evalSplit: 0.25,
     });
     expect(report).toMatchObject({ trainExamples: 7, evaluationExamples: 3, evaluationRows: 2 });
-    expect(evaluation.reduce((sum, row) => sum + row.inputIds.length, 0)).toBe(3 * 24);
+    expect(listOf(evaluation).reduce((sum, row) => sum + row.inputIds.length, 0)).toBe(3 * 24);
   });
 });
 
@@ -197,7 +198,7 @@ test("the model's own template is used where it is given", async () => {
     "{% for m in messages %}{{ m.role }}:{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}",
   );
   const { examples } = await encodeDataset([file(chat("q", "a"))], { ...options, template });
-  const [example] = examples;
+  const example = examples.at(0);
   expect(toyTokenizer.decode(example!.inputIds)).toBe("user:q</s>assistant:a</s>");
 });
 

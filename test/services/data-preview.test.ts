@@ -46,7 +46,7 @@ async function trained(ids: readonly string[], options: TrainConfig) {
     maxLength: options.max_length,
     pack: options.pack_to_max_length,
     seed: options.seed,
-    shuffle: options.shuffle,
+    shuffleBeforePack: options.shuffle_before_pack,
     evalSplit: options.eval_split,
   });
   return { opened, dataset };
@@ -69,7 +69,7 @@ describe("a row is shown as training has it", () => {
         [2, 1],
       ] as const) {
         const shown = await exampleOf([id], "seedling", options, row);
-        const { inputIds, labels } = dataset.train[index]!;
+        const { inputIds, labels } = dataset.train.at(index)!;
         expect(shown.tokens.map((token) => token.id)).toEqual([...inputIds]);
         expect(shown.tokens.map(({ isTrained }) => isTrained)).toEqual(
           [...labels].map((label) => label >= 0),

@@ -307,7 +307,6 @@ describe("what is no data is refused in words, and leaves nothing behind", () =>
     ["rows without a known column", "a.jsonl", '{"text": "x"}', "which is no format known here"],
     ["numbers", "a.json", "[1, 2]", "it is not a JSON object"],
     ["one object over many lines", "a.json", '{\n "data": []\n}', "is not JSON"],
-    ["prose", "a.txt", "Dear all\nnothing here", "is neither JSON nor a table"],
     ["a table that is too wide", "a.csv", `${"a,".repeat(2000)}\n`, "more than 1,000 columns"],
     [
       "an object that is too wide",

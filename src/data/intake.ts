@@ -1,0 +1,201 @@
+// Rows on their way to tokens: each is encoded and kept, or counted with the reason why it is not.
+import type { UserError } from "../base/error.ts";
+import type { Conversation } from "./conversation.ts";
+import { createDraw } from "./draw.ts";
+import type { EncodedExample, ExampleList } from "./encode.ts";
+import type { EncodeFunnel, FileReading } from "./funnel.ts";
+import { TokenStore } from "./token-store.ts";
+
+export interface IntakeOptions {
+  readonly maxLength: number;
+  /** So many rows are drawn by `seed`, where there are more; undefined takes all. */
+  readonly maxRows: number | undefined;
+  readonly seed: number;
+  /** Examples of which nothing is learned are kept too: questions without answers are meant to be. */
+  readonly keepsUnlabeled: boolean;
+  readonly encode: (conversation: Conversation) => EncodedExample;
+  /** A text's next piece as the examples that it fills; `continues` says that it is not the last. */
+  readonly encodeText: (text: string, continues: boolean) => Iterable<EncodedExample>;
+}
+
+export interface EncodedDataset {
+  /** In the order of the files. An example is built when it is asked for. */
+  readonly examples: ExampleList;
+  readonly funnel: EncodeFunnel;
+}
+
+export interface Intake {
+  /** Takes a row; `map` is called where it is drawn, and may throw. */
+  take(map: () => Conversation): void;
+  /** Takes a text to be continued over rows; where `continues`, the next call has more of it. */
+  takeText(text: string, continues: boolean): void;
+  /** Counts a row that cannot be read. */
+  readonly noteBroken: (fault: UserError) => void;
+  noteFile(reading: FileReading): void;
+  finish(): EncodedDataset;
+}
+
+/** What became of a row; its examples are those from `first` up to `end`. */
+interface Outcome {
+  readonly fate: "kept" | "empty" | "unlabeled";
+  readonly first: number;
+  readonly end: number;
+}
+
+export function createIntake(options: IntakeOptions): Intake {
+  const store = new TokenStore();
+  const funnel = emptyFunnel(options.maxLength);
+  const draw =
+    options.maxRows === undefined ? undefined : createDraw<Outcome>(options.maxRows, options.seed);
+  const encode = createRepeater(store, options);
+  /** The text under way: whether it is drawn, and where its examples begin. */
+  let text: { readonly isDrawn: boolean; readonly first: number } | undefined;
+
+  const count = ({ fate, first, end }: Outcome) => {
+    if (fate === "empty") funnel.droppedEmpty++;
+    if (fate === "unlabeled") funnel.droppedUnlabeled++;
+    if (end - first > 1) funnel.continued++;
+  };
+  const isDrawn = (): boolean => {
+    funnel.rowsRead++;
+    return draw?.isNextDrawn() ?? true;
+  };
+  const settle = (outcome: Outcome) => (draw ? draw.keep(outcome) : count(outcome));
+
+  return {
+    take(map) {
+      if (!isDrawn()) return;
+      const first = store.length;
+      const conversation = map();
+      const fate = conversation.length === 0 ? "empty" : encode(conversation);
+      settle({ fate, first, end: store.length });
+    },
+    takeText(piece, continues) {
+      text ??= { isDrawn: isDrawn(), first: store.length };
+      const { first } = text;
+      if (text.isDrawn) {
+        for (const example of options.encodeText(piece, continues)) store.add(example);
+      }
+      if (continues) return;
+      const end = store.length;
+      if (text.isDrawn) settle({ fate: end === first ? "empty" : "kept", first, end });
+      text = undefined;
+    },
+    noteBroken(fault) {
+      funnel.rowsRead++;
+      funnel.droppedBroken++;
+      funnel.firstBroken ??= fault.message;
+    },
+    noteFile: (reading) => void funnel.files.push(reading),
+    finish() {
+      if (!draw) return { examples: store, funnel: countExamples(store, funnel) };
+      const drawn = draw.drawn();
+      funnel.notDrawn = funnel.rowsRead - funnel.droppedBroken - drawn.length;
+      for (const outcome of drawn) count(outcome);
+      const examples = new SelectedExamples(store, indicesOf(drawn));
+      return { examples, funnel: countExamples(examples, funnel) };
+    },
+  };
+}
+
+const MEMO_ENTRIES = 4096;
+const MEMO_KEY_CHARS = 8192;
+
+/** Encodes into the store; a conversation that came lately is neither encoded nor stored again. */
+function createRepeater(
+  store: TokenStore,
+  { encode, keepsUnlabeled }: IntakeOptions,
+): (conversation: Conversation) => "kept" | "unlabeled" {
+  /** Its index in the store, or −1 where nothing of it is learned. */
+  const known = new Map<string, number>();
+  return (conversation) => {
+    const key = JSON.stringify(conversation);
+    const before = known.get(key);
+    if (before !== undefined) {
+      if (before < 0) return "unlabeled";
+      store.repeat(before);
+      return "kept";
+    }
+    const example = encode(conversation);
+    const isKept = keepsUnlabeled || example.labelTokens > 0;
+    const index = isKept ? store.add(example) : -1;
+    if (key.length <= MEMO_KEY_CHARS) {
+      // All at once, which is cheaper than the oldest each time; rows that repeat come back soon.
+      if (known.size >= MEMO_ENTRIES) known.clear();
+      known.set(key, index);
+    }
+    return isKept ? "kept" : "unlabeled";
+  };
+}
+
+function emptyFunnel(maxLength: number): EncodeFunnel {
+  return {
+    files: [],
+    rowsRead: 0,
+    droppedBroken: 0,
+    notDrawn: 0,
+    droppedEmpty: 0,
+    droppedUnlabeled: 0,
+    maxLength,
+    kept: 0,
+    continued: 0,
+    truncated: 0,
+    tokensLost: 0,
+    endless: 0,
+    endsLost: 0,
+    tokens: 0,
+    labelTokens: 0,
+  };
+}
+
+function countExamples(
+  examples: Pick<TokenStore, "length" | "countsOf">,
+  funnel: EncodeFunnel,
+): EncodeFunnel {
+  funnel.kept = examples.length;
+  for (let i = 0; i < examples.length; i++) {
+    const { tokens, labelTokens, tokensLost, hasEnd } = examples.countsOf(i);
+    funnel.tokens += tokens;
+    funnel.labelTokens += labelTokens;
+    funnel.tokensLost += tokensLost;
+    if (tokensLost > 0) funnel.truncated++;
+    if (hasEnd) continue;
+    funnel.endless++;
+    if (tokensLost > 0) funnel.endsLost++;
+  }
+  return funnel;
+}
+
+/** Some of a store's examples. */
+class SelectedExamples implements ExampleList {
+  readonly #store: TokenStore;
+  readonly #indices: Uint32Array;
+
+  constructor(store: TokenStore, indices: Uint32Array) {
+    this.#store = store;
+    this.#indices = indices;
+  }
+
+  get length(): number {
+    return this.#indices.length;
+  }
+
+  at(index: number): EncodedExample | undefined {
+    const own = this.#indices[index];
+    return own === undefined ? undefined : this.#store.at(own);
+  }
+
+  lengthOf(index: number): number {
+    return this.countsOf(index).tokens;
+  }
+
+  countsOf(index: number): ReturnType<TokenStore["countsOf"]> {
+    return this.#store.countsOf(this.#indices[index] as number);
+  }
+}
+
+function indicesOf(outcomes: readonly Outcome[]): Uint32Array {
+  const indices: number[] = [];
+  for (const { first, end } of outcomes) for (let i = first; i < end; i++) indices.push(i);
+  return Uint32Array.from(indices);
+}

@@ -1,0 +1,44 @@
+// Plain text to rows: one file is one text for pre-training, however long. It comes in pieces, each but the
+// last marked as continued, so that none of it has to be held.
+import { UserError } from "../base/error.ts";
+import { type DataRow, decodeText, type TextChunks } from "./read.ts";
+
+/** A row of a text's own form. */
+export interface TextRow {
+  readonly text: string;
+  /** The text goes on in the next row. */
+  readonly continues?: true;
+}
+
+const PIECE_CHARS = 1 << 16;
+
+/** Reads a text in pieces that end with a line where there is one. Refuses one without a word. */
+export async function* readTextRows(chunks: TextChunks, place: string): AsyncGenerator<DataRow> {
+  let rest = "";
+  let row = 0;
+  let line = 1;
+  let isBlank = true;
+  const take = (text: string, continues: boolean): DataRow => {
+    const value: TextRow = continues ? { text, continues } : { text };
+    const taken = { value, row: ++row, line };
+    for (let i = text.indexOf("\n"); i !== -1; i = text.indexOf("\n", i + 1)) line++;
+    return taken;
+  };
+  for await (const chunk of decodeText(chunks, place)) {
+    rest += chunk;
+    isBlank &&= chunk.trim() === "";
+    while (rest.length > 2 * PIECE_CHARS) {
+      const newline = rest.lastIndexOf("\n", 2 * PIECE_CHARS);
+      const cut = newline > 0 ? newline + 1 : wholeEnd(rest, PIECE_CHARS);
+      yield take(rest.slice(0, cut), true);
+      rest = rest.slice(cut);
+    }
+  }
+  if (isBlank) throw new UserError(`${place} holds no text.`, "Choose a file with text in it.");
+  yield take(rest, false);
+}
+
+/** Not between the halves of a character. */
+function wholeEnd(text: string, end: number): number {
+  return (text.charCodeAt(end) & 0xfc00) === 0xdc00 ? end - 1 : end;
+}

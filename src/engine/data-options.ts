@@ -1,0 +1,54 @@
+// What a config says about data, as the functions of data/ take it: for training, and for all who look on.
+import { UserError } from "../base/error.ts";
+import type { TrainConfig } from "../config.ts";
+import type { DatasetOptions, EncodeDatasetOptions } from "../data/dataset.ts";
+import { formatNamed } from "../data/formats.ts";
+import type { Tokenizer } from "../formats/tokenizer.ts";
+import type { ChosenTemplate } from "./model-folder.ts";
+
+/** How rows become examples. */
+export function encodeOptionsOf(
+  config: TrainConfig,
+  tokenizer: Tokenizer,
+  { template }: Pick<ChosenTemplate, "template">,
+): EncodeDatasetOptions {
+  return {
+    tokenizer,
+    template,
+    system: config.system,
+    maxLength: config.max_length,
+    format: formatNamed(config.dataset_format),
+    maxRows: config.max_dataset_length < 0 ? undefined : config.max_dataset_length,
+    seed: config.seed,
+    inputIdsWithOutput: config.input_ids_with_output,
+    continueTexts: config.compat === "none",
+  };
+}
+
+/** How examples become rows. */
+export function packOptionsOf(
+  config: TrainConfig,
+): Required<
+  Pick<
+    DatasetOptions,
+    "maxLength" | "pack" | "seed" | "shuffleBeforePack" | "asXtuner" | "evalSplit"
+  >
+> {
+  return {
+    maxLength: config.max_length,
+    pack: config.pack_to_max_length,
+    seed: config.seed,
+    shuffleBeforePack: config.shuffle_before_pack,
+    asXtuner: config.compat === "xtuner-0.1.17",
+    evalSplit: config.eval_split,
+  };
+}
+
+/** Refuses to train on questions without answers. */
+export function refusePromptsOnly(config: TrainConfig): void {
+  if (config.input_ids_with_output) return;
+  throw new UserError(
+    "input_ids_with_output is false, so no answer is in the tokens and nothing can be learned from them.",
+    "Set it to true, or use the config to look at data only.",
+  );
+}
