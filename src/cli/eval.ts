@@ -1,14 +1,17 @@
 // hone eval: how well a model predicts the answers in a data file.
-import { Command } from "commander";
+import { Command, Option } from "commander";
+import { UsageError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
-import type { EvalReport } from "../engine.ts";
+import type { EvalReport, LoadRequest } from "../engine.ts";
 import { openDataSource } from "../hosts/node.ts";
 import { wholeFlag } from "./flags.ts";
+import { runMmluTest } from "./mmlu-test.ts";
 import { openAdapter, openModel } from "./paths.ts";
 import { formatLoadingBar } from "./progress.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
 interface EvalFlags {
+  readonly metric: "loss" | "mmlu";
   readonly adapter?: string;
   readonly data: readonly string[];
   readonly datasetFormat: string;
@@ -22,7 +25,12 @@ export function evalCommand(run: Runner): Command {
   return new Command("eval")
     .description("Measure loss, perplexity and token accuracy on a data file, example by example.")
     .argument("<model>", "a model's folder, or seedling")
-    .requiredOption("--data <file...>", "JSON or JSONL files of examples")
+    .requiredOption("--data <file...>", "files of examples, or of questions for mmlu")
+    .addOption(
+      new Option("--metric <name>", "what is measured; mmlu is multiple choice, as XTuner's metric")
+        .choices(["loss", "mmlu"])
+        .default("loss"),
+    )
     .option(
       "--adapter <folder>",
       "an adapter, a checkpoint or a work directory to put on the model",
@@ -39,20 +47,53 @@ export function evalCommand(run: Runner): Command {
       "after",
       "\nExample:\n  hone eval seedling --adapter work_dirs/demo/adapter --data test.jsonl",
     )
-    .action((model: string, flags: EvalFlags) => run((session) => evaluate(session, model, flags)));
+    .action((model: string, flags: EvalFlags) =>
+      run((session) =>
+        flags.metric === "mmlu"
+          ? evaluateChoices(session, model, flags)
+          : evaluate(session, model, flags),
+      ),
+    );
+}
+
+async function evaluateChoices(
+  session: Session,
+  model: string,
+  flags: EvalFlags,
+): Promise<ExitCode> {
+  if (flags.datasetFormat !== "auto") {
+    throw new UsageError(
+      "--metric mmlu reads questions (input, output and subject), and --dataset-format was given.",
+      "Leave --dataset-format out.",
+    );
+  }
+  await runMmluTest(session, {
+    ...(await loadRequest(model, flags)),
+    ...(flags.system === undefined ? {} : { system: flags.system }),
+    data: await Promise.all(flags.data.map((path) => openDataSource(path))),
+    maxLength: flags.maxLength,
+  });
+  return EXIT.done;
+}
+
+async function loadRequest(model: string, flags: EvalFlags): Promise<LoadRequest> {
+  const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
+  return {
+    model: openModel(model),
+    quantization: flags.bits === 4 ? "nf4" : "none",
+    ...(adapter === undefined ? {} : { adapter }),
+    ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
+  };
 }
 
 async function evaluate(session: Session, model: string, flags: EvalFlags): Promise<ExitCode> {
   const { output } = session;
-  const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
+  const request = await loadRequest(model, flags);
   const data = await Promise.all(flags.data.map((path) => openDataSource(path)));
   let hasHeader = false;
   const report = await withEngine(session, (engine) =>
     engine.evaluate({
-      model: openModel(model),
-      quantization: flags.bits === 4 ? "nf4" : "none",
-      ...(adapter === undefined ? {} : { adapter }),
-      ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
+      ...request,
       ...(flags.system === undefined ? {} : { system: flags.system }),
       data,
       datasetFormat: flags.datasetFormat,

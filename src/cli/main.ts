@@ -19,6 +19,7 @@ import { packageVersion } from "./package-files.ts";
 import { imagesCommand, preprocessCommand } from "./preprocess.ts";
 import { EXIT, type ExitCode, type Runner } from "./session.ts";
 import { createPaint } from "./terminal.ts";
+import { testCommand } from "./test.ts";
 import { trainCommand } from "./train.ts";
 
 const GPU_CHOICES = ["auto", "gpu", "llvmpipe", "swiftshader"] as const satisfies AdapterChoice[];
@@ -73,6 +74,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(trainCommand(run))
     .addCommand(chatCommand(run))
     .addCommand(evalCommand(run))
+    .addCommand(testCommand(run))
     .addCommand(convertCommand(run))
     .addCommand(listConfigsCommand(run))
     .addCommand(copyConfigCommand(run))

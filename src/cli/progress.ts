@@ -20,6 +20,12 @@ export function formatLoadingBar(bytes: number, totalBytes: number, columns: num
   return withBar("loading", share, `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`, columns);
 }
 
+/** "question ━━━━━───── 12/30", within `columns`. */
+export function formatCountBar(what: string, done: number, all: number, columns: number): string {
+  const count = `${String(done).padStart(String(all).length)}/${all}`;
+  return withBar(what, all > 0 ? done / all : 0, count, columns);
+}
+
 /** A learning rate as 1.00e-3, the same width at every step. */
 function formatRate(rate: number): string {
   return rate.toExponential(2);

@@ -30,18 +30,21 @@ export async function withEngine<T>(
   return use(engine);
 }
 
+const STOPPING = "Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.";
+
 /**
  * A signal that the first Ctrl-C (or SIGTERM) aborts while `work` runs, so that it can save; the
- * second one ends the process.
+ * second one ends the process. `words` are said at the first.
  */
 export async function untilStopped<T>(
   { output }: Session,
   work: (signal: AbortSignal) => Promise<T>,
+  words = STOPPING,
 ): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(EXIT.killed);
-    output.say("Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.");
+    output.say(words);
     controller.abort();
   };
   process.on("SIGINT", stop).on("SIGTERM", stop);
