@@ -24,6 +24,8 @@ export type Field =
 /** What an option says of itself in the table. */
 interface Description<T> {
   readonly default: T;
+  /** The default under compat: xtuner-0.1.17, where it is another. */
+  readonly inXtuner?: T;
   readonly group: Group;
   /** On the form. */
   readonly label: string;

@@ -79,7 +79,7 @@ export function applySettings(config: TrainConfig, settings: readonly string[]):
 
 /**
  * Reads a plain object into a config: fills defaults, checks types and ranges. An absent or null
- * value is its default. Unknown names are errors: a typo must not pass in silence.
+ * value is its default, under compat XTuner's. Unknown names are errors: a typo must not pass in silence.
  */
 export function parseConfig(
   value: unknown,
@@ -102,11 +102,12 @@ export function parseConfig(
   for (const path of given.keys()) {
     if (!BY_PATH.has(path)) report(path, explainUnknown(path));
   }
+  const isXtuner = given.get("compat") === "xtuner-0.1.17";
   const checked = ALL_OPTIONS.map(({ path, option }): [string, unknown] => {
     const own = given.get(path) ?? undefined;
     if (own === undefined) {
       if (option.isRequired) report(path, `${path} is missing (${option.help})`);
-      return [path, option.default];
+      return [path, (isXtuner ? option.inXtuner : undefined) ?? option.default];
     }
     const read = option.read(own);
     if (read === undefined) report(path, `${path} is ${excerpt(own)}, and takes ${option.takes}`);

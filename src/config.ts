@@ -137,6 +137,7 @@ const OPTIONS = {
   }),
   use_varlen_attn: flag({
     default: true,
+    inXtuner: false,
     group: "data",
     label: "Keep packed examples apart",
     help: "packed examples do not see each other; false is XTuner's default, where they do",
@@ -347,7 +348,7 @@ const OPTIONS = {
       default: "all-linear",
       group: "lora",
       label: "Adapted layers",
-      help: "names of the linear layers to adapt (q_proj, …); all-linear is every one but the output head",
+      help: "names of the linear layers to adapt (q_proj, …); all-linear is every one but the output head, which XTuner leaves out only where it is called lm_head",
       elsewhere: ["lora_target_modules", "lora_target"],
     }),
     bias: choice(["none"], {
@@ -449,6 +450,7 @@ const OPTIONS = {
     { min: 1, max: 32_768 },
     {
       default: 256,
+      inXtuner: 600,
       group: "output",
       label: "Longest answer",
       unit: "tokens",

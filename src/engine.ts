@@ -22,6 +22,8 @@ export interface Host {
   readonly requestAdapter: () => Promise<GPUAdapter>;
   /** Milliseconds from any fixed point. */
   readonly now: () => number;
+  /** The time of day, for logs; the system's own if not given. */
+  readonly clock?: () => Date;
   /** SHA-256 as lower-case hex. */
   readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
   /** What the adapter could still allocate, where that can be known: WebGPU does not tell. */
@@ -43,6 +45,11 @@ export interface TrainRequest {
   readonly model: Folder;
   readonly data: readonly DataSource[];
   readonly workDir: Folder;
+  /**
+   * The config file as the person wrote it, by its name. Under compat a `.py` file is kept in the work
+   * directory, as XTuner does.
+   */
+  readonly source?: { readonly name: string; readonly text: string };
   /** The adapter that `config.load_from` names: a PEFT folder to begin with. Not read on resume. */
   readonly loadFrom?: Folder;
   /**
@@ -84,6 +91,15 @@ export type TrainEvent =
       readonly step: number;
       readonly input: string;
       readonly output: string;
+      /** Under compat: prompt and answer as the model saw and wrote them, special tokens included. */
+      readonly sequence?: string;
+    }
+  /** Under compat: a line of XTuner's log, as mmengine prints it. */
+  | {
+      readonly type: "log";
+      readonly level: "INFO" | "WARNING";
+      readonly message: string;
+      readonly line: string;
     }
   | ({ readonly type: "eval"; readonly step: number } & EvalReport)
   | { readonly type: "checkpoint"; readonly step: number; readonly name: string }
@@ -112,7 +128,7 @@ export interface StepReport {
   /** Mean cross-entropy over the step's label tokens, in nats. */
   readonly loss: number;
   readonly learningRate: number;
-  /** Before clipping; not finite if the step was skipped. */
+  /** Of the last optimizer step, before clipping; not finite if that was skipped, or there was none yet. */
   readonly gradNorm: number;
   readonly lossScale: number;
   /** Tokens processed in the run so far, and label tokens of this step. */
@@ -122,6 +138,13 @@ export interface StepReport {
   readonly etaSeconds: number;
   /** Steps skipped so far because their gradient was not finite. */
   readonly skipped: number;
+  /** Under `compat: xtuner-0.1.17`, where each step is an iteration over one micro-batch. */
+  readonly iteration?: {
+    /** Whether the optimizer stepped after it. */
+    readonly updated: boolean;
+    /** What making the batch took. */
+    readonly dataSeconds: number;
+  };
 }
 
 export interface EvalReport {

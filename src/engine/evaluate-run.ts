@@ -1,31 +1,37 @@
 // What a run tells of itself between steps: answers to the evaluation questions, and the held-out loss.
 import type { TrainConfig } from "../config.ts";
 import { createBatches } from "../data/batches.ts";
-import type { Host, TrainEvent } from "../engine.ts";
+import type { Host, Message, SamplingOptions, TrainEvent } from "../engine.ts";
+import type { Moment } from "../train/plan.ts";
 import type { MicroBatch } from "../train/step.ts";
 import { Answerer } from "./chat.ts";
 import type { Prepared } from "./prepare-run.ts";
-import { ANSWER_TOKENS, type RunParts } from "./run-parts.ts";
+import type { RunParts } from "./run-parts.ts";
 
 /** Evaluates after `step` steps. False where the signal broke it off; its events are then not all there. */
 export async function evaluateRun(
   host: Host,
   prepared: Prepared,
   { generator, evaluator }: Pick<RunParts, "generator" | "evaluator">,
-  step: number,
+  { step, moment }: { readonly step: number; readonly moment: Moment },
   onEvent: (event: TrainEvent) => void,
 ): Promise<boolean> {
   const { config, signal } = prepared.request;
   if (generator) {
     generator.reset();
     const answerer = new Answerer(generator, prepared.opened, prepared.chosen, host.now);
+    const sampling = samplingOf(config, moment);
     for (const input of config.evaluation_inputs) {
-      const output = await answer(answerer, config, input, signal);
+      const messages = messagesOf(config, input);
+      const { reply, sequence } = await answerer.replyWhole(messages, sampling, undefined, signal);
       if (signal?.aborted) return false;
-      onEvent({ type: "sample", step, input, output });
+      const whole = config.compat === "none" ? {} : { sequence };
+      onEvent({ type: "sample", step, input, output: reply.text, ...whole });
     }
   }
-  if (evaluator) {
+  // Under compat the last step is evaluated twice: the adapter, and so the loss, is the same.
+  const isRepeated = config.compat !== "none" && moment === "after" && config.evaluation_freq > 0;
+  if (evaluator && !isRepeated) {
     const report = await evaluator.total(heldOutBatches(prepared), signal);
     if (!report) return false;
     onEvent({ type: "eval", step, ...report });
@@ -33,26 +39,27 @@ export async function evaluateRun(
   return true;
 }
 
-/** Greedy, so that what is compared between steps is the adapter and not a die. */
-async function answer(
-  answerer: Answerer,
-  config: TrainConfig,
-  input: string,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const system = config.system === "" ? [] : [{ role: "system", content: config.system } as const];
-  const messages = [...system, { role: "user", content: input } as const];
-  const sampling = {
-    maxNewTokens: ANSWER_TOKENS,
-    temperature: 0,
-    topK: 0,
-    topP: 1,
+/** EvaluateChatHook's, before training too. */
+const XTUNER_SAMPLING = { temperature: 0.1, topK: 40, topP: 0.75 };
+const XTUNER_FIRST_TOKENS = 50;
+
+/** Greedy, so that what is compared between steps is the adapter and not a die; XTuner draws. */
+function samplingOf(config: TrainConfig, moment: Moment): SamplingOptions {
+  const isXtuner = config.compat !== "none";
+  const maxNewTokens = config.evaluation_max_new_tokens;
+  return {
+    maxNewTokens: isXtuner && moment === "before" ? XTUNER_FIRST_TOKENS : maxNewTokens,
+    ...(isXtuner ? XTUNER_SAMPLING : { temperature: 0, topK: 0, topP: 1 }),
     repetitionPenalty: 1,
     seed: config.seed,
     stopWords: [],
   };
-  const { text } = await answerer.reply(messages, sampling, undefined, signal);
-  return text;
+}
+
+function messagesOf({ system, evaluation_system }: TrainConfig, input: string): Message[] {
+  const content = evaluation_system === "" ? system : evaluation_system;
+  const question: Message = { role: "user", content: input };
+  return content === "" ? [question] : [{ role: "system", content }, question];
 }
 
 function heldOutBatches({ request: { config }, evaluationRows }: Prepared): MicroBatch[] {

@@ -8,6 +8,7 @@ import type { Host, TrainRequest } from "../engine.ts";
 import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { type CheckpointState, chooseCheckpoint, NoCheckpointError } from "../train/checkpoint.ts";
+import { planSteps, type StepPlan } from "../train/plan.ts";
 import { encodeOptionsOf, packOptionsOf, refusePromptsOnly } from "./data-options.ts";
 import { abortable } from "./data-source.ts";
 import { fingerprintExamples, fingerprintModel } from "./fingerprint.ts";
@@ -30,6 +31,7 @@ export interface Prepared {
   readonly targets: readonly AdapterTarget[];
   readonly batches: Batches;
   readonly trainRows: RowList;
+  readonly plan: StepPlan;
   readonly evaluationRows: RowList;
   /** What a resumed part of the run must have in common with it. */
   readonly identity: Readonly<Record<string, unknown>>;
@@ -78,8 +80,12 @@ export async function prepareRun(
   });
   const evaluationRows = dataset.evaluation;
   const parts = { request, opened, chosen, adapterConfig, targets, batches, evaluationRows };
+  const plan = planSteps(config, batches.batchesPerEpoch);
   const trainRows = dataset.train;
-  return { prepared: { ...parts, trainRows, identity, resumed }, ...(matrices && { matrices }) };
+  return {
+    prepared: { ...parts, trainRows, plan, identity, resumed },
+    ...(matrices && { matrices }),
+  };
 }
 
 /** The rows, and what a run that learns from them is known by. */
@@ -123,10 +129,7 @@ async function findCheckpoint(
 }
 
 /** XTuner goes on with the checkpoint's seed, whichever is asked for. */
-function withSeedOf(
-  resumed: Resumed | undefined,
-  { config, onEvent }: TrainRequest,
-): TrainConfig {
+function withSeedOf(resumed: Resumed | undefined, { config, onEvent }: TrainRequest): TrainConfig {
   const seed = resumed?.state.run["seed"];
   if (config.compat === "none" || typeof seed !== "number" || seed === config.seed) return config;
   onEvent({

@@ -1,6 +1,6 @@
 // What makes a run the run it is: what must be the same when a part of it is resumed.
 import { UserError } from "../base/error.ts";
-import type { TrainConfig } from "../config.ts";
+import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import type { FunnelReport } from "../data/funnel.ts";
 import { isJsonObject } from "../formats/json.ts";
 import type { CheckpointState } from "../train/checkpoint.ts";
@@ -17,6 +17,9 @@ const FREE_OPTIONS = new Set([
   "logging_steps",
   "evaluation_freq",
   "evaluation_inputs",
+  "evaluation_max_new_tokens",
+  "evaluation_system",
+  "test_data",
   "gradient_checkpointing",
   "max_memory",
   "compute_dtype",
@@ -29,31 +32,32 @@ const CHANGED: Readonly<Record<keyof Fingerprints, string>> = {
   data: "other data: as many rows and tokens, but not the same",
 };
 
+/** "lora" in "lora.r". */
+const SECTIONS: ReadonlySet<string> = new Set(
+  ALL_OPTIONS.flatMap(({ path }) => (path.includes(".") ? [path.split(".", 1)[0] ?? path] : [])),
+);
+
 type Identity = Readonly<Record<string, unknown>>;
 
-/**
- * The options that the numbers depend on, how much data there is, and the fingerprints of model and data.
- * Without load_from where it is empty: checkpoints of before it was an option have none.
- */
+/** The options that the numbers depend on, how much data there is, and the fingerprints of model and data. */
 export function identityOf(
   config: TrainConfig,
   data: Pick<FunnelReport, "rowsRead" | "tokens" | "labelTokens">,
   fingerprints: Fingerprints,
 ): Record<string, unknown> {
   const { rowsRead, tokens, labelTokens } = data;
-  const options = Object.entries(config).filter(
-    ([key, value]) => !FREE_OPTIONS.has(key) && !(key === "load_from" && value === ""),
-  );
+  const options = Object.entries(config).filter(([key]) => !FREE_OPTIONS.has(key));
   const counts = { rows: rowsRead, tokens, labelTokens };
   return { ...Object.fromEntries(options), data: counts, fingerprints };
 }
 
 /** Refuses to go on with a run under other options or on other data. `place` names its checkpoint. */
 export function refuseChangedRun(
-  { fingerprints: nowPrints, ...now }: Identity,
-  { run: { fingerprints: thenPrints, ...then } }: Pick<CheckpointState, "run">,
+  { fingerprints: nowPrints, ...nowOptions }: Identity,
+  { run: { fingerprints: thenPrints, ...thenOptions } }: Pick<CheckpointState, "run">,
   place: string,
 ): void {
+  const [now, then] = [withDefaults(nowOptions), withDefaults(thenOptions)];
   const options = [...new Set([...Object.keys(now), ...Object.keys(then)])]
     .filter((key) => JSON.stringify(now[key]) !== JSON.stringify(then[key]))
     .map((key) => `${key} was ${wordOf(then[key])} and is ${wordOf(now[key])}`);
@@ -67,6 +71,17 @@ export function refuseChangedRun(
     `${place} belongs to a run with other options, weights or data: ${list.join("; ")}.`,
     "Resume with the config.yaml in the work directory and the same model and data, or start a new run in another folder.",
   );
+}
+
+/** By path; an option that a checkpoint does not know is one that it was made without: the default. */
+function withDefaults(identity: Identity): Identity {
+  const known = Object.entries(identity).flatMap(([key, value]) =>
+    SECTIONS.has(key) && isJsonObject(value)
+      ? Object.entries(value).map(([inner, leaf]) => [`${key}.${inner}`, leaf])
+      : [[key, value]],
+  );
+  const defaults = ALL_OPTIONS.map(({ path, option }) => [path, option.default]);
+  return Object.fromEntries([...defaults, ...known]) as Identity;
 }
 
 /** Checkpoints of before there were fingerprints have none, and are believed. */

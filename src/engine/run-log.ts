@@ -2,10 +2,10 @@
 //
 // metrics.jsonl has every step, every held-out loss and every answer, so that a run can be shown from it
 // alone. It is only ever added to, and its last line may be cut: whoever kills a process kills it anywhere.
-import { messageOf } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatDuration } from "../base/format.ts";
 import type { EvalReport, StepReport, TrainEvent } from "../engine.ts";
+import { AppendQueue } from "./append-queue.ts";
 
 const METRICS = "metrics.jsonl";
 const LOG = "train.log";
@@ -23,6 +23,7 @@ export interface RunMetrics {
 
 /** What an evaluation writes: its lines are all there, or it is not done. */
 export interface EvaluationParts {
+  /** Answers, of all times that the questions are asked after the step. */
   readonly questions: number;
   readonly holdsOut: boolean;
 }
@@ -32,30 +33,30 @@ export interface LogOptions {
   readonly firstStep: number;
   readonly loggingSteps: number;
   readonly evaluation: EvaluationParts;
+  /** How many steps before the first to keep the reports of. Default 1. */
+  readonly recentSteps?: number;
   /** Told once when lines cannot be written, and again only after they could. */
   readonly onFault: (message: string) => void;
 }
 
-/**
- * Writes in the order of the events, off the training loop's path. A failure ends no run: it is told, and
- * the lines are kept and tried again with the next ones.
- */
+/** Writes in the order of the events, off the training loop's path. A failure to write ends no run. */
 export class RunLog {
   /** Whether the evaluation after the first step was done, and is in the log. */
   readonly isEvaluated: boolean;
-  readonly #folder: Folder;
-  readonly #options: LogOptions;
-  /** Text that is not written yet, by file. */
-  readonly #waiting = new Map<string, string>();
-  /** Files that were added to since they were last made to last. */
-  readonly #unflushed = new Set<string>();
-  #writing: Promise<void> = Promise.resolve();
-  #isFailing = false;
+  /** The reports of the last steps before the first, as many as any line needs. */
+  readonly recent: readonly StepReport[];
+  readonly #queue: AppendQueue;
+  readonly #loggingSteps: number;
 
-  private constructor(folder: Folder, options: LogOptions, isEvaluated: boolean) {
-    this.#folder = folder;
-    this.#options = options;
-    this.isEvaluated = isEvaluated;
+  private constructor(
+    folder: Folder,
+    { loggingSteps, onFault }: LogOptions,
+    before: { isEvaluated: boolean; recent: readonly StepReport[] },
+  ) {
+    this.#queue = new AppendQueue(folder, onFault);
+    this.#loggingSteps = loggingSteps;
+    this.isEvaluated = before.isEvaluated;
+    this.recent = before.recent;
   }
 
   /**
@@ -78,59 +79,19 @@ export class RunLog {
     );
     await folder.write(METRICS, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
     if (firstStep === 0) await folder.write(LOG, "");
-    return new RunLog(folder, options, isEvaluated);
+    const recent = found.steps.slice(-Math.max(1, options.recentSteps ?? 1));
+    return new RunLog(folder, options, { isEvaluated, recent });
   }
 
   take(event: TrainEvent): void {
-    if (isMetric(event)) this.#add(METRICS, JSON.stringify(event));
-    const line = lineOf(event, this.#options.loggingSteps);
-    if (line !== undefined) this.#add(LOG, line);
+    if (isMetric(event)) this.#queue.add(METRICS, `${JSON.stringify(event)}\n`);
+    const line = lineOf(event, this.#loggingSteps);
+    if (line !== undefined) this.#queue.add(LOG, `${line}\n`);
   }
 
   /** Waits until all that was taken is written and survives a power cut, or was tried once more. */
-  async flush(): Promise<void> {
-    this.#then(async () => {
-      await this.#write();
-      for (const file of this.#unflushed) {
-        await this.#folder.flush(file);
-        this.#unflushed.delete(file);
-      }
-    });
-    await this.#writing;
-  }
-
-  #add(file: string, line: string): void {
-    this.#waiting.set(file, `${this.#waiting.get(file) ?? ""}${line}\n`);
-    this.#then(() => this.#write());
-  }
-
-  /** Until nothing waits: lines may come while others are written. */
-  async #write(): Promise<void> {
-    for (;;) {
-      const [next] = this.#waiting;
-      if (!next) return;
-      const [file, text] = next;
-      this.#unflushed.add(file);
-      await this.#folder.append(file, text);
-      const rest = this.#waiting.get(file)?.slice(text.length) ?? "";
-      if (rest === "") this.#waiting.delete(file);
-      else this.#waiting.set(file, rest);
-    }
-  }
-
-  /** One after another, or a line would be written twice. */
-  #then(action: () => Promise<void>): void {
-    this.#writing = this.#writing.then(action).then(
-      () => {
-        this.#isFailing = false;
-      },
-      (error: unknown) => {
-        if (this.#isFailing) return;
-        this.#isFailing = true;
-        const [problem] = messageOf(error).split("\n");
-        this.#options.onFault(`The log of the run waits to be written: ${problem}`);
-      },
-    );
+  flush(): Promise<void> {
+    return this.#queue.flush();
   }
 }
 

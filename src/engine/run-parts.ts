@@ -19,9 +19,6 @@ import { Evaluator } from "./evaluate.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import type { ModelFolder } from "./model-folder.ts";
 
-/** Prompt and answer of an evaluation question may have this many tokens more than a training row. */
-export const ANSWER_TOKENS = 256;
-
 /** A model as far as it must be known to lay it out on a GPU. */
 export type LoadableModel = Pick<ModelFolder, "architecture" | "files">;
 
@@ -47,6 +44,8 @@ export function adapterOf(
   config: TrainConfig,
   architecture: Architecture,
 ): { adapterConfig: AdapterConfig; targets: readonly AdapterTarget[] } {
+  const modules = modulesOf(allLinears(architecture));
+  const { target_modules: wanted } = config.lora;
   const adapterConfig: AdapterConfig = {
     ...ADAPTER_DEFAULTS,
     baseModel: config.model,
@@ -54,10 +53,27 @@ export function adapterOf(
     alpha: config.lora.lora_alpha,
     dropout: config.lora.lora_dropout,
     useRslora: config.lora.use_rslora,
-    targetModules: config.lora.target_modules,
+    targetModules: wanted === "all-linear" ? allLinearNames(config, modules) : wanted,
   };
-  const modules = modulesOf(allLinears(architecture));
   return { adapterConfig, targets: selectTargets(adapterConfig, modules, "lora.target_modules") };
+}
+
+/**
+ * XTuner's find_all_linear_names leaves out a head by its name, so one that is called otherwise is adapted:
+ * that of InternLM2 is "output".
+ */
+function allLinearNames(
+  { compat }: TrainConfig,
+  modules: readonly { readonly path: string }[],
+): AdapterConfig["targetModules"] {
+  if (compat === "none") return "all-linear";
+  const names = modules.map(({ path }) => path.split(".").at(-1) ?? path);
+  return [...new Set(names)].filter((name) => name !== "lm_head" && name !== "output_layer");
+}
+
+/** What a run answers and holds at a time: a row and the longest answer. */
+function contextTokens(config: TrainConfig): number {
+  return config.max_length + config.evaluation_max_new_tokens;
 }
 
 /** Loads, allocates and records all of it; the adapter is zero. Frees it again where that fails or is aborted. */
@@ -73,7 +89,7 @@ export async function allocateRun(
     quantization: config.quantization,
     doubleQuant: config.double_quant,
     computeDtype: config.compute_dtype,
-    positions: config.max_length + ANSWER_TOKENS + Generator.paddingTokens,
+    positions: contextTokens(config) + Generator.paddingTokens,
     contextTokens: config.max_length,
     targets: adapterOf(config, source.architecture).targets,
     training: true,
@@ -97,7 +113,7 @@ export async function allocateRun(
     // Compiled only where there is something to ask or to hold out: on a slow adapter it takes a while.
     const generator =
       config.evaluation_inputs.length > 0
-        ? own(await Generator.create(model, config.max_length + ANSWER_TOKENS))
+        ? own(await Generator.create(model, contextTokens(config)))
         : undefined;
     const evaluator = holdsOut ? own(await Evaluator.create(model, tokens)) : undefined;
     return { model, stepper, generator, evaluator, free };

@@ -1,19 +1,20 @@
 // A run from its request to its summary: read, load, prepare, train, and tell what happens.
 import { throwIfAborted } from "../base/error.ts";
-import { serializeConfig } from "../config-read.ts";
 import type { Host, RunSummary, TrainEvent, TrainRequest } from "../engine.ts";
 import { type Gpu, OutOfMemoryError } from "../gpu/device.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { allLinears } from "../model/linears.ts";
 import { restoreCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
 import type { MemoryEstimate } from "../train/memory.ts";
-import { evaluatesAfter, planSteps, runTraining, type StepPlan } from "../train/run.ts";
+import { runTraining } from "../train/run.ts";
 import { adapterCompanions } from "./adapter-companions.ts";
 import { evaluateRun } from "./evaluate-run.ts";
 import { type Prepared, prepareRun } from "./prepare-run.ts";
 import { RunLog } from "./run-log.ts";
 import { explainOutOfMemory, memoryLimit, planMemory } from "./run-memory.ts";
 import { allocateRun, type RunParts } from "./run-parts.ts";
+import { recentSteps } from "./xtuner-log.ts";
+import { keepConfig, openXtunerLog } from "./xtuner-run.ts";
 
 export async function train(gpu: Gpu, host: Host, request: TrainRequest): Promise<RunSummary> {
   const started = host.now();
@@ -74,21 +75,23 @@ interface RunTools extends RunParts {
 }
 
 async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Promise<RunSummary> {
-  const { request, batches } = prepared;
-  const { config, workDir } = request;
+  const { request, batches, plan } = prepared;
   const { model, stepper, started } = tools;
-  const plan = planSteps(config, batches.batchesPerEpoch);
-  const log = await openLog(prepared, plan);
+  const log = await openLog(prepared);
   const done = doneBefore(prepared, log);
+  await keepConfig(request);
+  const { gpu } = model;
+  const xtuner =
+    plan.unit === "step" ? undefined : await openXtunerLog(host, prepared, gpu, log.recent);
   const onEvent = (event: TrainEvent) => {
     log.take(event);
     request.onEvent(event);
+    xtuner?.take(event);
   };
-  await workDir.write("config.yaml", serializeConfig(config));
   onEvent({
     type: "plan",
     plan: {
-      adapterName: model.gpu.name,
+      adapterName: gpu.name,
       computeDtype: model.act,
       steps: plan.steps,
       firstStep: done.step,
@@ -98,9 +101,12 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
     },
   });
   onEvent({ type: "phase", phase: "train" });
+  // Lines that wait are written, whatever happens.
+  const flush = async () => {
+    await Promise.all([log.flush(), xtuner?.flush()]);
+  };
   let timeToFirstStepSeconds = Number.NaN;
   const summary = await runTraining({
-    config,
     plan,
     stepper,
     batchAt: (index) => batches.at(index),
@@ -117,35 +123,40 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
     onPause(type, step) {
       onEvent({ type, step });
       // A chat in the meantime has had the same device.
-      if (type === "resumed") model.gpu.requireSound();
+      if (type === "resumed") gpu.requireSound();
     },
-    evaluate: (step) => evaluateRun(host, prepared, tools, step, onEvent),
+    async evaluate(step, moment) {
+      xtuner?.evaluating(moment);
+      const isDone = await evaluateRun(host, prepared, tools, { step, moment }, onEvent);
+      if (isDone) await xtuner?.evaluated(moment, step, plan.savesAfter(step));
+      return isDone;
+    },
     async save(progress) {
+      xtuner?.saving(progress.step);
       // A checkpoint is not to be ahead of the lines about its steps: a resumed run would not write them.
-      await log.flush();
+      await flush();
       return saveRun(host, prepared, tools, progress, onEvent);
     },
   }).catch(async (error: unknown) => {
-    await log.flush(); // its lines are written too
+    await flush();
     throw error;
   });
-  await log.flush();
-  return { ...summary, timeToFirstStepSeconds, peakGpuBytes: model.gpu.peakBytes };
+  await flush();
+  return { ...summary, timeToFirstStepSeconds, peakGpuBytes: gpu.peakBytes };
 }
 
-function openLog(
-  { request: { config, workDir, onEvent }, resumed, evaluationRows }: Prepared,
-  plan: StepPlan,
-): Promise<RunLog> {
+function openLog({ request, resumed, evaluationRows, plan }: Prepared): Promise<RunLog> {
+  const { config, workDir, onEvent } = request;
   const step = resumed?.state.step ?? 0;
-  const isDue = evaluatesAfter(config, plan, step);
+  const times = plan.evaluationsAfter(step).length;
   return RunLog.open(workDir, {
     firstStep: step,
     loggingSteps: config.logging_steps,
     evaluation: {
-      questions: isDue ? config.evaluation_inputs.length : 0,
-      holdsOut: isDue && evaluationRows.length > 0,
+      questions: times * config.evaluation_inputs.length,
+      holdsOut: times > 0 && evaluationRows.length > 0,
     },
+    recentSteps: recentSteps(config.accumulative_counts),
     onFault: (message) => onEvent({ type: "warning", message }),
   });
 }
@@ -178,6 +189,7 @@ async function saveRun(
       },
       companions: adapterCompanions({ config, chosen, opened, adapterConfig, targets }),
       limit: config.save_total_limit,
+      naming: config.compat === "none" ? "plain" : "xtuner",
       sha256: host.sha256,
     },
   );

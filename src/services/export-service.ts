@@ -13,7 +13,7 @@ import { ExportShelf } from "./export-shelf.ts";
 import { exportLock, withLock, withModel } from "./locks.ts";
 import { isAborted } from "./faults.ts";
 import { formatLossCsv } from "../base/loss-csv.ts";
-import { stepOf } from "./run-record.ts";
+import { stepOf } from "../train/checkpoint.ts";
 import { checkpointFolder, readHistory, readRun } from "./run-store.ts";
 import { exportFolder, modelFolder } from "./storage.ts";
 import { checkZip, zipFiles, zipLength, type ZipSource } from "./zip.ts";

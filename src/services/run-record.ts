@@ -4,7 +4,7 @@ import { UserError } from "../base/error.ts";
 import { parseConfig } from "../config-read.ts";
 import { parseMetrics } from "../engine/run-log.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
-import { listCheckpoints } from "../train/checkpoint.ts";
+import { listCheckpoints, readLastCheckpoint, stepOf } from "../train/checkpoint.ts";
 import type { RunHistory, RunRecord, RunStatus } from "./api.ts";
 
 const METRICS = "metrics.jsonl";
@@ -59,8 +59,7 @@ export async function findCheckpoints(
     // Written last: without it the folder is what a closed tab left of one.
     if ((await work.size(`${name}/state.json`)) !== undefined) checkpoints.push(name);
   }
-  const last =
-    (await work.size("last_checkpoint")) && (await work.readText("last_checkpoint")).trim();
+  const last = await readLastCheckpoint(work);
   const checkpoint = checkpoints.find((name) => name === last) ?? checkpoints.at(-1) ?? null;
   return { checkpoint, checkpoints };
 }
@@ -92,11 +91,6 @@ async function findLoss(work: Folder, step: number): Promise<number | null> {
     if (last?.step === step) return finiteOrNull(last.loss);
     if (last || start === 0) return null;
   }
-}
-
-/** "iter_30" → 30. */
-export function stepOf(checkpoint: string): number {
-  return Number(/\d+$/.exec(checkpoint)?.[0] ?? 0);
 }
 
 /** A loss as JSON can keep it. */

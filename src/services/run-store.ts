@@ -6,6 +6,7 @@
 import { UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { isJsonObject } from "../formats/json.ts";
+import { stepOf } from "../train/checkpoint.ts";
 import type { NewRun, RunHistory, RunRecord } from "./api.ts";
 import { broadcast } from "./broadcast.ts";
 import {
@@ -188,10 +189,7 @@ export function startFolder(run: Folder): Folder {
 /** One complete checkpoint of a run. */
 export async function checkpointFolder(id: string, checkpoint: string): Promise<Folder> {
   const work = await workFolder(id);
-  if (
-    /^iter_\d+$/.test(checkpoint) &&
-    (await work.size(`${checkpoint}/state.json`)) !== undefined
-  ) {
+  if (stepOf(checkpoint) >= 0 && (await work.size(`${checkpoint}/state.json`)) !== undefined) {
     return work.folder(checkpoint);
   }
   throw new UserError(

@@ -19,7 +19,8 @@ import type { LinearShape } from "../model/linears.ts";
 const OPTIMIZER = "optimizer.safetensors";
 const STATE = "state.json";
 const LAST = "last_checkpoint";
-const NAME = /^iter_(\d+)$/;
+// XTuner's checkpoints are files of the second kind of name; under its compat ours are folders called so.
+const NAME = /^iter_(\d+)(?:\.pth)?$/;
 
 /** There is nothing to resume from. */
 export class NoCheckpointError extends UserError {
@@ -72,6 +73,8 @@ export interface SaveOptions {
   readonly companions: ReadonlyMap<string, string>;
   /** Complete checkpoints kept, the new one included; −1 keeps all. */
   readonly limit: number;
+  /** "iter_30", or as XTuner has it "iter_30.pth", with its whole path in last_checkpoint. */
+  readonly naming: "plain" | "xtuner";
   readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
 }
 
@@ -81,7 +84,7 @@ export interface SaveOptions {
  */
 export async function saveCheckpoint(
   { gpu, adapter, optimizerState }: TrainedParts,
-  { workDir, state, companions, limit, sha256 }: SaveOptions,
+  { workDir, state, companions, limit, naming, sha256 }: SaveOptions,
 ): Promise<string> {
   const [parameters, m, v] = [
     await adapter.read("parameters"),
@@ -98,7 +101,7 @@ export async function saveCheckpoint(
   files.set(OPTIMIZER, encodeMatrices(moments, momentTargets(targets)));
   for (const [name, text] of companions) files.set(name, new TextEncoder().encode(text));
 
-  const name = `iter_${state.step}`;
+  const name = `iter_${state.step}${naming === "xtuner" ? ".pth" : ""}`;
   const partial = `${name}.partial`;
   const bits = new Uint32Array((await readF32(gpu, optimizerState)).buffer, 0, 16);
   const hashes: Record<string, string> = {};
@@ -116,7 +119,7 @@ export async function saveCheckpoint(
     await workDir.remove(partial).catch(() => {});
     throw error;
   }
-  await workDir.write(LAST, `${name}\n`);
+  await workDir.write(LAST, naming === "xtuner" ? `${workDir.path}/${name}` : `${name}\n`);
   await removeOldest(workDir, limit, state.step);
   return name;
 }
@@ -164,7 +167,7 @@ export async function chooseCheckpoint(
   sha256: SaveOptions["sha256"],
 ): Promise<{ name: string; state: CheckpointState; warnings: string[] }> {
   if (wanted !== "last") {
-    const name = wanted.replace(/\/+$/, "").split("/").at(-1) ?? wanted;
+    const name = await findName(workDir, lastName(wanted));
     return { name, state: await verify(workDir, name, sha256), warnings: [] };
   }
   const warnings: string[] = [];
@@ -192,11 +195,33 @@ export async function chooseCheckpoint(
   );
 }
 
+/** With and without ".pth" it is the same checkpoint. */
+async function findName(workDir: Folder, wanted: string): Promise<string> {
+  const other = wanted.endsWith(".pth") ? wanted.slice(0, -".pth".length) : `${wanted}.pth`;
+  const isThere = async (name: string) => (await workDir.size(`${name}/${STATE}`)) !== undefined;
+  return !(await isThere(wanted)) && (await isThere(other)) ? other : wanted;
+}
+
+/** The checkpoint that was saved last, if there is one. */
+export async function readLastCheckpoint(workDir: Folder): Promise<string | undefined> {
+  if ((await workDir.size(LAST)) === undefined) return undefined;
+  return lastName((await workDir.readText(LAST)).trim());
+}
+
+function lastName(path: string): string {
+  return (
+    path
+      .replace(/[/\\]+$/, "")
+      .split(/[/\\]/)
+      .at(-1) ?? path
+  );
+}
+
 /** The one saved last before all others, and those by their steps. */
 async function newestFirst(workDir: Folder): Promise<string[]> {
   const names = await listCheckpoints(workDir);
   // Not the highest step where the run was resumed from an earlier one and has not come so far again.
-  const last = (await workDir.size(LAST)) && (await workDir.readText(LAST)).trim();
+  const last = await readLastCheckpoint(workDir);
   return names.toSorted((a, b) => Number(b === last) - Number(a === last) || stepOf(b) - stepOf(a));
 }
 
@@ -328,6 +353,7 @@ function prefixed(
   return [...matrices].map(([path, pair]) => [prefix + path, pair]);
 }
 
-function stepOf(name: string): number {
+/** "iter_30" and "iter_30.pth" → 30; −1 for any other name. */
+export function stepOf(name: string): number {
   return Number(NAME.exec(name)?.[1] ?? -1);
 }

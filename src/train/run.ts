@@ -1,41 +1,16 @@
 // The loop of a run: step, report, evaluate, save, pause, stop.
 import { AbortedError, UserError } from "../base/error.ts";
-import type { TrainConfig } from "../config.ts";
 import type { Pausing, RunSummary, StepReport } from "../engine.ts";
-import { learningRate } from "./schedule.ts";
-import { type MicroBatch, type StepOutcome, type Stepper, STEPS_IN_FLIGHT } from "./step.ts";
-
-/** How many optimizer steps there are, and which micro-batches belong to each. */
-export interface StepPlan {
-  readonly steps: number;
-  readonly batchesPerEpoch: number;
-  /** Micro-batches of the step, as indices counted through all epochs. */
-  readonly microBatchesOf: (step: number) => number[];
-}
-
-/** Plans by epochs, or by `max_steps` where it is set; then the data is repeated as often as needed. */
-export function planSteps(config: TrainConfig, batchesPerEpoch: number): StepPlan {
-  const { accumulative_counts: group, max_epochs: epochs, max_steps: maxSteps } = config;
-  const total = maxSteps > 0 ? maxSteps * group : batchesPerEpoch * epochs;
-  return {
-    steps: Math.ceil(total / group),
-    batchesPerEpoch,
-    // The last group of a run by epochs may be short; it is weighed by its own label tokens.
-    microBatchesOf: (step) => {
-      const first = step * group;
-      return Array.from({ length: Math.min(group, total - first) }, (_, i) => first + i);
-    },
-  };
-}
-
-/** Whether the questions are answered and the held-out loss is taken after so many steps. */
-export function evaluatesAfter(config: TrainConfig, plan: StepPlan, step: number): boolean {
-  const { evaluation_freq: every } = config;
-  return step === 0 || step === plan.steps || (every > 0 && step % every === 0);
-}
+import type { Moment, StepPlan } from "./plan.ts";
+import {
+  countLabels,
+  type MicroBatch,
+  type StepOutcome,
+  type Stepper,
+  STEPS_IN_FLIGHT,
+} from "./step.ts";
 
 export interface RunParts {
-  readonly config: TrainConfig;
   readonly plan: StepPlan;
   readonly stepper: Stepper;
   readonly batchAt: (index: number) => MicroBatch;
@@ -58,7 +33,7 @@ export interface RunParts {
    * Answers the evaluation questions and takes the held-out loss after `step` steps. False where the signal
    * broke it off.
    */
-  readonly evaluate: (step: number) => Promise<boolean>;
+  readonly evaluate: (step: number, moment: Moment) => Promise<boolean>;
   /** Saves a checkpoint after `step` steps; returns its name. */
   readonly save: (progress: {
     step: number;
@@ -74,6 +49,8 @@ interface Submitted {
   readonly labelTokens: number;
   readonly microBatches: number;
   readonly learningRate: number;
+  /** What making the batches took. */
+  readonly dataSeconds: number;
 }
 
 // A GPU that makes so many bad steps in a row will make no good one.
@@ -112,9 +89,12 @@ class Loop {
   }
 
   async run() {
-    const { config, plan } = this.#parts;
+    const { plan } = this.#parts;
     // A run may have been broken off between the saving of a step and what follows it.
-    if (!this.#isEvaluated && !this.#isStopped) await this.#evaluate();
+    if (!this.#isEvaluated && !this.#isStopped) {
+      await this.#evaluate(plan.evaluationsAfter(this.#step));
+    }
+    if (!this.#isStopped) repeatOpenSteps(this.#parts, this.#step);
     while (this.#step < plan.steps && !this.#isStopped) {
       if (this.#parts.pausing?.isPaused()) {
         await this.#pause(this.#parts.pausing);
@@ -122,15 +102,7 @@ class Loop {
       }
       this.#inFlight.push(submitStep(this.#parts, this.#step++));
       await this.#settle(STEPS_IN_FLIGHT);
-      const step = this.#step;
-      const saves = step === plan.steps || step % config.save_steps === 0;
-      const evaluates = evaluatesAfter(config, plan, step);
-      if (!saves && !evaluates) continue;
-      await this.#settle(0);
-      // Saved first: whatever happens while the questions are answered, the step is not lost.
-      if (saves) await this.#save();
-      if (evaluates) await this.#evaluate();
-      this.#reporter.resumeClock();
+      await this.#doWhatIsDue();
     }
     await this.#settle(0);
     if (this.#step === 0) {
@@ -140,6 +112,19 @@ class Loop {
     }
     await this.#save();
     return this.#summarize();
+  }
+
+  async #doWhatIsDue(): Promise<void> {
+    const { plan } = this.#parts;
+    const saves = plan.savesAfter(this.#step);
+    const moments = plan.evaluationsAfter(this.#step);
+    if (!saves && moments.length === 0) return;
+    await this.#settle(0);
+    const isEarly = (moment: Moment) => !plan.savesFirst && moment !== "after";
+    await this.#evaluate(moments.filter(isEarly));
+    if (saves) await this.#save();
+    await this.#evaluate(moments.filter((moment) => !isEarly(moment)));
+    this.#reporter.resumeClock();
   }
 
   get #isStopped(): boolean {
@@ -163,9 +148,12 @@ class Loop {
     this.#savedStep = step;
   }
 
-  async #evaluate(): Promise<void> {
-    this.#isEvaluated = await this.#parts.evaluate(this.#step);
-    this.#reporter.resumeClock();
+  async #evaluate(moments: readonly Moment[]): Promise<void> {
+    for (const moment of moments) {
+      this.#isEvaluated = await this.#parts.evaluate(this.#step, moment);
+      this.#reporter.resumeClock();
+      if (!this.#isEvaluated) return;
+    }
   }
 
   /** Saves and waits. Before the first step there is nothing to save. */
@@ -212,27 +200,34 @@ async function untilAborted(promise: Promise<void>, signal = NEVER): Promise<voi
 
 const NEVER = new AbortController().signal;
 
-function submitStep({ config, plan, stepper, batchAt }: RunParts, step: number): Submitted {
+/** The gradients of a group that was begun before are made again: no checkpoint holds them. */
+function repeatOpenSteps({ plan, stepper, batchAt }: RunParts, first: number): void {
+  for (const step of plan.openBefore(first)) {
+    const microBatches = plan.microBatchesOf(step).map(batchAt);
+    stepper.repeat(microBatches, step, plan.lossWeight(step, countLabels(microBatches)));
+  }
+}
+
+function submitStep({ plan, stepper, batchAt, now }: RunParts, step: number): Submitted {
+  const started = now();
   const microBatches = plan.microBatchesOf(step).map(batchAt);
-  const rate = learningRate(
-    {
-      kind: config.lr_scheduler,
-      lr: config.lr,
-      steps: plan.steps,
-      warmupRatio: config.warmup_ratio,
-    },
-    step,
-  );
-  const outcome = stepper.run(microBatches, step, rate);
+  const dataSeconds = (now() - started) / 1000;
+  const labelTokens = countLabels(microBatches);
+  const rate = plan.learningRate(step);
+  const outcome = stepper.run(microBatches, step, rate, {
+    lossWeight: plan.lossWeight(step, labelTokens),
+    updates: plan.updatesIn(step),
+  });
   // If a step before it fails, nobody waits for this one any more.
   outcome.catch(() => {});
   return {
     step,
     outcome,
     tokens: microBatches.reduce((sum, { tokens }) => sum + tokens, 0),
-    labelTokens: microBatches.reduce((sum, { labelTokens }) => sum + labelTokens, 0),
+    labelTokens,
     microBatches: microBatches.length,
     learningRate: rate,
+    dataSeconds,
   };
 }
 
@@ -285,14 +280,21 @@ class Reporter {
       tokensPerSecond: this.#tokensTimed / this.#seconds,
       etaSeconds: (this.#seconds / this.#steps) * (plan.steps - step - 1),
       skipped: this.skipped,
+      ...(plan.unit === "iteration" && {
+        iteration: { updated: plan.updatesIn(step), dataSeconds: submitted.dataSeconds },
+      }),
     });
-    if (outcome.skippedInARow >= BAD_STEPS_IN_A_ROW) throw brokenDown(step + 1, outcome);
+    if (outcome.skippedInARow >= BAD_STEPS_IN_A_ROW) throw brokenDown(plan.unit, step + 1, outcome);
   }
 }
 
-function brokenDown(step: number, { loss, gradNorm }: StepOutcome): UserError {
+function brokenDown(
+  unit: StepPlan["unit"],
+  step: number,
+  { loss, gradNorm }: StepOutcome,
+): UserError {
   return new UserError(
-    `The gradient was not finite in ${BAD_STEPS_IN_A_ROW} steps in a row, up to step ${step} (loss ${loss}, gradient norm ${gradNorm}). The adapter was left as it was before them.`,
+    `The gradient was not finite in ${BAD_STEPS_IN_A_ROW} steps in a row, up to ${unit} ${step} (loss ${loss}, gradient norm ${gradNorm}). The adapter was left as it was before them.`,
     "Resume from the last checkpoint with compute_dtype: f32, or start a new run with a lower lr or a higher warmup_ratio.",
   );
 }

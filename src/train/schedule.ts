@@ -1,8 +1,10 @@
 // The learning rate of each step.
 import { UserError } from "../base/error.ts";
 
+type Kind = "cosine" | "linear" | "constant";
+
 export interface ScheduleOptions {
-  readonly kind: "cosine" | "linear" | "constant";
+  readonly kind: Kind;
   /** Peak learning rate. */
   readonly lr: number;
   /** Optimizer steps of the whole run. */
@@ -26,29 +28,60 @@ export function learningRate(
   return kind === "linear" ? lr * (1 - progress) : lr;
 }
 
-/**
- * XTuner 0.1.17's rate at each micro-iteration (mmengine `LinearLR` from 1e-5 of the peak, then
- * `CosineAnnealingLR`), counted in micro-batches. A run so short that mmengine would train at almost no
- * rate, or fail, is refused.
- */
-export function xtunerLearningRates(options: {
+export interface XtunerScheduleOptions {
+  readonly kind: Kind;
   readonly lr: number;
   readonly warmupRatio: number;
-  readonly epochs: number;
-  /** Micro-batches per epoch. */
-  readonly epochLength: number;
-}): number[] {
-  const { lr, warmupRatio, epochs, epochLength } = options;
-  const total = Math.trunc(epochs * epochLength);
-  const warmEnd = Math.trunc(warmupRatio * epochs * epochLength);
-  if (warmEnd < 2) {
+  /** Iterations of the whole run. */
+  readonly total: number;
+  /** What `total` and the end of warm-up are cut down from: epochs × iterations of one. */
+  readonly exactTotal: number;
+}
+
+// LinearLR's start_factor in XTuner's configs.
+const START_FACTOR = 1e-5;
+
+/**
+ * XTuner 0.1.17's rate at each iteration, 0-based: mmengine's `LinearLR` from 1e-5 of the peak, then its
+ * `CosineAnnealingLR`, `LinearLR` or nothing. In closed form, where mmengine goes from each rate to the
+ * next: 1.1e-15 apart. A run so short that mmengine would fail, or train at almost no rate, is refused.
+ * Without a warm-up (a share of 0) there is nothing to fail.
+ */
+export function xtunerSchedule(options: XtunerScheduleOptions): (iteration: number) => number {
+  const { kind, lr, warmupRatio, total, exactTotal } = options;
+  const warmEnd = Math.trunc(warmupRatio * exactTotal);
+  refuseTraps(options, warmEnd);
+  return (i) => {
+    if (i < warmEnd) return lr * (START_FACTOR + ((1 - START_FACTOR) * i) / (warmEnd - 1));
+    if (kind === "cosine") {
+      return (lr * (1 + Math.cos((Math.PI * (i - warmEnd)) / (total - warmEnd)))) / 2;
+    }
+    if (kind === "constant") return lr;
+    return lr * (1 - (i - warmEnd) / Math.max(1, total - warmEnd - 1));
+  };
+}
+
+function refuseTraps(
+  { kind, warmupRatio, total, exactTotal }: XtunerScheduleOptions,
+  warmEnd: number,
+): void {
+  if (warmupRatio === 0) return;
+  const what = `XTuner's schedule fails on ${total} iterations with warmup_ratio ${warmupRatio}`;
+  if (warmEnd >= total && kind !== "constant") {
     throw new UserError(
-      `XTuner's schedule fails on ${total} iterations with warmup_ratio ${warmupRatio}: the warm-up of ${warmEnd} iterations would leave the learning rate near zero for the whole run.`,
-      `Train on more data, raise warmup_ratio to ${(2 / total).toFixed(3)} or more, or leave compat off.`,
+      `${what}: the warm-up of ${warmEnd} iterations leaves none for the fall that follows.`,
+      "Lower warmup_ratio, or leave compat off.",
     );
   }
-  return Array.from({ length: total }, (_, i) => {
-    if (i < warmEnd) return lr * (1e-5 + ((1 - 1e-5) * i) / (warmEnd - 1));
-    return (lr * (1 + Math.cos((Math.PI * (i - warmEnd)) / (total - warmEnd)))) / 2;
-  });
+  if (warmEnd >= 2) return;
+  const consequence =
+    warmEnd === 0
+      ? `the warm-up would end before it begins, and mmengine stops with "end should be larger than begin"`
+      : `in a warm-up of one iteration the learning rate never rises, and stays near zero for the whole run`;
+  const least = Math.ceil((2 / exactTotal) * 1000) / 1000;
+  const raise = least < 1 ? `raise warmup_ratio to ${least} or more, ` : "";
+  throw new UserError(
+    `${what}: ${consequence}.`,
+    `Train on more data, ${raise}set warmup_ratio to 0 for no warm-up, or leave compat off.`,
+  );
 }

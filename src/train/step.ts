@@ -36,12 +36,20 @@ export interface StepperOptions extends OptimizerOptions {
 export interface StepOutcome {
   /** Mean loss over the step's label tokens, in nats. */
   readonly loss: number;
-  /** Before clipping; NaN where it was not finite and the step was skipped. */
+  /** Of the last optimizer step, before clipping; NaN where it was not finite and the step was skipped. */
   readonly gradNorm: number;
   readonly lossScale: number;
   readonly finite: boolean;
   readonly skippedTotal: number;
   readonly skippedInARow: number;
+}
+
+/** How a step differs from the plain one. */
+export interface StepWays {
+  /** Of each token's loss. */
+  readonly lossWeight?: number;
+  /** Whether the optimizer steps; the gradients wait where it does not. */
+  readonly updates?: boolean;
 }
 
 /** Steps whose outcome may be outstanding while the next is submitted. */
@@ -104,34 +112,18 @@ export class Stepper {
   }
 
   /**
-   * Submits a whole step, and resolves once its outcome is read back. Every label token of the group
-   * weighs the same, in whichever micro-batch it lies.
+   * Submits a whole step, and resolves once its outcome is read back. By default every label token of the
+   * group weighs the same, in whichever micro-batch it lies, and the optimizer steps.
    */
   async run(
     microBatches: readonly MicroBatch[],
     step: number,
     learningRate: number,
+    { lossWeight = equalWeight(microBatches), updates = true }: StepWays = {},
   ): Promise<StepOutcome> {
-    const { gpu, step: scalars } = this.#model;
-    const labelTokens = microBatches.reduce((sum, batch) => sum + batch.labelTokens, 0);
-    // The loss sum starts anew; the rest of the state carries over.
-    write(gpu, this.state, new Float32Array(2), OPTIMIZER_STATE.lossSum * 4);
-    microBatches.forEach((microBatch, micro) => {
-      write(gpu, this.#batch.ids, microBatch.ids);
-      write(gpu, this.#batch.targets, microBatch.targets);
-      write(gpu, this.#batch.positions, microBatch.positions);
-      write(gpu, this.#batch.segmentStart, microBatch.segmentStart);
-      scalars.set({
-        seed: this.#seed,
-        step,
-        micro,
-        learningRate,
-        lossWeight: labelTokens > 0 ? 1 / labelTokens : 0,
-        adapterScale: 1,
-      });
-      this.#train.run();
-    });
-    this.#optimizer.run();
+    const labelTokens = countLabels(microBatches);
+    this.#accumulate(microBatches, { step, learningRate, lossWeight });
+    if (updates) this.#optimizer.run();
     const state = await this.#ring.capture();
     const at = (name: keyof typeof OPTIMIZER_STATE) => state[OPTIMIZER_STATE[name]] ?? Number.NaN;
     return {
@@ -142,6 +134,28 @@ export class Stepper {
       skippedTotal: at("skippedTotal"),
       skippedInARow: at("skippedInARow"),
     };
+  }
+
+  /** Adds the gradients of micro-batches once more, for an optimizer step that a later `run` takes. */
+  repeat(microBatches: readonly MicroBatch[], step: number, lossWeight: number): void {
+    this.#accumulate(microBatches, { step, lossWeight, learningRate: 0 });
+  }
+
+  #accumulate(
+    microBatches: readonly MicroBatch[],
+    values: { step: number; learningRate: number; lossWeight: number },
+  ): void {
+    const { gpu, step: scalars } = this.#model;
+    // The loss sum starts anew; the rest of the state carries over.
+    write(gpu, this.state, new Float32Array(2), OPTIMIZER_STATE.lossSum * 4);
+    microBatches.forEach((microBatch, micro) => {
+      write(gpu, this.#batch.ids, microBatch.ids);
+      write(gpu, this.#batch.targets, microBatch.targets);
+      write(gpu, this.#batch.positions, microBatch.positions);
+      write(gpu, this.#batch.segmentStart, microBatch.segmentStart);
+      scalars.set({ seed: this.#seed, micro, adapterScale: 1, ...values });
+      this.#train.run();
+    });
   }
 
   /** Tells how long the last step took, so that submits get the right length. */
@@ -155,4 +169,13 @@ export class Stepper {
     this.#train.free();
     this.#optimizer.free();
   }
+}
+
+function equalWeight(microBatches: readonly MicroBatch[]): number {
+  const labelTokens = countLabels(microBatches);
+  return labelTokens > 0 ? 1 / labelTokens : 0;
+}
+
+export function countLabels(microBatches: readonly MicroBatch[]): number {
+  return microBatches.reduce((sum, { labelTokens }) => sum + labelTokens, 0);
 }

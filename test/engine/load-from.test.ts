@@ -57,7 +57,7 @@ test("resumed, it needs the adapter no more, and is refused as a run that began 
   const { workDir } = await train({ load_from }, { loadFrom });
   const resume = { workDir, resume: "last" };
   expect((await train({ load_from }, resume)).summary.endedBy).toBe("finished");
-  await expect(train({}, resume)).rejects.toThrow('load_from was "parent" and is not set');
+  await expect(train({}, resume)).rejects.toThrow('load_from was "parent" and is ""');
 });
 
 test.each([

@@ -30,6 +30,7 @@ function save(workDir: string, step: number): Promise<string> {
       state: { ...state, adapterName: gpu.name, computeDtype: "f32" },
       companions: new Map([["adapter_config.json", "{}"]]),
       limit: 2,
+      naming: "plain",
       sha256,
     },
   );
