@@ -8,16 +8,22 @@ import { formatLoadingBar, formatStepBar, formatStepLine } from "./progress.ts";
 export interface ReportOptions {
   /** Steps between lines where there is no progress bar. */
   readonly loggingSteps: number;
+  /** The lines are those of XTuner's log, which come as events of their own. */
+  readonly isXtuner?: boolean;
 }
+
+/** Events that XTuner's log has lines about. */
+const IN_XTUNER_LOG: ReadonlySet<TrainEvent["type"]> = new Set(["sample", "checkpoint"]);
 
 /** A listener that shows every event. */
 export function reportTraining(
   output: Output,
-  { loggingSteps }: ReportOptions,
+  { loggingSteps, isXtuner = false }: ReportOptions,
 ): (event: TrainEvent) => void {
   const { paint } = output;
   return (event) => {
     output.emit(event.type, event);
+    if (isXtuner && IN_XTUNER_LOG.has(event.type)) return;
     switch (event.type) {
       case "phase":
         output.status(undefined);
@@ -33,7 +39,11 @@ export function reportTraining(
         break;
       case "step":
         output.status(formatStepBar(event, output.columns));
-        if (!output.isLive && isLogged(event, loggingSteps)) output.say(formatStepLine(event));
+        if (isXtuner || output.isLive || !isLogged(event, loggingSteps)) break;
+        output.say(formatStepLine(event));
+        break;
+      case "log":
+        output.say(event.line);
         break;
       case "sample":
         output.say(`${paint.dim(`step ${event.step}`)}  ${paint.bold(event.input)}`);
