@@ -4,7 +4,7 @@ import { Command } from "commander";
 import { AbortedError, messageOf, UserError } from "../base/error.ts";
 import { readConfig } from "../config-read.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
-import type { RunSummary } from "../engine.ts";
+import type { RunSummary, TrainRequest } from "../engine.ts";
 import { refuseUsedFolder } from "../engine/used-folder.ts";
 import { openDataSource, openFolder } from "../hosts/node.ts";
 import { loadConfigText } from "./config-zoo.ts";
@@ -53,7 +53,8 @@ async function trainFromFlags(
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
   const resume =
     flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) };
-  const summary = await train(session, { config, workDir, ...resume }).catch((error: unknown) => {
+  const source = { name: basename(place), text };
+  const summary = await train(session, { config, workDir, source, ...resume }).catch((error: unknown) => {
     // Stopped before it went on: what it was to go on from is still there.
     if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
     throw error;
@@ -71,16 +72,20 @@ async function trainFromFlags(
 export interface TrainJob {
   readonly config: TrainConfig;
   readonly workDir: string;
+  /** The config file as it was written. */
+  readonly source?: TrainRequest["source"];
   readonly resume?: string;
 }
 
 /** Runs a training job to its end or to the first Ctrl-C, showing how it goes. */
 export async function train(
   session: Session,
-  { config, workDir, resume }: TrainJob,
+  { config, workDir, source, resume }: TrainJob,
 ): Promise<RunSummary> {
   const { output } = session;
-  const folder = openFolder(workDir);
+  const isXtuner = config.compat !== "none";
+  // XTuner tells of whole paths, and writes them into last_checkpoint.
+  const folder = openFolder(isXtuner ? resolve(workDir) : workDir);
   try {
     // Before anything is opened that may be missing for reasons of its own.
     if (resume === undefined) await refuseUsedFolder(folder);
@@ -98,8 +103,9 @@ export async function train(
           workDir: folder,
           signal,
           ...loadFrom,
+          ...(source && { source }),
           ...(resume === undefined ? {} : { resume }),
-          onEvent: reportTraining(output, { loggingSteps: config.logging_steps }),
+          onEvent: reportTraining(output, { loggingSteps: config.logging_steps, isXtuner }),
         }),
       ),
     );
