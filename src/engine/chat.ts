@@ -1,6 +1,5 @@
 // Talking to a model: conversation in, text out as it comes.
 import { invariant, UserError } from "../base/error.ts";
-import { encodePrompt } from "../data/prompt.ts";
 import type {
   Chat,
   ChatReply,
@@ -21,10 +20,16 @@ import {
   openModelFolder,
   readManifest,
 } from "./model-folder.ts";
+import { History } from "./history.ts";
 import { openGenerator } from "./open-generator.ts";
 import { createStopper } from "./stopper.ts";
 
 const DEFAULT_CONTEXT_TOKENS = 2048;
+
+/** A prompt that leaves no room for an answer. */
+export class ContextFullError extends UserError {
+  override readonly name = "ContextFullError";
+}
 
 /** Loads a model, with an adapter if one is named, ready to answer. */
 export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest): Promise<Chat> {
@@ -97,6 +102,7 @@ export class Answerer {
   readonly #opened: ModelFolder;
   readonly #chosen: ChosenTemplate;
   readonly #now: () => number;
+  readonly #history: History;
 
   constructor(
     generator: Generator,
@@ -108,6 +114,7 @@ export class Answerer {
     this.#opened = opened;
     this.#chosen = chosen;
     this.#now = now;
+    this.#history = new History(opened, chosen);
   }
 
   async reply(
@@ -142,6 +149,7 @@ export class Answerer {
       onToken: (id, probability) => stopper.push(id, probability),
     });
     const text = stopper.finish();
+    this.#history.keep({ messages, prompt, answer: ids, text });
     const seconds = (this.#now() - started) / 1000;
     const reply: ChatReply = {
       text,
@@ -160,14 +168,10 @@ export class Answerer {
   }
 
   #encode(messages: readonly Message[]): number[] {
-    const prompt = encodePrompt(
-      messages.map((message) => ({ ...message })),
-      this.#opened.tokenizer,
-      this.#chosen.template,
-    );
+    const prompt = this.#history.encode(messages);
     const { capacity } = this.#generator;
     if (prompt.length < capacity) return prompt;
-    throw new UserError(
+    throw new ContextFullError(
       `The conversation is ${prompt.length} tokens long; the context holds ${capacity}.`,
       "Start a new conversation, or shorten the message.",
     );
