@@ -23,17 +23,23 @@ export async function* readDataRows(
   onBrokenRow?: ReadOptions["onBrokenRow"],
 ): AsyncGenerator<DataRow> {
   const options = { place: file.name, onBrokenRow };
-  const { head, chunks } = await beginning(file.stream());
-  const kind = dataKind(file.name, head);
-  if (kind === "parquet") {
-    await chunks.return(undefined);
-    throw new UserError(`${file.name} is a Parquet file.`, "Export it as JSONL or CSV.");
-  } else if (kind === "gzip") {
-    const inside = await beginning(unpacked(chunks, file.name));
-    const innerKind = dataKind(unpackedName(file.name), inside.head);
-    yield* readKind(innerKind, inside.chunks, options);
-  } else {
-    yield* readKind(kind, chunks, options);
+  const { head, chunks, close } = await beginning(file.stream());
+  try {
+    const kind = dataKind(file.name, head);
+    if (kind === "parquet") {
+      await close();
+      // Its decoders are large, and most data is text.
+      const { readParquetRows } = await import("./read-parquet.ts");
+      yield* readParquetRows(file);
+    } else if (kind === "gzip") {
+      const inside = await beginning(unpacked(chunks, file.name));
+      const innerKind = dataKind(unpackedName(file.name), inside.head);
+      yield* readKind(innerKind, inside.chunks, options);
+    } else {
+      yield* readKind(kind, chunks, options);
+    }
+  } finally {
+    await close();
   }
 }
 
@@ -57,10 +63,16 @@ function readKind(
   }
 }
 
-/** The first bytes of a file, and all of it. */
-async function beginning(
-  stream: TextChunks,
-): Promise<{ head: Uint8Array; chunks: AsyncGenerator<string | Uint8Array> }> {
+interface Begun {
+  /** The first bytes. */
+  readonly head: Uint8Array;
+  /** All of the file. */
+  readonly chunks: AsyncGenerator<string | Uint8Array>;
+  /** Lets the file go, wherever it was left. */
+  readonly close: () => Promise<void>;
+}
+
+async function beginning(stream: TextChunks): Promise<Begun> {
   const iterator =
     Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
   const first: (string | Uint8Array)[] = [];
@@ -77,18 +89,15 @@ async function beginning(
     length = Math.min(SNIFFED_BYTES, length + bytes.length);
   }
   const chunks = async function* () {
-    try {
-      yield* first.splice(0);
-      for (;;) {
-        const { done, value } = await iterator.next();
-        if (done === true) return;
-        yield value;
-      }
-    } finally {
-      await iterator.return?.();
+    yield* first.splice(0);
+    for (;;) {
+      const { done, value } = await iterator.next();
+      if (done === true) return;
+      yield value;
     }
   };
-  return { head: head.subarray(0, length), chunks: chunks() };
+  const close = async () => void (await iterator.return?.());
+  return { head: head.subarray(0, length), chunks: chunks(), close };
 }
 
 /** Text packs to a fifth as a rule, and to a hundredth where it repeats itself. */
