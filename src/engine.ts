@@ -219,6 +219,8 @@ export interface Chat {
   readonly template: { readonly name: string; readonly source: string; readonly warning?: string };
   /** The system message it was trained with; empty if none. */
   readonly system: string;
+  /** Tokens that a conversation may have, its answers included. */
+  readonly contextTokens: number;
   /**
    * Answers the conversation, whose last message is the user's. `onText` gets the answer in pieces of
    * whole characters, a token each where a token ends with one. Stops at the end-of-turn tokens, a stop

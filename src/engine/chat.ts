@@ -64,6 +64,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
         }),
     },
     system: manifest?.system ?? "",
+    contextTokens: capacity,
     reply(messages, sampling, onText, signal) {
       scale.apply();
       return answerer.reply(messages, sampling, onText, signal);

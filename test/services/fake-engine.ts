@@ -174,6 +174,7 @@ function fakeChat(fake: FakeEngine): Chat {
   return {
     template: { name: "auto", source: "the model's own" },
     system: "be kind",
+    contextTokens: 2048,
     async reply(messages, _sampling, onText, signal) {
       const text = `${scale}:${messages.at(-1)?.content}`;
       let said = "";
