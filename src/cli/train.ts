@@ -6,9 +6,9 @@ import { readConfig } from "../config-read.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import type { RunSummary, TrainRequest } from "../engine.ts";
 import { refuseUsedFolder } from "../engine/used-folder.ts";
-import { openDataSource, openFolder } from "../hosts/node.ts";
+import { openFolder } from "../hosts/node.ts";
 import { loadConfigText } from "./config-zoo.ts";
-import { openAdapter, openModel, pathIn } from "./paths.ts";
+import { formatsOfFiles, openAdapter, openData, openModel, pathIn } from "./paths.ts";
 import {
   EXIT,
   type ExitCode,
@@ -89,17 +89,19 @@ export async function train(
   try {
     // Before anything is opened that may be missing for reasons of its own.
     if (resume === undefined) await refuseUsedFolder(folder);
-    const model = openModel(config.model);
-    const data = await Promise.all(config.data.map((path) => openDataSource(path)));
+    // The data first: a mistake in it is found before a large model comes.
+    const files = await openData(config.data, config.split, output);
     const begins = resume === undefined && config.load_from !== "";
-    const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from) } : {};
+    const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from, output) } : {};
+    const model = await openModel(config.model, output);
+    const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
     output.say(`Training ${config.model} into ${workDir}`);
     const summary = await untilStopped(session, (signal) =>
       withEngine(session, (engine) =>
         engine.train({
-          config,
+          config: { ...config, ...formats },
           model,
-          data,
+          data: files.flat(),
           workDir: folder,
           signal,
           ...loadFrom,
