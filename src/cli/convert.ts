@@ -71,7 +71,7 @@ function xtunerCommand(run: Runner): Command {
 function mergeCommand(run: Runner): Command {
   return new Command("merge")
     .description("Write the model with the adapter added to its weights.")
-    .argument("<model>", "a model's folder, or seedling")
+    .argument("<model>", "a model's folder, its id on the hub, or seedling")
     .argument("<adapter>", "an adapter, a checkpoint or a work directory")
     .argument("<output>", "a new folder")
     .addOption(shardOption())
@@ -135,7 +135,7 @@ async function convertBnb(
   await withEngine(session, async (engine) => {
     const say = session.output;
     const summary = await engine.quantizeModel({
-      model: openModel(model),
+      model: await openModel(model, session.output),
       output: await openNewFolder(output),
       doubleQuant: flags.doubleQuant,
       quantStorage: flags.quantStorage,
@@ -192,7 +192,7 @@ async function convertModel(session: Session, job: ConvertJob): Promise<ExitCode
   await withEngine(session, async (engine) => {
     const { maxShardSize, dtype } = job.flags;
     const summary = await engine.convertModel({
-      model: openModel(job.model),
+      model: await openModel(job.model, output),
       output: await openNewFolder(job.output),
       form: job.form,
       maxShardBytes: maxShardSize,
@@ -212,8 +212,8 @@ async function convertForLlama(
 ): Promise<ExitCode> {
   await withEngine(session, async (engine) => {
     const summary = await engine.convertAdapter({
-      model: openModel(model),
-      adapter: await openAdapter(adapter),
+      model: await openModel(model, session.output),
+      adapter: await openAdapter(adapter, session.output),
       output: await openNewFolder(output),
     });
     sayExport(session.output, output, summary);
@@ -238,7 +238,7 @@ export async function exportAdapter(
   outputPath: string,
 ): Promise<void> {
   const folder = await openNewFolder(outputPath);
-  const summary = await engine.exportAdapter(await openAdapter(checkpointPath), folder);
+  const summary = await engine.exportAdapter(await openAdapter(checkpointPath, output), folder);
   sayExport(output, outputPath, summary);
 }
 
@@ -258,8 +258,8 @@ async function convertMerge(session: Session, job: MergeJob): Promise<ExitCode> 
 export async function merge({ output }: Session, engine: Engine, job: MergeJob): Promise<void> {
   const { maxShardSize, dtype, base } = job.flags;
   const summary = await engine.merge({
-    model: openModel(job.model),
-    adapter: await openAdapter(job.adapter),
+    model: await openModel(job.model, output),
+    adapter: await openAdapter(job.adapter, output),
     output: await openNewFolder(job.output),
     base,
     maxShardBytes: maxShardSize,

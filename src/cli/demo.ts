@@ -98,9 +98,12 @@ async function prepareFolder({ output }: Session, path: string): Promise<void> {
 
 /** The answers to the three questions, each in a conversation of its own. */
 async function ask(session: Session, model: string, when: string): Promise<string[]> {
+  const { output } = session;
   return withEngine(session, async (engine: Engine) => {
-    const chat = await engine.openChat({ model: openModel(model), quantization: "none" });
-    const { output } = session;
+    const chat = await engine.openChat({
+      model: await openModel(model, output),
+      quantization: "none",
+    });
     const answers: string[] = [];
     for (const question of DEMO_EVALUATION_QUESTIONS) {
       const { text } = await chat.reply([{ role: "user", content: question }], GREEDY);

@@ -3,10 +3,9 @@ import { Command, Option } from "commander";
 import { UsageError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import type { EvalReport, LoadRequest } from "../engine.ts";
-import { openDataSource } from "../hosts/node.ts";
 import { wholeFlag } from "./flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
-import { openAdapter, openModel } from "./paths.ts";
+import { formatsOfFiles, openAdapter, openData, openModel } from "./paths.ts";
 import { formatLoadingBar } from "./progress.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
@@ -14,6 +13,7 @@ interface EvalFlags {
   readonly metric: "loss" | "mmlu";
   readonly adapter?: string;
   readonly data: readonly string[];
+  readonly split: string;
   readonly datasetFormat: string;
   readonly promptTemplate?: string;
   readonly system?: string;
@@ -24,8 +24,12 @@ interface EvalFlags {
 export function evalCommand(run: Runner): Command {
   return new Command("eval")
     .description("Measure loss, perplexity and token accuracy on a data file, example by example.")
-    .argument("<model>", "a model's folder, or seedling")
-    .requiredOption("--data <file...>", "files of examples, or of questions for mmlu")
+    .argument("<model>", "a model's folder, its id on the hub, or seedling")
+    .requiredOption(
+      "--data <file...>",
+      "files of examples, or of questions for mmlu; data sets of the hub too",
+    )
+    .option("--split <name>", "split of a data set of the hub", "test")
     .addOption(
       new Option("--metric <name>", "what is measured; mmlu is multiple choice, as XTuner's metric")
         .choices(["loss", "mmlu"])
@@ -68,18 +72,23 @@ async function evaluateChoices(
     );
   }
   await runMmluTest(session, {
-    ...(await loadRequest(model, flags)),
+    ...(await loadRequest(session, model, flags)),
     ...(flags.system === undefined ? {} : { system: flags.system }),
-    data: await Promise.all(flags.data.map((path) => openDataSource(path))),
+    data: (await openData(flags.data, flags.split, session.output)).flat(),
     maxLength: flags.maxLength,
   });
   return EXIT.done;
 }
 
-async function loadRequest(model: string, flags: EvalFlags): Promise<LoadRequest> {
-  const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
+async function loadRequest(
+  { output }: Session,
+  model: string,
+  flags: EvalFlags,
+): Promise<LoadRequest> {
+  const adapter =
+    flags.adapter === undefined ? undefined : await openAdapter(flags.adapter, output);
   return {
-    model: openModel(model),
+    model: await openModel(model, output),
     quantization: flags.bits === 4 ? "nf4" : "none",
     ...(adapter === undefined ? {} : { adapter }),
     ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
@@ -88,15 +97,15 @@ async function loadRequest(model: string, flags: EvalFlags): Promise<LoadRequest
 
 async function evaluate(session: Session, model: string, flags: EvalFlags): Promise<ExitCode> {
   const { output } = session;
-  const request = await loadRequest(model, flags);
-  const data = await Promise.all(flags.data.map((path) => openDataSource(path)));
+  const request = await loadRequest(session, model, flags);
+  const files = await openData(flags.data, flags.split, output);
   let hasHeader = false;
   const report = await withEngine(session, (engine) =>
     engine.evaluate({
       ...request,
       ...(flags.system === undefined ? {} : { system: flags.system }),
-      data,
-      datasetFormat: flags.datasetFormat,
+      data: files.flat(),
+      datasetFormat: formatsOfFiles(flags.datasetFormat, files),
       maxLength: flags.maxLength,
       onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
       onExample(example) {

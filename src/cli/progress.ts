@@ -16,8 +16,18 @@ export function formatStepLine(report: StepReport): string {
 }
 
 export function formatLoadingBar(bytes: number, totalBytes: number, columns: number): string {
+  return formatBytesBar("loading", bytes, totalBytes, columns);
+}
+
+/** "downloading ━━━━━───── 1.2 GiB of 3.5 GiB", within `columns`. */
+export function formatBytesBar(
+  what: string,
+  bytes: number,
+  totalBytes: number,
+  columns: number,
+): string {
   const share = totalBytes > 0 ? bytes / totalBytes : 0;
-  return withBar("loading", share, `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`, columns);
+  return withBar(what, share, `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`, columns);
 }
 
 /** "question ━━━━━───── 12/30", within `columns`. */

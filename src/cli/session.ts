@@ -1,4 +1,5 @@
 // One run of the command line: where words go, which GPU, and how it is interrupted.
+import type { UserError } from "../base/error.ts";
 import { createEngine, type Engine } from "../engine.ts";
 import { nodeHost } from "../hosts/node.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
@@ -31,6 +32,24 @@ export async function withEngine<T>(
 }
 
 const STOPPING = "Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.";
+
+/** A signal that the first Ctrl-C (or SIGTERM) aborts with `reason`, which ends the work; the second ends the process. */
+export async function untilCancelled<T>(
+  reason: UserError,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(EXIT.killed);
+    controller.abort(reason);
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  }
+}
 
 /**
  * A signal that the first Ctrl-C (or SIGTERM) aborts while `work` runs, so that it can save; the

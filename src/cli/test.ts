@@ -1,10 +1,10 @@
 // hone test: the test that a config names, which is MMLU's multiple choice.
 import { Command } from "commander";
 import { UsageError } from "../base/error.ts";
-import { openDataSource, openFolder } from "../hosts/node.ts";
+import { openFolder } from "../hosts/node.ts";
 import { openConfig, takesConfig } from "./config-flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
-import { openAdapter, openModel } from "./paths.ts";
+import { openAdapter, openData, openModel } from "./paths.ts";
 import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
 
 interface TestFlags {
@@ -32,6 +32,9 @@ export function testCommand(run: Runner): Command {
     .action((config: string, flags: TestFlags) => run((session) => test(session, config, flags)));
 }
 
+/** Of a data set of the hub. */
+const TEST_SPLIT = "test";
+
 async function test(session: Session, name: string, flags: TestFlags): Promise<ExitCode> {
   const { output } = session;
   const { config, place, stem } = openConfig(output, name, flags);
@@ -43,12 +46,12 @@ async function test(session: Session, name: string, flags: TestFlags): Promise<E
     );
   }
   const adapterPath = flags.checkpoint ?? config.load_from;
-  const adapter = adapterPath === "" ? undefined : await openAdapter(adapterPath);
-  const data = await Promise.all(files.map((path) => openDataSource(path)));
+  const adapter = adapterPath === "" ? undefined : await openAdapter(adapterPath, output);
+  const data = (await openData(files, TEST_SPLIT, output)).flat();
   const on = adapter === undefined ? "without an adapter" : `with ${adapter.path}`;
   output.say(`Testing ${config.model} ${on}.`);
   const report = await runMmluTest(session, {
-    model: openModel(config.model),
+    model: await openModel(config.model, output),
     ...(adapter && { adapter }),
     quantization: config.quantization,
     computeDtype: config.compute_dtype,

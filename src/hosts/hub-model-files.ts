@@ -16,10 +16,22 @@ export interface Choice<File extends Listed> {
 }
 
 const CONFIG = "config.json";
-const INDEX = "model.safetensors.index.json";
-const SINGLE = "model.safetensors";
+/** Of a model's weights, the form to be preferred first: the pickles are read too, by an interpreter that runs nothing. */
+const FORMS = [
+  {
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    shard: /^(?!consolidated|adapter_).*\.safetensors$/,
+  },
+  {
+    single: "pytorch_model.bin",
+    index: "pytorch_model.bin.index.json",
+    shard: /^pytorch_model.*\.bin$/,
+  },
+] as const;
 const ADAPTER_CONFIG = "adapter_config.json";
-const ADAPTER_WEIGHTS = "adapter_model.safetensors";
+/** PEFT's two forms, and mlx-lm's. */
+const ADAPTER_WEIGHTS = ["adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"];
 
 /** What is read beside weights, or goes along when merged weights are written. */
 const SMALL_FILES = [
@@ -58,8 +70,9 @@ export function chooseFiles<File extends Listed>(
   const names = new Set(here.map(({ name }) => name.slice(folder.length)));
   const weights = weightNames(names);
   if (names.has(CONFIG) && weights.length > 0) return choice("model", folder, here, weights);
-  if (names.has(ADAPTER_CONFIG) && names.has(ADAPTER_WEIGHTS)) {
-    return choice("adapter", folder, here, [ADAPTER_CONFIG, ADAPTER_WEIGHTS]);
+  const matrices = ADAPTER_WEIGHTS.find((name) => names.has(name));
+  if (names.has(ADAPTER_CONFIG) && matrices !== undefined) {
+    return choice("adapter", folder, here, [ADAPTER_CONFIG, matrices]);
   }
   const ggufs = here.filter(isGguf);
   if (ggufs[0] && ggufs.length === 1) return gguf(ggufs[0], place);
@@ -73,12 +86,13 @@ function folderOf(name: string): string {
 
 /** Weights beside a config.json; none where they are in another form. */
 function weightNames(names: ReadonlySet<string>): string[] {
-  if (!names.has(INDEX)) return names.has(SINGLE) ? [SINGLE] : [];
-  const all = [...names].filter(
-    (name) => name.endsWith(".safetensors") && !/^(consolidated|adapter_)/.test(name),
-  );
-  const shards = all.filter((name) => /-\d+-of-\d+\.safetensors$/.test(name));
-  return [INDEX, ...(shards.length > 0 ? shards : all)];
+  const form = FORMS.find(({ single, index }) => names.has(index) || names.has(single));
+  if (!form) return [];
+  const { single, index, shard } = form;
+  if (!names.has(index)) return [single];
+  const all = [...names].filter((name) => shard.test(name));
+  const shards = all.filter((name) => /-\d+-of-\d+\.\w+$/.test(name));
+  return [index, ...(shards.length > 0 ? shards : all)];
 }
 
 function choice<File extends Listed>(
@@ -133,8 +147,8 @@ function nothingFound(
   const pickled = [...names].find((name) => /\.(bin|pth?|ckpt)$/.test(name));
   if (pickled !== undefined) {
     return new UserError(
-      `${place} has its weights in ${pickled} alone, a Python pickle, which can run code. Hone reads none.`,
-      "Choose a repo with safetensors files, or convert this one.",
+      `${place} has its weights in ${pickled} alone; of Python's pickles, pytorch_model.bin and adapter_model.bin are read, each beside its config.`,
+      "Choose a repo with safetensors files; a checkpoint of XTuner is converted by hone convert pth_to_hf.",
     );
   }
   const deeper = files.find(({ name }) => /\/(adapter_config|config)\.json$/.test(name));
@@ -146,9 +160,9 @@ function nothingFound(
     );
   }
   const lacking = names.has(ADAPTER_CONFIG)
-    ? `${ADAPTER_CONFIG} and no ${ADAPTER_WEIGHTS}`
+    ? `${ADAPTER_CONFIG} and no ${ADAPTER_WEIGHTS[0]}`
     : names.has(CONFIG)
-      ? `${CONFIG} and neither ${SINGLE} nor ${INDEX}`
+      ? `${CONFIG} and neither ${FORMS[0].single} nor ${FORMS[0].index}`
       : `no ${CONFIG}, no ${ADAPTER_CONFIG} and no GGUF file`;
   return new UserError(
     `${place} has ${lacking}.`,

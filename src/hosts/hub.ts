@@ -67,7 +67,8 @@ export function fileUrl(hubUrl: string, repo: FilesOf, name: string): string {
   return urlOf(filesUrl(hubUrl, repo), name);
 }
 
-function parseRepo(
+/** Reads a hub's answer, or the copy of one that a cache keeps. */
+export function parseRepo(
   text: string,
   { kind, repo, revision }: Required<RepoName>,
   place: string,
@@ -99,9 +100,10 @@ function parseRepo(
   };
 }
 
-/** A file without a name or size is none that we could ask for. */
+/** A file without a size, or with a name that leads out of a folder, is none that we could keep. */
 function parseFile({ rfilename: name, size, blobId, lfs }: Record<string, unknown>): HubFile[] {
-  if (typeof name !== "string" || !Number.isSafeInteger(size) || Number(size) < 0) return [];
+  if (typeof name !== "string" || !isInside(name)) return [];
+  if (!Number.isSafeInteger(size) || Number(size) < 0) return [];
   const { sha256 } = asObject(lfs);
   return [
     {
@@ -114,6 +116,12 @@ function parseFile({ rfilename: name, size, blobId, lfs }: Record<string, unknow
           : {}),
     },
   ];
+}
+
+function isInside(name: string): boolean {
+  const leadsOut = name.split("/").some((part) => part === "" || part === "." || part === "..");
+  // oxlint-disable-next-line no-control-regex
+  return !leadsOut && !/[\\\0-\x1F]|^[A-Za-z]:/.test(name);
 }
 
 function asObject(value: unknown): Record<string, unknown> {

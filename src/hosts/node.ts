@@ -289,7 +289,8 @@ function absent(error: unknown, path: string): undefined {
 
 type Verb = "read" | "write" | "rename" | "remove";
 
-async function told<T>(
+/** Does something on the disk; a failure of the file system is thrown in words for the person at the keyboard. */
+export async function told<T>(
   verb: Verb,
   path: string,
   action: () => Promise<T>,

@@ -62,8 +62,11 @@ export async function opfsFile(folder: Folder, name: string): Promise<File> {
   return told("read", pathOf(place, name), async () => (await findFile(place, name)).getFile());
 }
 
+/** Its handle is closed at once. */
+type GrowingHandle = Omit<GrowingFile, "close"> & { close(): void };
+
 /** Opens or makes a file to add to, in a worker. Until it is closed, no other tab can open it. */
-export async function openGrowing(folder: Folder, name: string): Promise<GrowingFile> {
+export async function openGrowing(folder: Folder, name: string): Promise<GrowingHandle> {
   const place = placeOf(folder);
   const path = pathOf(place, checkName(name, folder.path));
   const access = await told("write", path, async () =>

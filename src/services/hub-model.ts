@@ -4,7 +4,7 @@ import { httpFolder } from "../hosts/http-folder.ts";
 import type { HttpOptions } from "../hosts/http.ts";
 import { filesUrl, type HubFile, type HubRepo, listRepo } from "../hosts/hub.ts";
 import { type HubReference, parseHubReference } from "../hosts/hub-reference.ts";
-import { type Choice, chooseFiles } from "./model-choice.ts";
+import { type Choice, chooseFiles } from "../hosts/hub-model-files.ts";
 
 /** Nobody waits a minute to be told that the network is down. */
 const LOOK: HttpOptions = { tries: 4 };

@@ -8,7 +8,7 @@ import { NetworkError, ServerRefusal } from "../hosts/http.ts";
 import type { HubFile } from "../hosts/hub.ts";
 import { formatHubReference, parseHubReference } from "../hosts/hub-reference.ts";
 import { parseAdapterConfig } from "../formats/peft.ts";
-import { ADAPTER_CONFIG } from "../model/adapter-files.ts";
+import { ADAPTER_CONFIG } from "../model/adapter-folder.ts";
 import type { HubModel, StoredModel } from "./api.ts";
 import { fetchFiles, type FetchOptions, totalOf } from "./fetch-files.ts";
 import {
@@ -21,7 +21,7 @@ import {
   storedNames,
 } from "./hub-model.ts";
 import { modelLock, takeLock } from "./locks.ts";
-import type { Choice } from "./model-choice.ts";
+import type { Choice } from "../hosts/hub-model-files.ts";
 import { checkModel, examine, readModelFacts } from "./model-facts.ts";
 import {
   describe,
@@ -184,7 +184,7 @@ async function fetchModel(wanted: Wanted, options: FetchOptions): Promise<Stored
   return describe(complete);
 }
 
-const isWeight = ({ name }: HubFile) => /\.(safetensors|gguf)$/i.test(name);
+const isWeight = ({ name }: HubFile) => /\.(safetensors|bin|gguf)$/i.test(name);
 
 async function fetchChosen(
   { id, found, choice, hubUrl }: Wanted,

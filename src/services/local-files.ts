@@ -2,7 +2,7 @@
 import { invariant, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import type { LocalFile } from "./api.ts";
-import { type Choice, chooseFiles, type Listed } from "./model-choice.ts";
+import { type Choice, chooseFiles, type Listed } from "../hosts/hub-model-files.ts";
 
 interface ListedFile extends Listed {
   readonly file: File;
