@@ -12,45 +12,8 @@ import { visible } from "./visible.ts";
 export function chatCommand(run: Runner): Command {
   const command = new Command("chat")
     .description("Talk to a model. EXIT ends, RESET forgets the conversation.")
-<<<<<<<
-    .argument("<model>", "a model's folder, its id on the hub, or seedling")
-    .option(
-      "--adapter <folder>",
-      "an adapter (of the hub too), a checkpoint or a work directory to put on the model",
-    )
-    .option(
-      "--prompt-template <name>",
-      "template around messages (default: the adapter's or the model's own)",
-    )
-    .option("--system <text>", "system message before the conversation")
-    .option(
-      "--system-template <name>",
-      `system message by name: ${Object.keys(SYSTEM_TEMPLATES).join(", ")}`,
-    )
-    .option("--bot-name <name>", "fills {bot_name} in a system template", "BOT")
-    .option("--bits <4>", "quantize the weights to 4-bit NF4, as in training", wholeFlag(4, 4))
-    .option("--max-new-tokens <n>", "longest answer, in tokens", wholeFlag(1), 2048)
-    .option("--temperature <t>", "0 takes the likeliest token every time", numberFlag(0, 100), 0.1)
-    .option("--top-k <n>", "choose among the n likeliest tokens; 0 is off", wholeFlag(0), 40)
-    .option(
-      "--top-p <p>",
-      "choose among the likeliest with this share together",
-      numberFlag(0, 1),
-      0.75,
-    )
-    .option(
-      "--repetition-penalty <x>",
-      "above 1 makes repeated tokens unlikelier",
-      numberFlag(0.01, 100),
-      1,
-    )
-    .option("--seed <n>", "fixes the random choices", wholeFlag(0, 2 ** 32 - 1), 0)
-    .option("--stop-words <word...>", "texts that end an answer")
-    .option("--no-streamer", "print an answer when it is whole")
-=======
-    .argument("<model>", "a model's folder, or seedling");
+    .argument("<model>", "a model's folder, its id on the hub, or seedling");
   return takesChatFlags(command)
->>>>>>>
     .addHelpText(
       "after",
       "\nA message ends with an empty line; from a pipe, each line is one message.",
@@ -67,26 +30,13 @@ async function openAndConverse(
   flags: ChatFlags,
 ): Promise<ExitCode> {
   const { output } = session;
-<<<<<<<
-  const system = systemMessage(flags);
+  const wantedSystem = systemMessage(flags);
+  const folder = await openModel(model, output);
   const adapter =
     flags.adapter === undefined ? undefined : await openAdapter(flags.adapter, output);
-  const request = {
-    model: await openModel(model, output),
-    quantization: flags.bits === 4 ? "nf4" : "none",
-    ...(adapter === undefined ? {} : { adapter }),
-    ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
-    onProgress: (bytes: number, total: number) =>
-      output.status(formatLoadingBar(bytes, total, output.columns)),
-  } as const;
-=======
-  const wantedSystem = systemMessage(flags);
-  const folder = openModel(model);
-  const adapter = flags.adapter === undefined ? undefined : await openAdapter(flags.adapter);
   if (flags.offloadFolder !== undefined) {
     output.say("--offload-folder does nothing here: the weights are on the GPU as a whole.");
   }
->>>>>>>
   return withEngine(session, async (engine) => {
     const { computeDtype, note } = computeDtypeOf(flags.torchDtype, await engine.inspect());
     if (note !== undefined) output.say(note);
