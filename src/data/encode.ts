@@ -52,11 +52,12 @@ export function encodeExample(
   const withOutput = options.inputIdsWithOutput ?? true;
   let needsBos = true;
   for (const turn of conversation) {
-    if (needsBos && tokenizer.bosId !== undefined) builder.show([tokenizer.bosId]);
+    const isRaw = turn.isRaw === true;
+    if (needsBos && !isRaw && tokenizer.bosId !== undefined) builder.show([tokenizer.bosId]);
     builder.show(tokenizer.encode(turn.input));
     if (!withOutput) continue;
     const answer = tokenizer.encode(turn.output);
-    needsBos = turn.needEosToken ?? true;
+    needsBos = !isRaw && (turn.needEosToken ?? true);
     if (needsBos) answer.push(eosOf(tokenizer));
     if (turn.outputWithLoss ?? true) builder.learn(answer, true);
     else builder.show(answer);

@@ -178,6 +178,9 @@ export type PromptTemplateName = keyof typeof TEMPLATES;
 
 export const PROMPT_TEMPLATES: Readonly<Record<PromptTemplateName, PromptTemplate>> = TEMPLATES;
 
+/** No template at all: XTuner's `template_map_fn=None`, and its chat without `--prompt-template`. */
+export const NO_TEMPLATE: PromptTemplate = { system: "{system}", instruction: "{input}" };
+
 /** System texts for common tasks. `{bot_name}` in moss_sft is for the writer of a config to fill. */
 export const SYSTEM_TEMPLATES = {
   moss_sft:

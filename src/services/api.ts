@@ -386,11 +386,17 @@ export interface ColumnMapping {
   readonly output: string;
 }
 
+/** A message of a row: also what a tool gave back. */
+export interface ShownMessage {
+  readonly role: Message["role"] | "tool";
+  readonly content: string;
+}
+
 /** A row for the table: its number, line and conversation, or the fault that keeps it out. */
 export interface TableRow {
   readonly row: number;
   /** Long texts are cut here. */
-  readonly messages: readonly Message[];
+  readonly messages: readonly ShownMessage[];
   readonly issue?: string;
   /** Columns and their texts, where no mapping says yet what they are. */
   readonly fields?: readonly (readonly [column: string, text: string])[];

@@ -4,7 +4,7 @@ import type { Folder } from "../base/folder.ts";
 import type { Conversation } from "../data/conversation.ts";
 import { DATASET_FORMATS, mapRow } from "../data/formats.ts";
 import { opfsFile } from "../hosts/opfs.ts";
-import type { DataIssue, Message, StoredData, TableRow } from "./api.ts";
+import type { DataIssue, ShownMessage, StoredData, TableRow } from "./api.ts";
 import { fieldsOf, messagesOf } from "./data-forms.ts";
 import type { SourceRow } from "./data-intake.ts";
 import { countUpTo, readLines } from "./data-lines.ts";
@@ -119,7 +119,7 @@ function conversationOf({ format, name }: StoredData, value: unknown, row: numbe
 const SHOWN_MESSAGES = 24;
 const SHOWN_CHARACTERS = 2000;
 
-function clip({ role, content }: Message): Message {
+function clip({ role, content }: ShownMessage): ShownMessage {
   return { role, content: clipText(content) };
 }
 

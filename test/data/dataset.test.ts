@@ -62,7 +62,7 @@ test("the funnel counts every row: read, dropped and why, cut, kept", async () =
   expect(listOf(train).map(({ inputIds }) => inputIds.length)).toEqual([64, 46]);
   expect(report.trainTokens).toBe(110);
   expect(formatFunnel(report)).toEqual([
-    'd.jsonl is read as openai: rows 1 to 6 have a "messages" list of roles and contents.',
+    'd.jsonl is read as openai: 6 rows up to row 7 have a "messages" list of roles and contents.',
     "Read: 7 rows.",
     "Left out: 1 that cannot be read, 1 without a conversation, 2 without a token to learn.",
     "The first that cannot be read: d.jsonl, line 3 (row 3) is not JSON: {broken",

@@ -1,40 +1,58 @@
 import { describe, expect, test } from "vitest";
-import type { Conversation } from "../../src/data/conversation.ts";
-import { DATASET_FORMATS, detectFormat, mapRow } from "../../src/data/formats.ts";
+import { UserError } from "../../src/base/error.ts";
+import {
+  type DatasetFormatName,
+  formatNamed,
+  mapRow,
+  XTUNER_DATASET_FORMATS,
+} from "../../src/data/formats.ts";
 import fixture from "../fixtures/data.json";
+import random from "../fixtures/map-functions.json";
 
 const row = (value: unknown, number = 1) => ({ value, row: number, line: number });
 
-/** Back to XTuner's key names. */
-function snake(conversation: Conversation) {
-  return conversation.map(({ outputWithLoss, needEosToken, ...rest }) => ({
-    ...rest,
-    ...(outputWithLoss === undefined ? {} : { output_with_loss: outputWithLoss }),
-    ...(needEosToken === undefined ? {} : { need_eos_token: needEosToken }),
-  }));
+/** An empty text and none at all are the same. */
+const plain = (conversation: readonly object[]) =>
+  conversation.map((turn) => ({ system: "", input: "", ...turn }));
+
+function outcome(format: DatasetFormatName, input: object) {
+  try {
+    return plain(mapRow(format, row(input), "d", undefined, { asXtuner: true }));
+  } catch (error) {
+    if (error instanceof UserError) return "refused";
+    throw error;
+  }
 }
 
 describe("rows map as XTuner's functions map them", () => {
-  const maps = fixture.map_fns as unknown as Record<
-    string,
-    { in: object; out: { conversation: object[] } }[]
-  >;
-  test.each(["openai", "alpaca", "alpaca_zh", "default"] as const)("%s", (format) => {
-    const cases = maps[`${format}_map_fn`]!;
-    expect(cases.length).toBeGreaterThan(0);
-    for (const { in: input, out } of cases) {
-      expect(snake(mapRow(format, row(input), "d"))).toEqual(out.conversation);
+  const cases = [fixture, random].flatMap(({ map_fns }) =>
+    Object.entries(
+      map_fns as unknown as Record<
+        string,
+        { in: object; out: object[] | { conversation: object[] } | null }[]
+      >,
+    ),
+  );
+
+  test("all twenty are here", () => {
+    const names = new Set(cases.map(([name]) => formatNamed(name)));
+    expect(XTUNER_DATASET_FORMATS.filter((name) => !names.has(name))).toEqual([]);
+    expect(names.size).toBe(20);
+  });
+
+  test.each(cases)("%s", (name, rows) => {
+    const format = formatNamed(name)!;
+    expect(rows.length).toBeGreaterThan(0);
+    for (const { in: input, out } of rows) {
+      expect(outcome(format, input)).toEqual(
+        out === null ? "refused" : plain("conversation" in out ? out.conversation : out),
+      );
     }
   });
 
   test("every conversation of the fixture is itself in standard form", () => {
-    for (const { out } of Object.values(maps).flat()) {
-      const { conversation } = out;
-      // An empty system text and none at all are the same.
-      const expected = conversation.map((turn) =>
-        Object.fromEntries(Object.entries(turn).filter(([k, v]) => k !== "system" || v !== "")),
-      );
-      expect(snake(mapRow("standard", row(out), "d"))).toEqual(expected);
+    for (const { out } of Object.values(fixture.map_fns).flat()) {
+      expect(plain(mapRow("standard", row(out), "d"))).toEqual(plain(out.conversation));
     }
   });
 });
@@ -92,8 +110,8 @@ test("OpenAI's weight says whether an answer is learned, and text parts are join
 test.each([
   [
     "an unknown role",
-    messages({ role: "tool", content: "x" }),
-    /d, row 7 \(line 7\), messages\[0\]: the role "tool" is unknown/,
+    messages({ role: "narrator", content: "x" }),
+    /d, row 7 \(line 7\), messages\[0\]: the role "narrator" is unknown\.\nUse one of: system, .*assistant/,
   ],
   [
     "a weight between",
@@ -118,32 +136,4 @@ test.each([
   ["a row that is no object", row([1], 7), /row 7 .*not a JSON object/],
 ])("%s is refused with the row's place", (_, bad, fault) => {
   expect(() => mapRow("openai", bad, "d")).toThrow(fault);
-});
-
-describe("detection", () => {
-  test.each([
-    ["openai", { messages: [] }],
-    ["alpaca", { instruction: "", input: "", output: "" }],
-    ["alpaca_zh", { instruction_zh: "", input_zh: "", output_zh: "" }],
-    ["default", { input: "", output: "" }],
-    ["standard", { conversation: [] }],
-  ] as const)("%s", (format, value) => {
-    expect(detectFormat([row(value)], "d").format).toBe(format);
-    expect(detectFormat([row(value), row({ ...value, id: 3 })], "d").format).toBe(format);
-  });
-
-  test("tells why", () => {
-    const rows = [row({ messages: [] }), row({ messages: [] })];
-    expect(detectFormat(rows, "d").reason).toBe(
-      'rows 1 to 2 have a "messages" list of roles and contents',
-    );
-  });
-
-  test("refuses what it does not know, with the keys that it found and the forms it knows", () => {
-    const rows = [row({ messages: [] }), row({ text: "x", conversations: [] })];
-    const detect = () => detectFormat(rows, "d.json");
-    expect(detect).toThrow(/d\.json has rows with the keys messages, text, conversations/);
-    for (const name of DATASET_FORMATS) expect(detect).toThrow(name);
-    expect(() => detectFormat([row("x")], "d")).toThrow(/no JSON objects/);
-  });
 });

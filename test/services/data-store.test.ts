@@ -74,7 +74,7 @@ describe("what comes in is kept as it is, one row a line", () => {
     expect(await listData()).toEqual([data]);
   });
 
-  test("formats that only the page knows are kept as messages, which the engine reads", async () => {
+  test("ShareGPT, and prompts with completions, are kept as they are, since the engine reads them", async () => {
     const shared = await importOf(
       "s.jsonl",
       jsonl([
@@ -89,7 +89,7 @@ describe("what comes in is kept as it is, one row a line", () => {
     );
     expect(shared).toMatchObject({ format: "sharegpt", rows: 1 });
     const completion = await importOf("p.jsonl", jsonl([{ prompt: "q", completion: "a" }]));
-    expect(completion).toMatchObject({ format: "prompt/completion" });
+    expect(completion).toMatchObject({ format: "prompt_completion" });
     const sources = await dataSources([shared.id, completion.id]);
     const { report } = await buildDataset(sources, {
       tokenizer: toyTokenizer,
@@ -98,7 +98,7 @@ describe("what comes in is kept as it is, one row a line", () => {
       pack: false,
       seed: 1,
     });
-    expect(report.files.map(({ format }) => format)).toEqual(["openai", "openai"]);
+    expect(report.files.map(({ format }) => format)).toEqual(["sharegpt", "prompt_completion"]);
     expect(report.kept).toBe(2);
   });
 
@@ -157,7 +157,7 @@ describe("problems are told with row and line, and keep their rows out", () => {
     "",
     '{"instruction": "x", "output": ', // row 2, line 3: not JSON
     JSON.stringify(alpaca(1)), // row 3: a duplicate
-    JSON.stringify({ instruction: "x", input: "", output: 5 }), // row 4: not a text
+    JSON.stringify({ instruction: "x", input: "", output: [5] }), // row 4: not a text
     "[1]", // row 5: no object
     JSON.stringify({ instruction: "x", output: "<nooutput>" }), // row 6: nothing to learn
     JSON.stringify(alpaca(7)), // row 7, line 8
@@ -177,7 +177,7 @@ describe("problems are told with row and line, and keep their rows out", () => {
     expect(issues.map(({ message }) => message)).toEqual([
       'is not JSON: {"instruction": "x", "output":',
       "it is the same as row 1",
-      '"output" is a number, where a text is needed; its keys: instruction, input, output.',
+      '"output" is a list, where a text is needed; its keys: instruction, input, output.',
       "it is not a JSON object.",
       "it holds no conversation",
     ]);
@@ -215,8 +215,7 @@ describe("problems are told with row and line, and keep their rows out", () => {
 });
 
 describe("columns that no format has are named by the person", () => {
-  const csv =
-    'topic,question,answer,score\nsun,"How hot\nis it?",Very.,3\nmoon,Is it near?,,4\n"x\n';
+  const csv = 'topic,asked,told,score\nsun,"How hot\nis it?",Very.,3\nmoon,Is it near?,,4\n"x\n';
 
   test("and the rows are then messages, however often the choice changes", async () => {
     const data = await importOf("q.csv", csv);
@@ -224,17 +223,17 @@ describe("columns that no format has are named by the person", () => {
       format: null,
       rows: 3,
       broken: 1,
-      columns: ["topic", "question", "answer", "score"],
+      columns: ["topic", "asked", "told", "score"],
     });
-    expect(data.reason).toContain("rows with the keys topic, question, answer, score");
+    expect(data.reason).toContain("rows with the keys topic, asked, told, score");
     expect(await tableRows(data.id, 0, 3)).toEqual([
       {
         row: 1,
         messages: [],
         fields: [
           ["topic", "sun"],
-          ["question", "How hot\nis it?"],
-          ["answer", "Very."],
+          ["asked", "How hot\nis it?"],
+          ["told", "Very."],
           ["score", "3"],
         ],
       },
@@ -243,8 +242,8 @@ describe("columns that no format has are named by the person", () => {
         messages: [],
         fields: [
           ["topic", "moon"],
-          ["question", "Is it near?"],
-          ["answer", ""],
+          ["asked", "Is it near?"],
+          ["told", ""],
           ["score", "4"],
         ],
       },
@@ -252,7 +251,7 @@ describe("columns that no format has are named by the person", () => {
     ]);
     await expect(dataFile(data.id)).rejects.toThrow("Nobody has said yet");
 
-    const mapped = await mapData(data.id, { system: "topic", input: "question", output: "answer" });
+    const mapped = await mapData(data.id, { system: "topic", input: "asked", output: "told" });
     expect(mapped).toMatchObject({
       format: "columns",
       rows: 3,
@@ -266,15 +265,15 @@ describe("columns that no format has are named by the person", () => {
         { messages: [] },
       ])}\n`,
     );
-    const again = await mapData(data.id, { input: "question", output: "score" });
-    expect(again).toMatchObject({ mapping: { input: "question", output: "score" }, empty: 0 });
+    const again = await mapData(data.id, { input: "asked", output: "score" });
+    expect(again).toMatchObject({ mapping: { input: "asked", output: "score" }, empty: 0 });
     expect(
       (await tableRows(data.id, 1, 2)).map(({ messages, issue }) => [messages, issue]),
     ).toEqual([
       [say("Is it near?", "4"), undefined],
       [[], "the file ends inside quotes."],
     ]);
-    await expect(mapData(data.id, { input: "question", output: "nothing" })).rejects.toThrow(
+    await expect(mapData(data.id, { input: "asked", output: "nothing" })).rejects.toThrow(
       'has no column "nothing"',
     );
   });
@@ -304,7 +303,7 @@ describe("what is no data is refused in words, and leaves nothing behind", () =>
     ],
     ["a list that is cut", "a.json", '[{"instruction": "x"', "the list is never closed"],
     ["rows that are all broken", "a.jsonl", "{\n{\n", "line 1 (row 1) is not JSON"],
-    ["rows without a known column", "a.jsonl", '{"text": "x"}', "which is no format known here"],
+    ["rows without a known column", "a.jsonl", '{"remark": "x"}', "which is no format known here"],
     ["numbers", "a.json", "[1, 2]", "it is not a JSON object"],
     ["one object over many lines", "a.json", '{\n "data": []\n}', "is not JSON"],
     ["a table that is too wide", "a.csv", `${"a,".repeat(2000)}\n`, "more than 1,000 columns"],

@@ -1,6 +1,6 @@
 // Which column is what, where no known format says so; with the first row as it would be.
 import { createMemo, createSignal, For, Show } from "solid-js";
-import type { Message, StoredData } from "../../services/api.ts";
+import type { ShownMessage, StoredData } from "../../services/api.ts";
 import { Button } from "../parts/Button.tsx";
 import { SelectField } from "../parts/Fields.tsx";
 import { guessMapping, mappedMessages } from "../data-view.ts";
@@ -93,7 +93,7 @@ export function DataMapper(props: { readonly data: StoredData }) {
 }
 
 /** A conversation, each message with who says it. */
-export function Said(props: { readonly messages: readonly Message[] }) {
+export function Said(props: { readonly messages: readonly ShownMessage[] }) {
   const text = useText();
   return (
     <For each={props.messages}>

@@ -96,7 +96,7 @@ export const enData = {
     again: "Choose other columns",
     mapped: (input: string, output: string) => `Question: ${input} · Answer: ${output}`,
   },
-  roles: { system: "System", user: "User", assistant: "Assistant" },
+  roles: { system: "System", user: "User", assistant: "Assistant", tool: "Tool" },
   table: {
     label: (name: string) => `Rows of ${name}`,
     row: "Row",

@@ -95,7 +95,7 @@ export const zhData: typeof enData = {
     again: "重新选择列",
     mapped: (input, output) => `提问：${input} · 回答：${output}`,
   },
-  roles: { system: "系统", user: "用户", assistant: "助手" },
+  roles: { system: "系统", user: "用户", assistant: "助手", tool: "工具" },
   table: {
     label: (name) => `${name} 的各行`,
     row: "行",
