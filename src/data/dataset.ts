@@ -9,19 +9,17 @@ import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
 import { encodeByChatTemplate, encodeExample } from "./encode.ts";
 import type { EncodedExample, ExampleList } from "./encode.ts";
-import { detectFormat, mapRow } from "./formats.ts";
 import type { DatasetFormatName, DetectedFormat } from "./formats.ts";
 import { nothingLeft } from "./funnel.ts";
 import type { FunnelReport } from "./funnel.ts";
 import { createIntake } from "./intake.ts";
 import type { EncodedDataset, Intake } from "./intake.ts";
+import { readMappedRows } from "./mapped-rows.ts";
 import { memoize } from "./memo.ts";
 import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
 import type { PackedRow, RowList } from "./pack.ts";
 import { createTextEncoder } from "./plain-text.ts";
-import { readDataRows } from "./read-data.ts";
 import type { DataFile } from "./read-data.ts";
-import type { DataRow } from "./read.ts";
 import type { PromptTemplate } from "./template-table.ts";
 import { applyTemplate } from "./templates.ts";
 import { packAsXtuner } from "./xtuner-pack.ts";
@@ -67,8 +65,6 @@ export interface Dataset {
   report: FunnelReport;
 }
 
-/** Rows looked at to find the format. */
-const DETECTION_ROWS = 20;
 const MEMO_ENTRIES = 4096;
 
 /** Streams of chance, so that the split and the order do not follow from each other. */
@@ -136,28 +132,20 @@ async function intakeFile(
   options: EncodeDatasetOptions,
 ): Promise<void> {
   const { name } = file;
-  const known = formatOf(options.format, index);
-  let detected: DetectedFormat | undefined =
-    known === undefined ? undefined : { format: known, reason: "the configuration says so" };
-
-  const waiting: DataRow[] = []; // for the format to be found
-  const take = (row: DataRow, { format }: DetectedFormat) => {
-    intake.take(() => mapRow(format, row, name));
-  };
-  const settle = () => {
-    const found = (detected ??= detectFormat(waiting, name));
-    for (const row of waiting.splice(0)) take(row, found);
-  };
-  const onBrokenRow = options.brokenRows === "drop" ? intake.noteBroken : undefined;
-  for await (const row of readDataRows(file, onBrokenRow)) {
-    if (detected !== undefined) take(row, detected);
-    else if (waiting.push(row) >= DETECTION_ROWS) settle();
+  let detected: DetectedFormat | undefined;
+  const rows = readMappedRows(file, {
+    format: formatOf(options.format, index),
+    onBrokenRow: options.brokenRows === "drop" ? intake.noteBroken : undefined,
+  });
+  for await (const row of rows) {
+    detected = row.detected;
+    intake.take(() => row.map());
   }
-  if (waiting.length > 0) settle();
   intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
-function formatOf(
+/** The format of the file at `index`, where the options say one. */
+export function formatOf(
   format: EncodeDatasetOptions["format"],
   index: number,
 ): DatasetFormatName | undefined {

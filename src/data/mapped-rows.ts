@@ -1,0 +1,50 @@
+// A file's rows with the format they are in, which its first rows tell where the config does not.
+import type { UserError } from "../base/error.ts";
+import type { Conversation } from "./conversation.ts";
+import { detectFormat, mapRow } from "./formats.ts";
+import type { DatasetFormatName, DetectedFormat } from "./formats.ts";
+import { type DataFile, readDataRows } from "./read-data.ts";
+import type { DataRow } from "./read.ts";
+
+/** Rows looked at to find the format. */
+const DETECTION_ROWS = 20;
+
+export interface MappedRow {
+  readonly row: DataRow;
+  readonly detected: DetectedFormat;
+  /** What the format's map function makes of the row. Throws where the row is not of the format. */
+  map(): Conversation;
+}
+
+export interface MapRowsOptions {
+  /** Found from the first rows where it is not given. */
+  readonly format: DatasetFormatName | undefined;
+  /** Called for a row that cannot be read, which is then left out. Without it, the first one ends the read. */
+  readonly onBrokenRow?: ((fault: UserError) => void) | undefined;
+}
+
+export async function* readMappedRows(
+  file: DataFile,
+  { format, onBrokenRow }: MapRowsOptions,
+): AsyncGenerator<MappedRow> {
+  const { name } = file;
+  let detected: DetectedFormat | undefined =
+    format === undefined ? undefined : { format, reason: "the configuration says so" };
+  const mapped = (row: DataRow, found: DetectedFormat): MappedRow => ({
+    row,
+    detected: found,
+    map: () => mapRow(found.format, row, name),
+  });
+
+  const waiting: DataRow[] = [];
+  for await (const row of readDataRows(file, onBrokenRow)) {
+    if (detected !== undefined) yield mapped(row, detected);
+    else if (waiting.push(row) >= DETECTION_ROWS) {
+      detected = detectFormat(waiting, name);
+      for (const first of waiting.splice(0)) yield mapped(first, detected);
+    }
+  }
+  if (waiting.length === 0) return;
+  const found = detectFormat(waiting, name);
+  for (const row of waiting) yield mapped(row, found);
+}
