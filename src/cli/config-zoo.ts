@@ -69,7 +69,7 @@ export interface ConfigText {
 /** The text of a config by path, or of a ready-made one by name. */
 export function loadConfigText(nameOrPath: string): ConfigText {
   const isPath = existsSync(nameOrPath);
-  const looksLikePath = /[/\\]|\.ya?ml$/.test(nameOrPath);
+  const looksLikePath = /[/\\]|\.(ya?ml|py)$/.test(nameOrPath);
   if (!isPath && looksLikePath) {
     throw new UserError(
       `There is no config ${nameOrPath}.`,
@@ -90,7 +90,7 @@ function readText(path: string): string {
   } catch (error) {
     throw new UserError(
       `Could not read the config ${path}: ${error instanceof Error ? error.message : String(error)}.`,
-      "Name a YAML file.",
+      "Name a YAML file, or a .py file of XTuner.",
       { cause: error },
     );
   }

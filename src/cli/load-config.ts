@@ -1,7 +1,8 @@
 // A config as any command takes it: a file or a ready-made one's name, with the settings of the command line.
 import { basename, extname } from "node:path";
-import { readConfig } from "../config-read.ts";
+import { applySettings, readConfig } from "../config-read.ts";
 import type { TrainConfig } from "../config.ts";
+import { type ConfigNote, readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
 import { loadConfigText } from "./config-zoo.ts";
 
 export interface ConfigChanges {
@@ -9,12 +10,6 @@ export interface ConfigChanges {
   readonly set?: readonly string[];
   /** XTuner's --cfg-options; on a YAML config the same as `set`. */
   readonly cfgOptions?: readonly string[];
-}
-
-/** Something about a config that its reader should know; nothing that keeps it from running. */
-export interface ConfigNote {
-  readonly severity: "warning" | "info";
-  readonly text: string;
 }
 
 export interface LoadedConfig {
@@ -25,6 +20,7 @@ export interface LoadedConfig {
   readonly place: string;
   /** Names the work directory: the file's name without its extension. */
   readonly stem: string;
+  /** What its reader should know; nothing that keeps it from running. */
   readonly notes: readonly ConfigNote[];
 }
 
@@ -32,7 +28,12 @@ export interface LoadedConfig {
 export function loadConfig(nameOrPath: string, changes: ConfigChanges = {}): LoadedConfig {
   const { text, place, stem } = loadConfigText(nameOrPath);
   const { set = [], cfgOptions = [] } = changes;
-  const config = readConfig(text, place, [...cfgOptions, ...set]);
-  const name = extname(place) === "" ? `${stem}.yaml` : basename(place);
-  return { config, source: { name, text }, place, stem, notes: [] };
+  const extension = extname(place);
+  const name = [".py", ".yaml", ".yml"].includes(extension) ? basename(place) : `${stem}.yaml`;
+  const loaded = { source: { name, text }, place, stem };
+  if (extension !== ".py") {
+    return { ...loaded, config: readConfig(text, place, [...cfgOptions, ...set]), notes: [] };
+  }
+  const { config, notes } = readXtunerConfig(text, place, { cfgOptions });
+  return { ...loaded, config: set.length > 0 ? applySettings(config, set) : config, notes };
 }

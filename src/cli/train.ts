@@ -1,13 +1,12 @@
 // hone train: a config and data to an adapter.
 import { basename, dirname, resolve } from "node:path";
-import { Command } from "commander";
-import { AbortedError, messageOf, UserError } from "../base/error.ts";
-import { readConfig } from "../config-read.ts";
+import { Command, Option } from "commander";
+import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import type { RunSummary, TrainRequest } from "../engine.ts";
 import { refuseUsedFolder } from "../engine/used-folder.ts";
 import { openFolder } from "../hosts/node.ts";
-import { loadConfigText } from "./config-zoo.ts";
+import { openConfig } from "./config-flags.ts";
 import { formatsOfFiles, openAdapter, openData, openModel, pathIn } from "./paths.ts";
 import {
   EXIT,
@@ -23,22 +22,42 @@ interface TrainFlags {
   readonly workDir?: string;
   readonly resume?: string | true;
   readonly set?: readonly string[];
+  readonly cfgOptions?: readonly string[];
   readonly seed?: string;
+  readonly deepspeed?: string;
+  readonly launcher?: string;
+  readonly localRank?: string;
 }
 
 export function trainCommand(run: Runner): Command {
-  return new Command("train")
-    .description("Fine-tune a model as a config says. Ctrl-C saves a checkpoint and stops.")
-    .argument("<config>", "a YAML file, or the name of a ready-made config (hone list-cfg)")
-    .option("--work-dir <folder>", "folder for checkpoints and logs (default: ./work_dirs/NAME)")
-    .option("--resume [checkpoint]", "go on from a checkpoint, by default the newest complete one")
-    .option("--set <key=value...>", "change options of the config, as in --set lr=1e-4 lora.r=8")
-    .option("--seed <number>", "short for --set seed=NUMBER")
-    .addHelpText("after", `\nOptions of a config:\n${formatOptions()}`)
-    .addHelpText("after", "\nExample:\n  hone train my-config.yaml --set max_steps=100")
-    .action((config: string, flags: TrainFlags) =>
-      run((session) => trainFromFlags(session, config, flags)),
-    );
+  return (
+    new Command("train")
+      .description("Fine-tune a model as a config says. Ctrl-C saves a checkpoint and stops.")
+      .argument(
+        "<config>",
+        "a YAML file, a .py file of XTuner, or the name of a ready-made config (hone list-cfg)",
+      )
+      .option("--work-dir <folder>", "folder for checkpoints and logs (default: ./work_dirs/NAME)")
+      .option(
+        "--resume [checkpoint]",
+        "go on from a checkpoint, by default the newest complete one",
+      )
+      .option("--set <key=value...>", "change options of the config, as in --set lr=1e-4 lora.r=8")
+      .option(
+        "--cfg-options <key=value...>",
+        "the same on a .py file, in XTuner's words and places",
+      )
+      .option("--seed <number>", "short for --set seed=NUMBER")
+      // What XTuner's users have in their commands; one GPU needs none of it.
+      .addOption(new Option("--deepspeed <config>").hideHelp())
+      .addOption(new Option("--launcher <how>").hideHelp())
+      .addOption(new Option("--local-rank <number>").hideHelp())
+      .addHelpText("after", `\nOptions of a config:\n${formatOptions()}`)
+      .addHelpText("after", "\nExample:\n  hone train my-config.yaml --set max_steps=100")
+      .action((config: string, flags: TrainFlags) =>
+        run((session) => trainFromFlags(session, config, flags)),
+      )
+  );
 }
 
 async function trainFromFlags(
@@ -47,18 +66,22 @@ async function trainFromFlags(
   flags: TrainFlags,
 ): Promise<ExitCode> {
   const { output } = session;
-  const { text, place, stem } = loadConfigText(configName);
+  checkLaunch(session, flags);
   const seed = flags.seed === undefined ? [] : [`seed=${flags.seed}`];
-  const config = readConfig(text, place, [...(flags.set ?? []), ...seed]);
+  const { config, source, stem } = openConfig(output, configName, {
+    set: [...(flags.set ?? []), ...seed],
+    cfgOptions: flags.cfgOptions ?? [],
+  });
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
   const resume =
     flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) };
-  const source = { name: basename(place), text };
-  const summary = await train(session, { config, workDir, source, ...resume }).catch((error: unknown) => {
-    // Stopped before it went on: what it was to go on from is still there.
-    if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
-    throw error;
-  });
+  const summary = await train(session, { config, workDir, source, ...resume }).catch(
+    (error: unknown) => {
+      // Stopped before it went on: what it was to go on from is still there.
+      if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
+      throw error;
+    },
+  );
   if (summary === undefined || summary.endedBy === "stopped") {
     output.say(`Go on with: hone train ${configName} --work-dir ${workDir} --resume`);
     return EXIT.interrupted;
@@ -67,6 +90,24 @@ async function trainFromFlags(
   output.say(`The adapter is in ${checkpoint}. Talk to it with:`);
   output.say(`  hone chat ${config.model} --adapter ${checkpoint}`);
   return EXIT.done;
+}
+
+/** XTuner's flags for many GPUs: taken where they ask for nothing, with a word; refused where they do. */
+function checkLaunch({ output }: Session, { deepspeed, launcher, localRank }: TrainFlags): void {
+  if (launcher !== undefined && launcher !== "none") {
+    throw new UsageError(
+      `--launcher ${launcher} is for several GPUs; Hone trains on one.`,
+      "Leave it out.",
+    );
+  }
+  if (localRank !== undefined && localRank !== "0" && localRank !== "-1") {
+    throw new UsageError(`--local-rank ${localRank}: Hone trains on one GPU.`, "Leave it out.");
+  }
+  if (deepspeed !== undefined) {
+    output.say(
+      `--deepspeed ${deepspeed} is not needed: the run is on one GPU, and its memory is planned.`,
+    );
+  }
 }
 
 export interface TrainJob {
