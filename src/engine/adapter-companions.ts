@@ -1,7 +1,8 @@
 // The small files that make a folder of adapter weights a PEFT adapter others can use.
 import type { TrainConfig } from "../config.ts";
 import { type AdapterConfig, type AdapterTarget, serializeAdapterConfig } from "../formats/peft.ts";
-import { ADAPTER_CONFIG, modulesOf } from "../model/adapter-files.ts";
+import { modulesOf } from "../model/adapter-files.ts";
+import { ADAPTER_CONFIG } from "../model/adapter-folder.ts";
 import { allLinears } from "../model/linears.ts";
 import { type ChosenTemplate, MANIFEST, type ModelFolder } from "./model-folder.ts";
 

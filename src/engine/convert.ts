@@ -4,13 +4,8 @@ import { asLlama, llamaAdapter, llamaConfig, llamaFiles } from "../export/llama-
 import { writeWeights } from "../export/weights.ts";
 import { isJsonObject } from "../formats/json.ts";
 import { serializeAdapterConfig } from "../formats/peft.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  decodeTensors,
-  encodeMatrices,
-  readAdapterFolder,
-} from "../model/adapter-files.ts";
+import { decodeTensors, encodeMatrices, readAdapterFolder } from "../model/adapter-files.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../model/adapter-folder.ts";
 import type { ModelFiles } from "../model/checkpoint-files.ts";
 import { allLinears } from "../model/linears.ts";
 import { MANIFEST, type ModelFolder, openModelFolder } from "./model-folder.ts";

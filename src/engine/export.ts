@@ -6,13 +6,8 @@ import type { AdapterTarget } from "../formats/peft.ts";
 import { pairAdapterTensors } from "../formats/peft-tensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { writeWeights } from "../export/weights.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  modulesOf,
-  readAdapterFolder,
-  requireFloat,
-} from "../model/adapter-files.ts";
+import { modulesOf, readAdapterFolder, requireFloat } from "../model/adapter-files.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, openAdapterFolder } from "../model/adapter-folder.ts";
 import type { Architecture } from "../model/architecture.ts";
 import { openTensorFile } from "../model/checkpoint-files.ts";
 import { allLinears } from "../model/linears.ts";
@@ -27,23 +22,33 @@ import {
   refuseSameFolder,
   writeCompanions,
 } from "./model-output.ts";
+import { writeAdapter } from "./write-adapter.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE, "README.md"];
 
-/** Copies a checkpoint's adapter without what only resuming needs. */
+/**
+ * Copies a checkpoint's adapter without what only resuming needs. One in another form (a pickle, mlx-lm's)
+ * is written as PEFT's two files.
+ */
 export async function exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary> {
-  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
-    if ((await checkpoint.size(name)) !== undefined) continue;
+  if ((await checkpoint.size(ADAPTER_CONFIG)) === undefined) {
     throw new UserError(
-      `${checkpoint.path} has no ${name}; it is no checkpoint of Hone.`,
+      `${checkpoint.path} has no ${ADAPTER_CONFIG}; it is no checkpoint of Hone and no adapter.`,
       "Give a folder such as work_dirs/my-run/iter_300.",
     );
   }
+  const isOurs = (await checkpoint.size(ADAPTER_WEIGHTS)) !== undefined;
   for (const name of ADAPTER_FILES) {
     if ((await checkpoint.size(name)) === undefined) continue;
+    if (name === ADAPTER_CONFIG && !isOurs) continue;
     await output.write(name, checkpoint.stream(name));
   }
   const place = `${output.path}/${ADAPTER_WEIGHTS}`;
+  if (!isOurs) {
+    const { config, place: source, tensors } = await openAdapterFolder(checkpoint);
+    const check = await writeAdapter({ config, tensors, source }, output);
+    return { files: await filesOf(output), check };
+  }
   if (!(await isCopy(checkpoint, output, ADAPTER_WEIGHTS))) throw damaged(place);
   const tensors = await openTensorFile(output, ADAPTER_WEIGHTS);
   for (const tensor of tensors) requireFloat(tensor, place);

@@ -304,7 +304,7 @@ export function encodeSafetensors(
   return file;
 }
 
-/** `model.safetensors.index.json`: which file holds which tensor. */
+/** `model.safetensors.index.json`, or a pickled model's of the same form: which file holds which tensor. */
 export interface SafetensorsIndex {
   /** Tensor name to file name. */
   weightMap: Map<string, string>;
@@ -314,7 +314,12 @@ export interface SafetensorsIndex {
   totalBytes?: number;
 }
 
-export function parseSafetensorsIndex(text: string, place: string): SafetensorsIndex {
+/** Files are named with `ending`. */
+export function parseSafetensorsIndex(
+  text: string,
+  place: string,
+  ending: ".safetensors" | ".bin" = ".safetensors",
+): SafetensorsIndex {
   const index = parseJsonObject(text, place);
   const map = index["weight_map"];
   if (!isJsonObject(map) || Object.keys(map).length === 0) {
@@ -326,10 +331,10 @@ export function parseSafetensorsIndex(text: string, place: string): SafetensorsI
   const weightMap = new Map<string, string>();
   for (const [name, file] of Object.entries(map)) {
     // The name is joined to a folder, so it may only ever name a file in it.
-    if (typeof file !== "string" || !/^[^/\\:\0]+\.safetensors$/.test(file)) {
+    if (typeof file !== "string" || !/^[^/\\:\0]+\.[a-z]+$/.test(file) || !file.endsWith(ending)) {
       throw new UserError(
-        `${place}: tensor "${name}" is said to be in ${describeJson(file)}, which is no .safetensors file beside the index.`,
-        "Use a model folder in safetensors form with all its files side by side.",
+        `${place}: tensor "${name}" is said to be in ${describeJson(file)}, which is no ${ending} file beside the index.`,
+        "Use a model folder with all its files side by side.",
       );
     }
     weightMap.set(name, file);

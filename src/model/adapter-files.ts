@@ -1,13 +1,9 @@
-// An adapter as files: PEFT's two, in and out. They are the form in which every checkpoint is saved.
+// An adapter for a model, in and out: PEFT's two files, the form in which every checkpoint is saved, and what
+// adapter-folder.ts takes for them.
 import type { Folder } from "../base/folder.ts";
 import { invariant, UserError } from "../base/error.ts";
 import { decodeFloats, type FloatDtype } from "../formats/float.ts";
-import {
-  type AdapterConfig,
-  type AdapterTarget,
-  parseAdapterConfig,
-  selectTargets,
-} from "../formats/peft.ts";
+import { type AdapterConfig, type AdapterTarget, selectTargets } from "../formats/peft.ts";
 import { adapterTensorName, baseTensorOf, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import {
   compareTensors,
@@ -19,18 +15,15 @@ import {
 } from "../formats/safetensors.ts";
 import { elementCount } from "../gpu/tensor.ts";
 import type { LoraMatrices } from "./adapter.ts";
+import { ADAPTER_CONFIG, openAdapterFolder } from "./adapter-folder.ts";
 import type { Architecture } from "./architecture.ts";
 import {
   isFloatTensor,
   type ModelFiles,
-  openTensorFile,
   readSlices,
   type SourceTensor,
 } from "./checkpoint-files.ts";
 import { allLinears, type LinearShape } from "./linears.ts";
-
-export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
-export const ADAPTER_CONFIG = "adapter_config.json";
 
 const METADATA = { format: "pt" }; // as PEFT writes it
 
@@ -126,24 +119,15 @@ interface Base {
 }
 
 /**
- * Reads a PEFT folder for a base model. Every shape is checked. PEFT saves the embeddings and the head
+ * Reads an adapter's folder for a base model. Every shape is checked. PEFT saves the embeddings and the head
  * along with an adapter of one of them; those must be the base's own.
  */
 export async function readAdapterFolder(folder: Folder, base: Base): Promise<AdapterFiles> {
   const linears = allLinears(base.architecture);
-  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
-    if ((await folder.size(name)) !== undefined) continue;
-    throw new UserError(
-      `${folder.path} has no ${name}.`,
-      `Give the folder of a PEFT adapter: ${ADAPTER_CONFIG} and ${ADAPTER_WEIGHTS}.`,
-    );
-  }
-  const configPlace = `${folder.path}/${ADAPTER_CONFIG}`;
-  const config = parseAdapterConfig(await folder.readText(ADAPTER_CONFIG), configPlace);
+  const { config, configPlace, place, tensors: found } = await openAdapterFolder(folder);
   const targets = selectTargets(config, modulesOf(linears), configPlace);
-  const place = `${folder.path}/${ADAPTER_WEIGHTS}`;
   const tensors = new Map<string, AdapterTensor>();
-  for (const tensor of await openTensorFile(folder, ADAPTER_WEIGHTS)) {
+  for (const tensor of found) {
     const repeated = repeatedTensor(tensor.name, base);
     if (repeated) {
       await refuseOtherWeights(tensor, repeated);

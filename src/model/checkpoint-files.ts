@@ -1,7 +1,7 @@
 // The tensors of a model, wherever and however they lie in files, under their Hugging Face names.
 //
-// What reads weights knows only `SourceTensor`. Safetensors files are opened here; bitsandbytes' 4-bit
-// tensors (bnb-files.ts) and GGUF (gguf-files.ts) come in the same form.
+// What reads weights knows only `SourceTensor`. Safetensors files and PyTorch's pickles are opened here;
+// bitsandbytes' 4-bit tensors (bnb-files.ts) and GGUF (gguf-files.ts) come in the same form.
 import type { Folder } from "../base/folder.ts";
 import { invariant, UserError } from "../base/error.ts";
 import { decodeFloats, encodeFloats, type FloatDtype } from "../formats/float.ts";
@@ -13,9 +13,13 @@ import {
   tensorBytes,
   type TensorEntry,
 } from "../formats/safetensors.ts";
+import { isTorchName, openTorchFile } from "../formats/torch-file.ts";
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+/** The forms of a model's weights, the one to be preferred first. */
+const FORMS = [
+  { single: "model.safetensors", index: "model.safetensors.index.json", ending: ".safetensors" },
+  { single: "pytorch_model.bin", index: "pytorch_model.bin.index.json", ending: ".bin" },
+] as const;
 
 /** A tensor of a model. */
 export interface SourceTensor {
@@ -56,42 +60,61 @@ export interface ModelFiles {
 
 /** Reads the headers, not the weights. Refuses an index that does not match its files. */
 export async function openModelFiles(folder: Folder): Promise<ModelFiles> {
-  const hasIndex = (await folder.size(INDEX)) !== undefined;
-  if (!hasIndex && (await folder.size(SINGLE)) === undefined) {
-    const found = await folder.list();
-    throw new UserError(
-      `${folder.path} has neither ${SINGLE} nor ${INDEX}${found.length === 0 ? "; it is empty or missing" : ""}.`,
-      "Give the folder of a Hugging Face model with safetensors weights.",
-    );
-  }
+  const { index: indexName, single, ending, hasIndex } = await findWeights(folder);
   const index = hasIndex
-    ? parseSafetensorsIndex(await folder.readText(INDEX), `${folder.path}/${INDEX}`)
+    ? parseSafetensorsIndex(await folder.readText(indexName), `${folder.path}/${indexName}`, ending)
     : undefined;
-  const files = index ? [...new Set(index.weightMap.values())].toSorted() : [SINGLE];
+  const files = index ? [...new Set(index.weightMap.values())].toSorted() : [single];
 
   const tensors = new Map<string, SourceTensor>();
   let totalBytes = 0;
   for (const file of files) {
-    for (const entry of await readHeader(folder, file)) {
-      const expected = index?.weightMap.get(entry.name);
+    for (const tensor of await openTensorFile(folder, file)) {
+      const expected = index?.weightMap.get(tensor.name);
       if (index && expected !== file) continue; // a copy that the index does not mean
-      tensors.set(entry.name, tensorInFile(folder, file, entry));
-      totalBytes += entry.end - entry.start;
+      tensors.set(tensor.name, tensor);
+      totalBytes += tensorBytes(tensor.dtype, tensor.shape) ?? 0;
     }
   }
   for (const [name, file] of index?.weightMap ?? []) {
     if (tensors.has(name)) continue;
     throw new UserError(
-      `${folder.path}/${INDEX} says that ${file} holds ${name}, and it does not.`,
+      `${folder.path}/${indexName} says that ${file} holds ${name}, and it does not.`,
       "Download the model again.",
     );
   }
   return { path: folder.path, tensors, totalBytes };
 }
 
-/** The tensors of one safetensors file, in the order of its header. */
+async function findWeights(folder: Folder) {
+  const has = async (name: string) => (await folder.size(name)) !== undefined;
+  for (const form of FORMS) {
+    const hasIndex = await has(form.index);
+    if (hasIndex || (await has(form.single))) return { ...form, hasIndex };
+  }
+  const found = await folder.list();
+  const [{ single, index }, pickled] = FORMS;
+  throw new UserError(
+    `${folder.path} has neither ${single} nor ${index}, nor ${pickled.single}${found.length === 0 ? "; it is empty or missing" : ""}.`,
+    "Give the folder of a Hugging Face model with safetensors weights, or with pytorch_model.bin.",
+  );
+}
+
+/** The tensors of one file, in the order of its header: safetensors, or by its name one of torch.save. */
 export async function openTensorFile(folder: Folder, file: string): Promise<SourceTensor[]> {
-  return (await readHeader(folder, file)).map((entry) => tensorInFile(folder, file, entry));
+  const place = `${folder.path}/${file}`;
+  const fileBytes = await folder.size(file);
+  if (fileBytes === undefined) {
+    throw new UserError(`${place} is missing.`, "Download the model again.");
+  }
+  if (!isTorchName(file)) {
+    return (await readHeader(folder, file, fileBytes)).map((entry) =>
+      tensorInFile(folder, file, entry),
+    );
+  }
+  const read = (start: number, end: number) => folder.read(file, start, end);
+  const { tensors } = await openTorchFile(read, fileBytes, place);
+  return [...tensors.values()].map((tensor) => ({ ...tensor, place }));
 }
 
 function tensorInFile(folder: Folder, file: string, entry: TensorEntry): SourceTensor {
@@ -115,12 +138,12 @@ export function sizeInBytes(dtype: SafetensorsDtype, elements: number): number {
   return bytes;
 }
 
-async function readHeader(folder: Folder, file: string): Promise<readonly TensorEntry[]> {
+async function readHeader(
+  folder: Folder,
+  file: string,
+  fileBytes: number,
+): Promise<readonly TensorEntry[]> {
   const place = `${folder.path}/${file}`;
-  const fileBytes = await folder.size(file);
-  if (fileBytes === undefined) {
-    throw new UserError(`${place} is missing.`, "Download the model again.");
-  }
   const first = await folder.read(file, 0, Math.min(8, fileBytes));
   const headerBytes = safetensorsHeaderBytes(first, fileBytes, place);
   return parseSafetensorsHeader(await folder.read(file, 0, headerBytes), fileBytes, place).tensors;

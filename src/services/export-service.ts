@@ -246,7 +246,9 @@ async function mergedBytes(model: Folder, dtype: MergeOptions["dtype"]): Promise
       shape.reduce((product, size) => product * size, 1),
     );
   }
-  const beside = (await filesOf(model)).filter(({ name }) => !/\.(safetensors|gguf)$/.test(name));
+  const beside = (await filesOf(model)).filter(
+    ({ name }) => !/\.(safetensors|bin|gguf)$/.test(name),
+  );
   return bytes + sumOf(beside);
 }
 

@@ -7,8 +7,7 @@ import type { Folder } from "../base/folder.ts";
 import { NetworkError, ServerRefusal } from "../hosts/http.ts";
 import type { HubFile } from "../hosts/hub.ts";
 import { formatHubReference, parseHubReference } from "../hosts/hub-reference.ts";
-import { parseAdapterConfig } from "../formats/peft.ts";
-import { ADAPTER_CONFIG } from "../model/adapter-folder.ts";
+import { ADAPTER_CONFIG, baseModelOf } from "../model/adapter-folder.ts";
 import type { HubModel, StoredModel } from "./api.ts";
 import { fetchFiles, type FetchOptions, totalOf } from "./fetch-files.ts";
 import {
@@ -77,7 +76,7 @@ async function lookInto(
 ): Promise<Pick<HubModel, "facts" | "baseModel">> {
   if (kind === "model") return { facts: await readModelFacts(folder) };
   const place = `${folder.path}/${ADAPTER_CONFIG}`;
-  const { baseModel } = parseAdapterConfig(await folder.readText(ADAPTER_CONFIG), place);
+  const baseModel = baseModelOf(await folder.readText(ADAPTER_CONFIG), place);
   return baseModel === null ? {} : { baseModel };
 }
 

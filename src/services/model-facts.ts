@@ -4,17 +4,11 @@ import { openModelFolder } from "../engine/model-folder.ts";
 import { openModelLayout } from "../engine/model-source.ts";
 import { isBnb4bit } from "../formats/bnb.ts";
 import { type JsonObject, parseJsonObject } from "../formats/json.ts";
-import { parseAdapterConfig } from "../formats/peft.ts";
 import { baseTensorOf, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import { chooseChatTemplate } from "../formats/tokenizer.ts";
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../model/adapter-files.ts";
+import { openAdapterFolder } from "../model/adapter-folder.ts";
 import { readArchitecture } from "../model/architecture.ts";
-import {
-  type ModelFiles,
-  openModelFiles,
-  openTensorFile,
-  sizeInBytes,
-} from "../model/checkpoint-files.ts";
+import { type ModelFiles, openModelFiles, sizeInBytes } from "../model/checkpoint-files.ts";
 import { readGguf } from "../model/gguf-files.ts";
 import { checkAllTensors } from "../model/required-tensors.ts";
 import type { ModelFacts, StoredModel } from "./api.ts";
@@ -117,14 +111,12 @@ export async function checkModel(folder: Folder): Promise<void> {
   checkAllTensors(architecture, files);
 }
 
-/** Refuses a folder that is no LoRA adapter in PEFT's form; returns what its base is called. */
+/** Refuses a folder that is no LoRA adapter in a form that is read; returns what its base is called. */
 async function checkAdapter(folder: Folder): Promise<string | undefined> {
-  const text = await folder.readText(ADAPTER_CONFIG);
-  const config = parseAdapterConfig(text, `${folder.path}/${ADAPTER_CONFIG}`);
-  const tensors = await openTensorFile(folder, ADAPTER_WEIGHTS);
+  const { config, place, tensors } = await openAdapterFolder(folder);
   const names = tensors.map(({ name }) => name);
   // What an adapter of the head repeats of its base is compared when both are loaded.
   const own = names.filter((name) => baseTensorOf(name) === undefined);
-  pairAdapterTensors(own, `${folder.path}/${ADAPTER_WEIGHTS}`);
+  pairAdapterTensors(own, place);
   return config.baseModel ?? undefined;
 }

@@ -8,12 +8,12 @@ import type { Gpu } from "../gpu/device.ts";
 import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
 import { type Adapter, type LoraMatrices, type LoraTarget } from "../model/adapter.ts";
 import {
-  ADAPTER_WEIGHTS,
   adapterFileBytes,
   collectMatrices,
   decodeTensors,
   encodeMatrices,
 } from "../model/adapter-files.ts";
+import { ADAPTER_WEIGHTS } from "../model/adapter-folder.ts";
 import type { LinearShape } from "../model/linears.ts";
 
 const OPTIMIZER = "optimizer.safetensors";

@@ -214,3 +214,34 @@ export function legacyFile(parts: {
     parts.storages ?? join(u64(4), new Uint8Array(16)),
   );
 }
+
+const CLASSES: Readonly<Record<string, string>> = {
+  F32: "FloatStorage",
+  F16: "HalfStorage",
+  BF16: "BFloat16Storage",
+  I64: "LongStorage",
+};
+
+/** A right file of whole tensors, each in a storage of its own, as torch.save writes a state_dict. */
+export function torchFile(
+  tensors: Iterable<
+    readonly [
+      string,
+      { readonly dtype: string; readonly shape: readonly number[]; readonly bytes: Uint8Array },
+    ]
+  >,
+): Code {
+  const all = [...tensors];
+  const items = all.map(([name, { dtype, shape }], index) => {
+    const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
+    const size = shape.reduce((a, b) => a * b, 1);
+    const type = global("torch", CLASSES[dtype] ?? "");
+    return [text(name), tensor({ key: String(index), type, size, shape, strides })] as const;
+  });
+  return zip({
+    entries: [
+      { name: "a/data.pkl", data: pickle(dict(...items)) },
+      ...all.map(([, { bytes }], index) => ({ name: `a/data/${index}`, data: bytes })),
+    ],
+  });
+}

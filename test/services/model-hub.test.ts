@@ -206,10 +206,10 @@ describe("a model of the hub", () => {
   test.each<[string, Files, string, RegExp]>([
     ["gated", tiny, "org/x", /^org\/x is gated: 127\.0\.0\.1:\d+ gives its files only to those/],
     [
-      "a pickle",
+      "a pickle that is none",
       { "config.json": tiny["config.json"]!, "pytorch_model.bin": Buffer.alloc(9) },
       "org/x",
-      /a Python pickle/,
+      /pytorch_model\.bin is no file of torch\.save/,
     ],
     [
       "of an unknown kind",

@@ -146,9 +146,14 @@ describe("a local model", () => {
       /has config\.json and neither model\.safetensors nor/,
     ],
     [
-      "a pickle",
+      "a pickle that is none",
       { ...rest, "config.json": config, "pytorch_model.bin": weights },
-      /a Python pickle, which can run code/,
+      /pytorch_model\.bin is no file of torch\.save/,
+    ],
+    [
+      "a checkpoint of XTuner",
+      { "config.json": config, "iter_768.pth": weights },
+      /has its weights in iter_768\.pth alone/,
     ],
     [
       "no tokenizer",
