@@ -14,6 +14,7 @@ import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
 import { listConfigsCommand } from "./list-cfg.ts";
+import { logDatasetCommand } from "./log-dataset.ts";
 import { createOutput } from "./output.ts";
 import { packageVersion } from "./package-files.ts";
 import { imagesCommand, preprocessCommand } from "./preprocess.ts";
@@ -78,6 +79,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(convertCommand(run))
     .addCommand(listConfigsCommand(run))
     .addCommand(copyConfigCommand(run))
+    .addCommand(logDatasetCommand(run))
     .addCommand(preprocessCommand(run))
     .addCommand(doctorCommand(run))
     .addCommand(versionCommand(run), { hidden: true })

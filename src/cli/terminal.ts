@@ -26,7 +26,8 @@ export function createPaint(stream: Stream, environment: Environment = process.e
   };
 }
 
-function hasColors(stream: Stream, environment: Environment): boolean {
+/** Whether `createPaint` gives this stream colors. */
+export function hasColors(stream: Stream, environment: Environment = process.env): boolean {
   const forced = environment["FORCE_COLOR"];
   if (forced !== undefined && forced !== "") return forced !== "0" && forced !== "false";
   if (environment["NO_COLOR"]) return false;
