@@ -117,8 +117,12 @@ async function answer(hub: HubServer, request: IncomingMessage, response: Server
   if (resolve) {
     const refusal = refusalOf(hub.repos.get(name ?? ""), authorization);
     if (refusal) return void response.writeHead(...refusal).end("{}");
-    const to = `${hub.storageUrl}/storage/${name}/-/${resolve[2]}/-/${resolve[3]}`;
-    return void response.writeHead(302, { Location: encodeURI(to) }).end();
+    const repo = hub.repos.get(name ?? "");
+    const [, , revision = "", file = ""] = resolve;
+    const commit = repo && repo.revisions?.includes(revision) ? commitOf(repo.files) : revision;
+    const to = `${hub.storageUrl}/storage/${name}/-/${commit}/-/${file}`;
+    const told = headOf(repo?.files[file], isLargeIn(repo, file), commit);
+    return void response.writeHead(302, { Location: encodeURI(to), ...told }).end();
   }
   const [, of = "", commit, file = ""] = /^\/storage\/(.+)\/-\/(.+)\/-\/(.+)$/.exec(path) ?? [];
   const repo = hub.repos.get(of);
@@ -128,6 +132,25 @@ async function answer(hub: HubServer, request: IncomingMessage, response: Server
     return void response.writeHead(404, { "X-Error-Code": "EntryNotFound" }).end("Entry not found");
   }
   return send(hub, played, bytes, response);
+}
+
+/** What huggingface_hub learns of a file before it asks for it. */
+function headOf(
+  bytes: Uint8Array | undefined,
+  isLarge: boolean,
+  commit: string,
+): Record<string, string | number> {
+  if (!bytes) return {};
+  const etag = isLarge ? createHash("sha256").update(bytes).digest("hex") : gitOidOf(bytes);
+  return { "X-Repo-Commit": commit, "X-Linked-Etag": `"${etag}"`, "X-Linked-Size": bytes.length };
+}
+
+function isLargeIn(repo: PlayedRepo | undefined, name: string): boolean {
+  return repo?.isLarge?.(name) ?? /\.(safetensors|gguf|parquet|bin)$/.test(name);
+}
+
+function gitOidOf(bytes: Uint8Array): string {
+  return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 }
 
 /** As the real one, which does not tell a stranger what is private and what is not there. */
@@ -164,10 +187,9 @@ function list(
   }
   const sha = commitOf(files);
   const siblings = Object.entries(files).map(([rfilename, bytes]) => {
-    const isLarge =
-      repo.isLarge?.(rfilename) ?? /\.(safetensors|gguf|parquet|bin)$/.test(rfilename);
+    const isLarge = isLargeIn(repo, rfilename);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
-    const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+    const blobId = gitOidOf(bytes);
     return isLarge
       ? {
           rfilename,
