@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { UserError } from "../base/error.ts";
+import { calmDawn } from "./node-calm.ts";
 import { loadSwiftShader } from "./node-swiftshader.ts";
 
 /** What the person may ask for by name; `auto` takes the first that works. */
@@ -28,6 +29,7 @@ const instances: GPU[] = [];
 /** Finds an adapter. Throws a UserError that lists what was tried. */
 export async function findAdapter(choice: AdapterChoice = "auto"): Promise<FoundAdapter> {
   Object.assign(globalThis, globals);
+  calmDawn();
   // llvmpipe wants a runtime folder and prints a warning without one.
   process.env["XDG_RUNTIME_DIR"] ??= mkdtempSync(join(tmpdir(), "hone-run-"));
   const tried: string[] = [];
