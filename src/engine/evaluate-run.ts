@@ -46,9 +46,10 @@ const XTUNER_FIRST_TOKENS = 50;
 /** Greedy, so that what is compared between steps is the adapter and not a die; XTuner draws. */
 function samplingOf(config: TrainConfig, moment: Moment): SamplingOptions {
   const isXtuner = config.compat !== "none";
+  const isFirst = isXtuner && moment === "before";
   const maxNewTokens = config.evaluation_max_new_tokens;
   return {
-    maxNewTokens: isXtuner && moment === "before" ? XTUNER_FIRST_TOKENS : maxNewTokens,
+    maxNewTokens: isFirst ? Math.min(XTUNER_FIRST_TOKENS, maxNewTokens) : maxNewTokens,
     ...(isXtuner ? XTUNER_SAMPLING : { temperature: 0, topK: 0, topP: 1 }),
     repetitionPenalty: 1,
     seed: config.seed,

@@ -137,8 +137,8 @@ export class XtunerLog {
 
   #step(report: StepReport): void {
     const { total, epochLength, firstStep, now, name } = this.#options;
-    this.#announce();
     this.#hasBegun = true;
+    this.#announce();
     const time = now();
     const seconds = (time - this.#endedMs) / 1000;
     this.#endedMs = time;
