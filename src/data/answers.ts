@@ -4,6 +4,7 @@
 
 import { trimEnd, trimStart } from "../formats/white-space.ts";
 import { UserError } from "../base/error.ts";
+import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import type { ChatMessage, ChatTemplate, ChatTemplateOptions } from "../formats/chat-template.ts";
 
 /** A conversation's text, and in it each answer of the assistant. Positions are UTF-16 units. */
@@ -36,21 +37,22 @@ export function renderAnswers(
 ): RenderedAnswers {
   const render = (list: readonly ChatMessage[], addGenerationPrompt: boolean) =>
     template.render(list, { ...options, addGenerationPrompt });
-  const indices = [...messages.keys()].filter((i) => messages[i]?.role === "assistant");
-  const marked = messages.map((message, i) => {
-    if (message.role !== "assistant") return message;
-    return { ...message, content: splitThinking(message.content).thinking + markOf(i) };
-  });
+  const subjects = messages.flatMap((message, i) =>
+    message.role === "assistant" ? [subjectOf(message, i)] : [],
+  );
+  const indices = subjects.map(({ index }) => index);
+  const marked = [...messages];
+  for (const { index, marked: message } of subjects) marked[index] = message;
   const text = render(messages, false);
-  const skeleton = splitAtMarks(render(marked, false), indices);
-  const contents = indices.map((i) => splitThinking(messages[i]?.content ?? "").words);
-  const words = matchSkeleton(text, skeleton, contents);
-  if (words === undefined)
+  const skeleton = splitAtMarks(render(marked, false), subjects);
+  const contents = subjects.map(({ words }) => words);
+  const words = skeleton && matchSkeleton(text, skeleton, contents);
+  if (skeleton === undefined || words === undefined)
     return { text, answers: answersByPrefix(text, messages, indices, render) };
   const answers = words.map(({ start, end }, k): Answer => {
-    const index = indices[k] ?? 0;
+    const { index = 0, mark = "", isCall = false } = subjects[k] ?? {};
     const before = skeleton[k] ?? "";
-    const written = joinMarked(skeleton.slice(0, k + 1), indices);
+    const written = joinMarked(skeleton.slice(0, k + 1), subjects);
     const lead = () => {
       // Nothing was asked: what stands before the answer is the prompt. Templates may want a message.
       if (index === 0) return 0;
@@ -61,10 +63,10 @@ export function renderAnswers(
     };
     return {
       start: start - Math.min(lead(), before.length),
-      wordsEnd: end,
+      wordsEnd: isCall ? undefined : end,
       findEnd: () => {
         const whole = render(marked.slice(0, index + 1), false);
-        const [, added = ""] = whole.split(markOf(index));
+        const [, added = ""] = whole.split(mark);
         return skeleton[k + 1]?.startsWith(added) === true ? end + added.length : end;
       },
     };
@@ -72,9 +74,36 @@ export function renderAnswers(
   return { text, answers };
 }
 
+/** An answer and the mark that stands for it: for its words, or for the name of the first tool that it calls. */
+interface Subject {
+  readonly index: number;
+  readonly mark: string;
+  /** The message with the mark in it. */
+  readonly marked: ChatMessage;
+  /** What the mark stands for. */
+  readonly words: string;
+  readonly isCall: boolean;
+}
+
+function subjectOf(message: ChatMessage, index: number): Subject {
+  const calls = message["tool_calls"];
+  const [first, ...rest] = Array.isArray(calls) ? (calls as readonly JsonObject[]) : [];
+  const called = first?.["function"];
+  if (!isJsonObject(called) || typeof called["name"] !== "string") {
+    const { thinking, words } = splitThinking(message.content);
+    const mark = markOf(index);
+    return { index, mark, marked: { ...message, content: thinking + mark }, words, isCall: false };
+  }
+  // Letters alone: a name is written as JSON, as Python's repr or as it is.
+  const mark = `zqcall${index}of8f1c`;
+  const renamed = { ...first, function: { ...called, name: mark } };
+  const marked = { ...message, tool_calls: [renamed, ...rest] };
+  return { index, mark, marked, words: called["name"], isCall: true };
+}
+
 /** Texts with the marks between them again. */
-function joinMarked(parts: readonly string[], indices: readonly number[]): string {
-  return parts.map((part, i) => (i === 0 ? part : markOf(indices[i - 1] ?? 0) + part)).join("");
+function joinMarked(parts: readonly string[], subjects: readonly Subject[]): string {
+  return parts.map((part, i) => (i === 0 ? part : (subjects[i - 1]?.mark ?? "") + part)).join("");
 }
 
 /** Templates of models that think out loud treat the thoughts apart, so those stay as they are. */
@@ -88,22 +117,31 @@ function markOf(index: number): string {
   return `\u{F8FF}\u{E0F1}${index}\u{E0F2}\u{F8FF}`;
 }
 
-/** The text before, between and after the marks. */
-function splitAtMarks(text: string, indices: readonly number[]): string[] {
+/** The text before, between and after the marks; undefined where a call is written several times. */
+function splitAtMarks(text: string, subjects: readonly Subject[]): string[] | undefined {
   const parts: string[] = [];
   let rest = text;
-  for (const index of indices) {
-    const [before, ...after] = rest.split(markOf(index));
-    if (after.length !== 1) {
-      throw new UserError(
-        `The model's chat template writes message ${index + 1}, an answer, ${after.length === 0 ? "not at all" : `${after.length} times`}. So it cannot be told which tokens are the answer.`,
-        "Choose one of the named prompt templates instead.",
-      );
-    }
+  for (const { index, mark, isCall } of subjects) {
+    const [before, ...after] = rest.split(mark);
+    if (isCall && after.length > 1) return undefined;
+    if (after.length !== 1) throw notOnce(index, isCall, after.length);
     parts.push(before ?? "");
     rest = after[0] ?? "";
   }
   return [...parts, rest];
+}
+
+function notOnce(index: number, isCall: boolean, times: number): UserError {
+  if (isCall) {
+    return new UserError(
+      `The model's chat template writes nothing of the calls of tools that message ${index + 1} makes.`,
+      "Use a model whose template knows tools, or remove them from the data.",
+    );
+  }
+  return new UserError(
+    `The model's chat template writes message ${index + 1}, an answer, ${times === 0 ? "not at all" : `${times} times`}. So it cannot be told which tokens are the answer.`,
+    "Choose one of the named prompt templates instead.",
+  );
 }
 
 /** Where each content lies in `text`, as it is or trimmed; undefined if the template did more to one. */

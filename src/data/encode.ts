@@ -3,14 +3,14 @@
 // once, as transformers does: a token may then hold the end of the prompt and the start of an answer.
 
 import { UserError } from "../base/error.ts";
-import type { ChatMessage, ChatTemplate } from "../formats/chat-template.ts";
+import type { ChatTemplate } from "../formats/chat-template.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { EncodedText } from "../formats/tokenizer-pipeline.ts";
-import { renderAnswers } from "./answers.ts";
 import type { Answer } from "./answers.ts";
 import type { Conversation } from "./conversation.ts";
 import { IGNORE_INDEX } from "./pack.ts";
 import type { Example } from "./pack.ts";
+import { renderConversation } from "./render-chat.ts";
 
 export interface EncodedExample extends Example {
   /** Whether tokens past the limit were cut off, and how many. */
@@ -79,37 +79,38 @@ function eosOf(tokenizer: Pick<Tokenizer, "eosIds">): number {
  * Encodes a conversation by the model's own chat template: the whole text at once, as transformers does.
  *
  * Learned is each token with a part of an answer in it, from where the prompt ends to the special token
- * that ends the turn. White space after that is not.
+ * that ends the turn; an answer that calls tools is what the template writes of the calls. White space
+ * after that is not. Raw text is encoded as it is.
+ *
+ * `inputIdsWithOutput: false` leaves the answers out, and what follows the last one.
  */
 export function encodeByChatTemplate(
   conversation: Conversation,
-  tokenizer: Pick<Tokenizer, "encodeWithSpans" | "isSpecial" | "eosIds" | "bosToken" | "eosToken">,
+  tokenizer: Pick<
+    Tokenizer,
+    "encode" | "encodeWithSpans" | "isSpecial" | "bosId" | "eosIds" | "bosToken" | "eosToken"
+  >,
   template: ChatTemplate,
-  options: EncodeOptions,
+  options: EncodeOptions & { inputIdsWithOutput?: boolean },
 ): EncodedExample {
-  const messages: ChatMessage[] = [];
-  const learned: boolean[] = [];
-  for (const { system = "", input, output, outputWithLoss = true } of conversation) {
-    if (system !== "") messages.push({ role: "system", content: system });
-    if (input !== "") messages.push({ role: "user", content: input });
-    messages.push({ role: "assistant", content: output });
-    learned.push(outputWithLoss);
-  }
+  if (conversation[0]?.isRaw === true) return encodeExample(conversation, tokenizer, options);
   const { bosToken, eosToken } = tokenizer;
-  const { text, answers } = renderAnswers(template, messages, { bosToken, eosToken });
+  const { text, answers } = renderConversation(template, conversation, { bosToken, eosToken });
   const encoded = tokenizer.encodeWithSpans(text);
   const builder = createExampleBuilder();
+  const withOutput = options.inputIdsWithOutput ?? true;
   let done = 0;
   for (const [k, answer] of answers.entries()) {
     const first = tokenAt(encoded, answer.start, done);
     const turn = endOfTurn(text, encoded, answer, first, tokenizer);
     builder.show(encoded.ids.slice(done, first));
     const ids = encoded.ids.slice(first, turn.end);
-    if (learned[k] === true) builder.learn(ids, turn.isMarked);
-    else builder.show(ids);
     done = turn.end;
+    if (!withOutput) continue;
+    if (conversation[k]?.outputWithLoss ?? true) builder.learn(ids, turn.isMarked);
+    else builder.show(ids);
   }
-  builder.show(encoded.ids.slice(done));
+  if (withOutput) builder.show(encoded.ids.slice(done));
   return builder.finish(options.maxLength);
 }
 
