@@ -124,11 +124,11 @@ interface FoundData {
 }
 
 /** Finds the files of a split: on the branch that was named, or on that of the hub's own conversion. */
-async function chooseData(
+export async function chooseData(
   place: HubPlace,
   reference: HubReference,
   split: string,
-  { output, signal }: Saying,
+  { output, signal, isFresh = false }: Saying & { readonly isFresh?: boolean },
 ): Promise<FoundData> {
   const wanted = {
     place: reference.repo,
@@ -137,7 +137,7 @@ async function chooseData(
   };
   const isEnough = (files: readonly HubFile[]) =>
     wanted.path !== "" && files.some(({ name }) => name === wanted.path);
-  const cached = await openRepo(place, reference, { signal, isEnough });
+  const cached = await openRepo(place, reference, { signal, isEnough, isFresh });
   sayWarning(cached, output);
   const { files } = cached.repo;
   if (reference.revision === CONVERTED) {
@@ -148,7 +148,7 @@ async function chooseData(
   const request = { ...wanted, configs };
   const choice = chooseDataFiles(files, request);
   if (choice) return { cached, choice };
-  const converted = await openConverted(place, reference, { signal });
+  const converted = await openConverted(place, reference, { signal, isFresh });
   if (!converted) throw nothingToRead(files, request);
   sayWarning(converted, output);
   return { cached: converted, choice: chooseConverted(converted.repo.files, request) };
@@ -179,7 +179,7 @@ async function openConverted(
   }
 }
 
-function sayWarning({ repo, warning }: CachedRepo, output: Output): void {
+export function sayWarning({ repo, warning }: CachedRepo, output: Output): void {
   if (warning === undefined) return;
   output.say(
     `${output.paint.yellow("Warning:")} ${warning} Using what the cache has of ${repo.repo}.`,
@@ -232,7 +232,7 @@ export async function bring(
 const TELL_MS = 1000;
 
 /** A bar on terminals, a line every tenth in logs, an event a second with --json. */
-function progressTeller(output: Output, repo: string) {
+export function progressTeller(output: Output, repo: string) {
   let tenth = 0;
   let told = 0;
   return (bytes: number, totalBytes: number, file: string): void => {

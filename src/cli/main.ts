@@ -11,6 +11,7 @@ import { chatCommand } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
 import { copyConfigCommand } from "./copy-cfg.ts";
 import { demoCommand } from "./demo.ts";
+import { downloadCommand } from "./download.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
 import { listConfigsCommand } from "./list-cfg.ts";
@@ -81,6 +82,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(copyConfigCommand(run))
     .addCommand(logDatasetCommand(run))
     .addCommand(preprocessCommand(run))
+    .addCommand(downloadCommand(run))
     .addCommand(doctorCommand(run))
     .addCommand(versionCommand(run), { hidden: true })
     .addCommand(imagesCommand("mmbench", run), { hidden: true })
