@@ -1,11 +1,11 @@
 // The chat of the engine's service, over an engine that says its question back.
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import type { ChatPiece, EngineService, OpenChatRequest } from "../../src/services/api.ts";
-import { createEngineService } from "../../src/services/engine-service.ts";
 import { takeLock } from "../../src/services/locks.ts";
-import { createFakeEngine, type FakeEngine, lostDevice } from "./fake-engine.ts";
-import { MODEL, newRun, stubStored } from "./stored.ts";
+import { type FakeEngine, lostDevice } from "./fake-engine.ts";
+import { withFreshService } from "./fresh-service.ts";
+import { MODEL, newRun } from "./stored.ts";
 
 const REQUEST = { modelId: MODEL, quantization: "nf4", contextTokens: 64 } as const;
 const SAMPLING = {
@@ -21,13 +21,7 @@ const SAMPLING = {
 let engine: FakeEngine;
 let service: EngineService;
 
-beforeEach(async () => {
-  await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
-});
-
-afterEach(() => vi.unstubAllGlobals());
+withFreshService((fresh) => ({ engine, service } = fresh));
 
 test("the same request keeps the model, another one takes its place", async () => {
   const progress: number[] = [];

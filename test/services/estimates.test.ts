@@ -1,22 +1,16 @@
 // Estimates of the engine's service: the verdict against the budget, and the steps that were really taken.
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { TooLargeError } from "../../src/gpu/device.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import type { EngineService } from "../../src/services/api.ts";
-import { createEngineService } from "../../src/services/engine-service.ts";
-import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
-import { configOf, DATA, MODEL, newRun, stubStored } from "./stored.ts";
+import type { FakeEngine } from "./fake-engine.ts";
+import { withFreshService } from "./fresh-service.ts";
+import { configOf, DATA, MODEL, newRun } from "./stored.ts";
 
 let engine: FakeEngine;
 let service: EngineService;
 
-beforeEach(async () => {
-  await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
-});
-
-afterEach(() => vi.unstubAllGlobals());
+withFreshService((fresh) => ({ engine, service } = fresh));
 
 test.each([
   [85, "fits"],

@@ -1,6 +1,6 @@
 // Exports of the engine's service: what is in them, what is checked, and what is left behind of none.
 import { strFromU8, unzipSync } from "fflate";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { readConfig } from "../../src/config-read.ts";
 import { openOpfs, opfsFolder } from "../../src/hosts/opfs.ts";
 import type { EngineService, ExportResult, MergeOptions } from "../../src/services/api.ts";
@@ -8,14 +8,8 @@ import { createEngineService } from "../../src/services/engine-service.ts";
 import { formatLossCsv } from "../../src/base/loss-csv.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
-import {
-  expectClosed,
-  hurryWaits,
-  newRun,
-  snapshotOf,
-  stubSnapshot,
-  stubStored,
-} from "./stored.ts";
+import { withFreshService } from "./fresh-service.ts";
+import { hurryWaits, newRun, snapshotOf, stubSnapshot } from "./stored.ts";
 
 const OWN: MergeOptions = { dtype: "own", base: "original", maxShardBytes: 1e9 };
 
@@ -24,17 +18,11 @@ let engine: FakeEngine;
 let service: EngineService;
 let runId: string;
 
+withFreshService((fresh) => ({ disk, engine, service } = fresh));
+
 beforeEach(async () => {
-  disk = await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
   runId = (await service.createRun(newRun({ lr: 0.01 }, "My run"))).id;
   await service.startRun(runId, () => {});
-});
-
-afterEach(() => {
-  expectClosed(disk);
-  vi.unstubAllGlobals();
 });
 
 describe("an adapter", () => {

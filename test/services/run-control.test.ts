@@ -1,35 +1,17 @@
 // Asking a run to pause, go on or end at awkward moments: whoever asks gets an answer, and the one that holds.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { EngineService, LiveEvent, RunRecord } from "../../src/services/api.ts";
-import { createEngineService } from "../../src/services/engine-service.ts";
+import { describe, expect, test, vi } from "vitest";
+import type { EngineService, LiveEvent } from "../../src/services/api.ts";
 import { RECORDS_LOCK, takeLock } from "../../src/services/locks.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
-import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
-import {
-  createGate,
-  DATA,
-  expectClosed,
-  listenToTabs,
-  MODEL,
-  newRun,
-  statusesOf,
-  stubStored,
-} from "./stored.ts";
+import type { FakeEngine } from "./fake-engine.ts";
+import { newestRun, withFreshService } from "./fresh-service.ts";
+import { createGate, DATA, listenToTabs, MODEL, newRun, statusesOf } from "./stored.ts";
 
 let disk: MemoryDisk;
 let engine: FakeEngine;
 let service: EngineService;
 
-beforeEach(async () => {
-  disk = await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
-});
-
-afterEach(() => {
-  expectClosed(disk);
-  vi.unstubAllGlobals();
-});
+withFreshService((fresh) => ({ disk, engine, service } = fresh));
 
 describe("a disk that is full", () => {
   test("a run whose record cannot be written ends as it ends, and all are told", async () => {
@@ -48,9 +30,17 @@ describe("a disk that is full", () => {
       expect(heard).toContainEqual(expect.objectContaining({ type: "run", status: "finished" })),
     );
     // Made true when it is read, and written when there is room.
-    expect(await onlyRun()).toMatchObject({ status: "interrupted", checkpoint: "iter_6", step: 6 });
+    expect(await newestRun(service)).toMatchObject({
+      status: "interrupted",
+      checkpoint: "iter_6",
+      step: 6,
+    });
     disk.fault = undefined;
-    expect(await onlyRun()).toMatchObject({ status: "interrupted", checkpoint: "iter_6", step: 6 });
+    expect(await newestRun(service)).toMatchObject({
+      status: "interrupted",
+      checkpoint: "iter_6",
+      step: 6,
+    });
   });
 
   test("whoever waits for a pause is answered when the run fails instead", async () => {
@@ -76,7 +66,7 @@ describe("before a run has begun", () => {
     const { id } = await service.createRun(newRun());
     const running = service.startRun(id, () => {});
     await Promise.all([service.pauseRun(), service.pauseRun()]);
-    expect(await onlyRun()).toMatchObject({ status: "paused", step: 0 });
+    expect(await newestRun(service)).toMatchObject({ status: "paused", step: 0 });
     await service.resumeRun();
     await expect(running).resolves.toMatchObject({ endedBy: "finished" });
   });
@@ -89,7 +79,7 @@ describe("before a run has begun", () => {
     releaseRecords!();
     await stopping;
     await expect(running).resolves.toMatchObject({ endedBy: "stopped", step: 0 });
-    expect(await onlyRun()).toMatchObject({ status: "stopped" });
+    expect(await newestRun(service)).toMatchObject({ status: "stopped" });
   });
 
   test("it can be stopped while it waits for a measurement", async () => {
@@ -110,7 +100,9 @@ describe("before a run has begun", () => {
     const { id } = await service.createRun(newRun());
     const releaseModel = await takeLock(`hone-model-${MODEL}`);
     const running = service.startRun(id, () => {});
-    await vi.waitFor(async () => expect(await onlyRun()).toMatchObject({ status: "running" }));
+    await vi.waitFor(async () =>
+      expect(await newestRun(service)).toMatchObject({ status: "running" }),
+    );
     await service.stopRun();
     await expect(running).resolves.toMatchObject({ endedBy: "stopped", step: 0 });
     releaseModel!();
@@ -165,7 +157,7 @@ async function pauseWithChat() {
   const { id } = await service.createRun(newRun());
   engine.beforeStep = (step) => void (step === 1 && service.pauseRun());
   const running = service.startRun(id, () => {});
-  await vi.waitFor(async () => expect((await onlyRun()).status).toBe("paused"));
+  await vi.waitFor(async () => expect((await newestRun(service)).status).toBe("paused"));
   await service.openChat(CHAT, () => {});
   const gate = createGate();
   engine.beforePiece = () => gate.opened;
@@ -175,8 +167,4 @@ async function pauseWithChat() {
   );
   await new Promise((resolve) => setTimeout(resolve, 20));
   return { running, reply, letGo: gate.open };
-}
-
-async function onlyRun(): Promise<RunRecord> {
-  return (await service.listRuns())[0]!;
 }

@@ -1,5 +1,5 @@
 // Runs that something befell: a lost GPU, memory that is out, a tab that was closed at any moment.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { OutOfMemoryError } from "../../src/gpu/device.ts";
 import { NoAdapterError } from "../../src/hosts/browser.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
@@ -7,31 +7,14 @@ import type { EngineService, LiveEvent, RunRecord } from "../../src/services/api
 import { createEngineService } from "../../src/services/engine-service.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine, lostDevice } from "./fake-engine.ts";
-import {
-  expectClosed,
-  hurryWaits,
-  newRun,
-  snapshotOf,
-  statusesOf,
-  stepsOf,
-  stubSnapshot,
-  stubStored,
-} from "./stored.ts";
+import { newestRun, withFreshService } from "./fresh-service.ts";
+import { hurryWaits, newRun, snapshotOf, statusesOf, stepsOf, stubSnapshot } from "./stored.ts";
 
 let disk: MemoryDisk;
 let engine: FakeEngine;
 let service: EngineService;
 
-beforeEach(async () => {
-  disk = await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
-});
-
-afterEach(() => {
-  expectClosed(disk);
-  vi.unstubAllGlobals();
-});
+withFreshService((fresh) => ({ disk, engine, service } = fresh));
 
 describe("a GPU that is lost", () => {
   test("the run goes on from its last checkpoint and says so", async () => {
@@ -60,8 +43,12 @@ describe("a GPU that is lost", () => {
     await expect(service.startRun(id, () => {})).rejects.toThrow("The GPU was lost");
     expect(engine.trained.length).toBe(5);
     expect(waits).toEqual([1000, 2000, 4000, 8000]);
-    expect(await onlyRun()).toMatchObject({ status: "failed", checkpoint: "iter_2", step: 2 });
-    expect((await onlyRun()).error).toContain("The GPU was lost");
+    expect(await newestRun(service)).toMatchObject({
+      status: "failed",
+      checkpoint: "iter_2",
+      step: 2,
+    });
+    expect((await newestRun(service)).error).toContain("The GPU was lost");
   });
 
   test("a browser that offers no adapter for a while after it is asked again", async () => {
@@ -137,7 +124,7 @@ describe("a GPU that is lost", () => {
     const running = service.startRun(id, (batch) => events.push(...batch));
     await expect(running).rejects.toThrow("Set batch_size: 1.");
     expect(engine.trained.length).toBe(1);
-    expect(await onlyRun()).toMatchObject({
+    expect(await newestRun(service)).toMatchObject({
       status: "failed",
       error: "No room for 1 GiB.\nSet batch_size: 1.",
     });
@@ -182,7 +169,7 @@ describe("a tab that is closed", () => {
     const json = JSON.parse(await folder.readText("run.json")) as RunRecord;
     const stale = { ...json, status: "running", step: 99, checkpoint: "iter_99", finalLoss: 3 };
     await folder.write("run.json", JSON.stringify(stale));
-    expect(await onlyRun()).toMatchObject({
+    expect(await newestRun(service)).toMatchObject({
       status: "interrupted",
       step: 5,
       checkpoint: "iter_5",
@@ -197,7 +184,7 @@ describe("a tab that is closed", () => {
     await folder.remove("work/iter_6/state.json");
     const json = JSON.parse(await folder.readText("run.json")) as RunRecord;
     await folder.write("run.json", JSON.stringify({ ...json, status: "running" }));
-    expect(await onlyRun()).toMatchObject({
+    expect(await newestRun(service)).toMatchObject({
       status: "interrupted",
       checkpoint: "iter_4",
       checkpoints: ["iter_2", "iter_4"],
@@ -217,10 +204,6 @@ describe("a tab that is closed", () => {
     expect(await runs.list()).toEqual([id]);
   });
 });
-
-async function onlyRun(): Promise<RunRecord> {
-  return (await service.listRuns())[0]!;
-}
 
 function failOnce(at: number): void {
   let hasFailed = false;

@@ -1,35 +1,17 @@
 // Runs of the engine's service, over an engine that only counts: what is started, refused, told and kept.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { AbortedError } from "../../src/base/error.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
-import type { EngineService, LiveEvent, RunRecord } from "../../src/services/api.ts";
+import type { EngineService, LiveEvent } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
-import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
-import {
-  expectClosed,
-  listenToTabs,
-  MODEL,
-  newRun,
-  statusesOf,
-  stepsOf,
-  stubStored,
-} from "./stored.ts";
+import { newestRun, withFreshService } from "./fresh-service.ts";
+import { listenToTabs, MODEL, newRun, statusesOf, stepsOf } from "./stored.ts";
 
-let disk: MemoryDisk;
 let engine: FakeEngine;
 let service: EngineService;
 
-beforeEach(async () => {
-  disk = await stubStored();
-  engine = createFakeEngine();
-  service = createEngineService(engine);
-});
-
-afterEach(() => {
-  expectClosed(disk);
-  vi.unstubAllGlobals();
-});
+withFreshService((fresh) => ({ engine, service } = fresh));
 
 describe("a run from its making to its end", () => {
   test("is made with names that the command line could use", async () => {
@@ -120,7 +102,11 @@ describe("pause, resume and stop", () => {
     };
     const running = service.startRun(id, (batch) => events.push(...batch));
     await vi.waitFor(() => expect(isPaused).toBe(true));
-    expect(await onlyRun()).toMatchObject({ status: "paused", step: 3, checkpoint: "iter_3" });
+    expect(await newestRun(service)).toMatchObject({
+      status: "paused",
+      step: 3,
+      checkpoint: "iter_3",
+    });
     await service.resumeRun();
     await expect(running).resolves.toMatchObject({ endedBy: "finished", step: 6 });
     expect(statusesOf(events)).toEqual(["running", "paused", "running", "finished"]);
@@ -134,7 +120,11 @@ describe("pause, resume and stop", () => {
       endedBy: "stopped",
       step: 3,
     });
-    expect(await onlyRun()).toMatchObject({ status: "stopped", step: 3, checkpoint: "iter_3" });
+    expect(await newestRun(service)).toMatchObject({
+      status: "stopped",
+      step: 3,
+      checkpoint: "iter_3",
+    });
     engine.beforeStep = () => {};
     const events: LiveEvent[] = [];
     await service.startRun(id, (batch) => events.push(...batch));
@@ -146,7 +136,7 @@ describe("pause, resume and stop", () => {
     const { id } = await service.createRun(newRun());
     engine.beforeStep = (step) => void (step === 1 && service.pauseRun());
     const running = service.startRun(id, () => {});
-    await vi.waitFor(async () => expect((await onlyRun()).status).toBe("paused"));
+    await vi.waitFor(async () => expect((await newestRun(service)).status).toBe("paused"));
     engine.beforeStep = () => {};
     await service.stopRun();
     await expect(service.startRun(id, () => {})).resolves.toMatchObject({ endedBy: "finished" });
@@ -157,7 +147,7 @@ describe("pause, resume and stop", () => {
     const { id } = await service.createRun(newRun());
     engine.beforeStep = () => Promise.reject(new Error("the step failed"));
     await expect(service.startRun(id, () => {})).rejects.toThrow("the step failed");
-    expect(await onlyRun()).toMatchObject({ status: "failed", error: "the step failed" });
+    expect(await newestRun(service)).toMatchObject({ status: "failed", error: "the step failed" });
     engine.beforeStep = () => {
       void service.stopRun();
       throw new AbortedError();
@@ -167,7 +157,11 @@ describe("pause, resume and stop", () => {
       step: 0,
       checkpoint: "",
     });
-    expect(await onlyRun()).toMatchObject({ status: "stopped", error: null, checkpoint: null });
+    expect(await newestRun(service)).toMatchObject({
+      status: "stopped",
+      error: null,
+      checkpoint: null,
+    });
     engine.beforeStep = () => {};
     await expect(service.startRun(id, () => {})).resolves.toMatchObject({ endedBy: "finished" });
   });
@@ -270,7 +264,3 @@ function closedPage(): void {
 }
 
 const chatRequest = { modelId: MODEL, quantization: "nf4", contextTokens: 64 } as const;
-
-async function onlyRun(): Promise<RunRecord> {
-  return (await service.listRuns())[0]!;
-}
