@@ -8,6 +8,7 @@ import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import { readWords } from "./arguments.ts";
 import { chatCommand } from "./chat.ts";
+import { checkDatasetCommand } from "./check-dataset.ts";
 import { convertCommand } from "./convert.ts";
 import { copyConfigCommand } from "./copy-cfg.ts";
 import { demoCommand } from "./demo.ts";
@@ -81,6 +82,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(listConfigsCommand(run))
     .addCommand(copyConfigCommand(run))
     .addCommand(logDatasetCommand(run))
+    .addCommand(checkDatasetCommand(run))
     .addCommand(preprocessCommand(run))
     .addCommand(downloadCommand(run))
     .addCommand(doctorCommand(run))

@@ -14,7 +14,7 @@ import { nothingLeft } from "./funnel.ts";
 import type { FunnelReport } from "./funnel.ts";
 import { createIntake } from "./intake.ts";
 import type { EncodedDataset, Intake } from "./intake.ts";
-import { readMappedRows } from "./mapped-rows.ts";
+import { type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
 import { memoize } from "./memo.ts";
 import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
 import type { PackedRow, RowList } from "./pack.ts";
@@ -133,10 +133,8 @@ async function intakeFile(
 ): Promise<void> {
   const { name } = file;
   let detected: DetectedFormat | undefined;
-  const rows = readMappedRows(file, {
-    format: formatOf(options.format, index),
-    onBrokenRow: options.brokenRows === "drop" ? intake.noteBroken : undefined,
-  });
+  const onBrokenRow = options.brokenRows === "drop" ? intake.noteBroken : undefined;
+  const rows = readMappedRows(file, { ...mapOptionsOf(options, index), onBrokenRow });
   for await (const row of rows) {
     detected = row.detected;
     intake.take(() => row.map());
@@ -144,15 +142,13 @@ async function intakeFile(
   intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
-/** The format of the file at `index`, where the options say one. */
-export function formatOf(
-  format: EncodeDatasetOptions["format"],
-  index: number,
-): DatasetFormatName | undefined {
-  return typeof format === "object" ? format[index] : format;
+/** What the options say about the rows of the file at `index`. */
+export function mapOptionsOf({ format }: EncodeDatasetOptions, index: number): MapRowsOptions {
+  return { format: typeof format === "object" ? format[index] : format };
 }
 
-function withSystem(conversation: Conversation, system: string): Conversation {
+/** A conversation as it is encoded: with the system message of the options, where it has none. */
+export function withSystem(conversation: Conversation, system: string): Conversation {
   const [first, ...rest] = conversation;
   if (system === "" || !first || conversation.some((turn) => (turn.system ?? "") !== "")) {
     return conversation;

@@ -13,6 +13,8 @@ const COMMANDS: string[][] = [
   ["chat"],
   ["eval"],
   ["test"],
+  ["log-dataset"],
+  ["check-dataset"],
   ["preprocess"],
   ["preprocess", "arxiv"],
   ["convert"],
