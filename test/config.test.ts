@@ -45,9 +45,25 @@ test("a config with only a model and data takes XTuner's recipe and the sane mod
 
 test("every default is a value that its own option takes", () => {
   const refused = ALL_OPTIONS.filter(
-    ({ option }) => !option.isRequired && option.read(option.default) === undefined,
+    ({ option }) =>
+      (!option.isRequired && option.read(option.default) === undefined) ||
+      (option.inXtuner !== undefined && option.read(option.inXtuner) === undefined),
   );
   expect(refused).toEqual([]);
+});
+
+test("under compat what is not given is XTuner's default, and what is given stays", () => {
+  const compat = { ...SMALLEST, compat: "xtuner-0.1.17" };
+  expect(parseConfig(compat, "test")).toMatchObject({
+    use_varlen_attn: false,
+    evaluation_max_new_tokens: 600,
+  });
+  expect(parseConfig({ ...compat, use_varlen_attn: true }, "test").use_varlen_attn).toBe(true);
+  const bySetting = readConfig("model: m\ndata: d", "test", ["compat=xtuner-0.1.17"]);
+  expect(bySetting.use_varlen_attn).toBe(false);
+  expect(readConfig(serializeConfig(bySetting), "test")).toEqual(bySetting);
+  const plain = parseConfig(SMALLEST, "test");
+  expect([plain.use_varlen_attn, plain.evaluation_max_new_tokens]).toEqual([true, 256]);
 });
 
 test("all problems are reported at once, in the order of their lines", () => {
@@ -55,7 +71,7 @@ test("all problems are reported at once, in the order of their lines", () => {
     "model: seedling\nlora:\n  rr: 3\n  r: 0\nlearning_rate: 3\nseed: -1\nmax_lenght: 9\n";
   expect(refusal(() => readConfig(yaml, "my.yaml"))).toBe(
     `my.yaml has 6 problems:
-  data is missing (files of training data, JSON or JSONL)
+  data is missing (files of training data (JSON, JSONL, CSV, TSV, Parquet, or plain text), or data sets of the hub by id)
   line 3: there is no option "lora.rr"; the nearest is "lora.r"
   line 4: lora.r is 0, and takes a whole number from 1 to 1024
   line 5: there is no option "learning_rate"; here it is "lr"

@@ -16,11 +16,11 @@ import { allocateRun, type RunParts } from "./run-parts.ts";
 import { recentSteps } from "./xtuner-log.ts";
 import { keepConfig, openXtunerLog } from "./xtuner-run.ts";
 
-export async function train(gpu: Gpu, host: Host, request: TrainRequest): Promise<RunSummary> {
+export async function train(gpu: Gpu, host: Host, asked: TrainRequest): Promise<RunSummary> {
   const started = host.now();
-  const { prepared, ...first } = await prepareRun(host, request);
-  const { opened, evaluationRows, resumed } = prepared;
-  const { config, onEvent, signal } = request;
+  const { prepared, ...first } = await prepareRun(host, asked);
+  const { request, opened, evaluationRows, resumed } = prepared;
+  const { config, onEvent, signal } = request; // not what was asked: the seed may be the checkpoint's
   const holdsOut = evaluationRows.length > 0;
   const needs = { source: opened, config, holdsOut, isResumed: resumed !== undefined };
   const limit = memoryLimit(gpu, config, host.freeGpuBytes?.());

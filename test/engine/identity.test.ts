@@ -135,6 +135,17 @@ test("a checkpoint of before there were fingerprints still resumes, on the same 
   expect(fault(await identityOf(openFolder(model), writeTinyData(41)), old)).toContain("data was");
 });
 
+test("an option that a checkpoint does not know counts as its default", async () => {
+  const { compat: _, shuffle_before_pack: __, lora, ...old } = began;
+  const { use_rslora: ___, ...oldLora } = lora as Record<string, unknown>;
+  const then = { ...old, lora: oldLora };
+  expect(fault(began, then)).toBe("");
+  const changed = { shuffle_before_pack: false, lora: { use_rslora: true } };
+  const said = fault(await identityOf(openFolder(model), data, changed), then);
+  expect(said).toContain("shuffle_before_pack was true and is false");
+  expect(said).toContain("lora.use_rslora was false and is true");
+});
+
 test("of the weights next to nothing is read", async () => {
   const folder = openFolder(model);
   let bytesRead = 0;
