@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readConfig } from "../../src/config-read.ts";
 import { createEngine, type RunSummary, type TrainEvent } from "../../src/engine.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
+import { readXtunerConfig } from "../../src/xtuner/read-xtuner-config.ts";
 import { temporaryFolder } from "./tiny-folder.ts";
 import { writeInternlm2, writeTutorialData } from "./tiny-internlm2.ts";
 
@@ -21,7 +21,7 @@ const at = (name: string) => join(folder, name);
 const work = at("train");
 
 const CONFIG = "internlm2_1_8b_qlora_alpaca_e3_copy";
-const SOURCE = "# as it was written\n";
+const SOURCE = readFileSync(new URL(`../fixtures/xtuner/${CONFIG}.py`, import.meta.url), "utf8");
 const SAMPLE_TEXT = `<s><|User|>:请做一下自我介绍
 <|Bot|>:我是useree的小助手,内在是上海AI实验室书生·浦语的1.8B大模型哦</s>
 `;
@@ -32,31 +32,18 @@ const numerics = JSON.parse(
   readFileSync(new URL("../fixtures/numerics.json", import.meta.url), "utf8"),
 ) as { lr: { logged: Record<string, string> } };
 
-const RECIPE = `compat: xtuner-0.1.17
-model: ${at("model")}
-data: ${at("personal_assistant.json")}
-dataset_format: openai
-prompt_template: default
-# 448 rows in 32 runs of 14: of 588 tokens each, 12 chunks of 48.
-max_length: 48
-batch_size: 1
-accumulative_counts: 16
-max_epochs: 2
-lr: 2e-4
-betas: [0.9, 0.999]
-weight_decay: 0
-max_norm: 1
-warmup_ratio: 0.03
-save_steps: 300
-save_total_limit: 3
-evaluation_freq: 300
-evaluation_inputs: [请你介绍一下你自己, 你是谁, 你是我的小助手吗]
-evaluation_max_new_tokens: 3
-lora:
-  r: 8
-  lora_alpha: 16
-  lora_dropout: 0.1
-`;
+/**
+ * All that is not the tutorial's: paths; 448 rows in 32 runs of 14, which are 588 tokens each and so 12
+ * chunks of 48; the adapter's rank; and short answers.
+ */
+const CHANGES = [
+  `tokenizer.pretrained_model_name_or_path=${at("model")}`,
+  `model.llm.pretrained_model_name_or_path=${at("model")}`,
+  `train_dataloader.dataset.dataset.data_files.train=${at("personal_assistant.json")}`,
+  "train_dataloader.dataset.max_length=48",
+  "model.lora.r=8",
+  "custom_hooks.1.max_new_tokens=3",
+];
 
 const events: TrainEvent[] = [];
 let summary: RunSummary;
@@ -64,7 +51,7 @@ let summary: RunSummary;
 beforeAll(async () => {
   writeInternlm2(at("model"));
   writeTutorialData(at("personal_assistant.json"), 448);
-  const config = readConfig(RECIPE, "the recipe");
+  const { config } = readXtunerConfig(SOURCE, `${CONFIG}.py`, { cfgOptions: CHANGES });
   summary = await engine.train({
     config,
     model: openFolder(config.model),
