@@ -379,6 +379,36 @@ export interface StoredData {
   readonly broken: number;
 }
 
+/** A split of a data set of the hub, as far as it is known before the download. */
+export interface HubData {
+  /** Of its download; "" where it is refused. */
+  readonly id: string;
+  readonly repo: string;
+  readonly revision: string;
+  readonly commit: string;
+  /** How to ask for exactly the same again. */
+  readonly reference: string;
+  readonly split: string;
+  /** Where the repo has several. */
+  readonly config?: string;
+  /** How the files were found: the end of a sentence. */
+  readonly reason: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  readonly totalBytes: number;
+  /** Bytes of these files that a broken download left here. */
+  readonly partialBytes: number;
+  /** Set where it cannot be used, with the reason and what to do. */
+  readonly refusal?: string;
+}
+
+/** A download of data that was begun and is not complete. */
+export interface DataDownload {
+  readonly id: string;
+  readonly name: string;
+  readonly totalBytes: number;
+  readonly partialBytes: number;
+}
+
 /** Which column is which part of a single exchange. */
 export interface ColumnMapping {
   readonly system?: string;
@@ -451,6 +481,14 @@ export interface DataService {
   importFile(file: File, onProgress: Progress): Promise<StoredData>;
   /** Ends the imports under way, which leave nothing behind. */
   cancelImport(): Promise<void>;
+  /** What `text` names on the hub, and which of its files are the split; or the id of a download that was begun. */
+  resolveHubData(text: string, split: string): Promise<HubData>;
+  /** Downloads what is missing, verified, and takes the rows in. Aborted by `cancelDataDownload`, which keeps what came. */
+  downloadData(data: HubData, onProgress: Progress): Promise<StoredData>;
+  cancelDataDownload(id: string): Promise<void>;
+  /** Those that were begun and are not complete. */
+  listDataDownloads(): Promise<readonly DataDownload[]>;
+  deleteDataDownload(id: string): Promise<void>;
   importText(name: string, text: string): Promise<StoredData>;
   /** One of the samples that come with the page. */
   importSample(name: SampleName): Promise<StoredData>;

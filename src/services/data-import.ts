@@ -4,6 +4,7 @@ import { type DataFile, readDataRows } from "../data/read-data.ts";
 import type { TextChunks } from "../data/read.ts";
 import type { Message, Progress, SampleName, StoredData } from "./api.ts";
 import { identityRows, type IdentityLanguage } from "./data-identity.ts";
+import type { Intake } from "./data-intake.ts";
 import { addData, createPause, findData, type RowSource } from "./data-store.ts";
 import { toPage } from "./page-callback.ts";
 
@@ -17,15 +18,52 @@ export function cancelImports(): void {
 }
 
 export async function importFile(file: File, onProgress: Progress): Promise<StoredData> {
-  const { name, size: bytes } = file;
+  const { name } = file;
+  return importFiles(name, [{ name, file }], onProgress);
+}
+
+/** Several files as one data set, row after row. `name` of each tells its kind and is for messages. */
+export async function importFiles(
+  name: string,
+  files: readonly { readonly name: string; readonly file: File }[],
+  onProgress: Progress,
+): Promise<StoredData> {
   return cancellable((signal) => {
-    const read = async (start: number, end: number) => {
-      checkCancelled(signal, name);
-      return new Uint8Array(await readSlice(file, start, end));
-    };
-    const stream = () => bytesOf(file, onProgress, signal);
-    return addData({ name, rows: rowsOf({ name, bytes, read, stream }) });
+    const sources = files.map(({ name: own, file }) => {
+      const read = async (start: number, end: number) => {
+        checkCancelled(signal, own);
+        return new Uint8Array(await readSlice(file, start, end));
+      };
+      const stream = () => bytesOf(file, onProgress, signal);
+      return rowsOf({ name: own, bytes: file.size, read, stream });
+    });
+    return addData({ name, rows: oneAfterTheOther(sources) });
   });
+}
+
+/** Rows of several files, counted through all of them; lines are those of each file. */
+function oneAfterTheOther(sources: readonly RowSource[]): RowSource {
+  const [only, ...others] = sources;
+  if (only && others.length === 0) return only;
+  return async function* (intake) {
+    let before = 0;
+    let last = 0;
+    const place = <At extends { readonly row: number }>(at: At): At => {
+      last = before + at.row;
+      return { ...at, row: last };
+    };
+    const counting: Intake = {
+      take: (row) => intake.take(row),
+      noteBroken: (fault, at, kind) => intake.noteBroken(fault, place(at), kind),
+      drain: () => intake.drain(),
+      end: () => intake.end(),
+      report: () => intake.report(),
+    };
+    for (const source of sources) {
+      for await (const row of source(counting)) yield place(row);
+      before = last;
+    }
+  };
 }
 
 export async function importText(name: string, text: string): Promise<StoredData> {

@@ -12,12 +12,19 @@ import {
 import { exampleOf, funnelOf, previewData } from "./data-preview.ts";
 import { dataFile, readIssues, tableRows } from "./data-read.ts";
 import { cleanData, deleteData, listData, mapData, renameData } from "./data-store.ts";
+import { createDataDownloads, type DataDownloads } from "./data-downloads.ts";
 import { createModelStore, type ModelStore } from "./model-store.ts";
 import { configureStorage } from "./storage.ts";
 
+interface Configured {
+  readonly models: ModelStore;
+  readonly downloads: DataDownloads;
+  readonly pageUrl: string;
+}
+
 /** One flat object, since Comlink reaches whatever hangs on what it is given. */
 export function createDataService(): Readonly<DataService> {
-  let configured: { readonly models: ModelStore; readonly pageUrl: string } | undefined;
+  let configured: Configured | undefined;
   const places = () => {
     invariant(configured !== undefined, () => "the data worker was asked before it was configured");
     return configured;
@@ -26,7 +33,8 @@ export function createDataService(): Readonly<DataService> {
   return Object.freeze<DataService>({
     async configure({ hubUrl, pageUrl }) {
       configureStorage({ hubUrl });
-      configured = { models: createModelStore({ hubUrl, pageUrl }), pageUrl };
+      const models = createModelStore({ hubUrl, pageUrl });
+      configured = { models, downloads: createDataDownloads(hubUrl), pageUrl };
       // In nobody's way: what cannot be removed now is removed at another start.
       void cleanData().catch(() => {});
     },
@@ -40,6 +48,12 @@ export function createDataService(): Readonly<DataService> {
     download: async (model, onProgress) => models().download(model, onProgress),
     cancelDownload: async (repo) => models().cancelDownload(repo),
     deleteModel: async (id) => models().deleteModel(id),
+
+    resolveHubData: async (text, split) => places().downloads.resolveHubData(text, split),
+    downloadData: async (data, onProgress) => places().downloads.downloadData(data, onProgress),
+    cancelDataDownload: async (id) => places().downloads.cancelDataDownload(id),
+    listDataDownloads: async () => places().downloads.listDataDownloads(),
+    deleteDataDownload: async (id) => places().downloads.deleteDataDownload(id),
 
     listData,
     importFile,

@@ -1,4 +1,4 @@
-// The files of a model from a server into its entry: each grows apart and joins the others when it is verified.
+// The files of a model or data set from a server into its entry: each grows apart and joins the others when it is verified.
 import type { Folder } from "../base/folder.ts";
 import { urlOf } from "../hosts/http-folder.ts";
 import type { HttpOptions } from "../hosts/http.ts";
@@ -12,6 +12,8 @@ import { MODEL_FILES } from "./storage.ts";
 export interface FetchOptions extends HttpOptions {
   /** Counts over all files. */
   readonly onProgress: Progress;
+  /** Under which name a file lies here; default: its own. */
+  readonly storedAs?: (name: string) => string;
 }
 
 /** `baseUrl` ends in "/". Files that are there already were verified when they came. */
@@ -19,16 +21,17 @@ export async function fetchFiles(
   entry: Folder,
   baseUrl: string,
   files: readonly HubFile[],
-  { onProgress, ...options }: FetchOptions,
+  { onProgress, storedAs = (name) => name, ...options }: FetchOptions,
 ): Promise<void> {
   const totalBytes = totalOf(files);
   let doneBytes = 0;
   for (const file of files) {
-    const { name, bytes } = file;
+    const { bytes } = file;
+    const name = storedAs(file.name);
     if ((await entry.folder(MODEL_FILES).size(name)) !== bytes) {
       await downloadFile({
         ...options,
-        url: urlOf(baseUrl, name),
+        url: urlOf(baseUrl, file.name),
         place: opfsPlace,
         file,
         folder: entry.folder(MODEL_PARTIAL),

@@ -2,13 +2,13 @@
 //
 // Whoever adds or removes one holds its lock; nothing is kept that the engine's own reader refuses.
 import { AbortedError, UserError } from "../base/error.ts";
-import type { DataService, Progress, ServiceOptions } from "./api.ts";
+import type { DataService, ServiceOptions } from "./api.ts";
 import { broadcast } from "./broadcast.ts";
 import { addEmbeddedModel } from "./embedded-model.ts";
 import { downloadHubModel, resolveHubModel } from "./hub-store.ts";
 import { addLocalModel } from "./local-model.ts";
 import { listModelRecords, readModelRecord, removeIfFree } from "./model-records.ts";
-import { toPage } from "./page-callback.ts";
+import { seldom } from "./page-callback.ts";
 import { persistStorage, reportStorage } from "./storage-report.ts";
 
 export type ModelStore = Pick<
@@ -75,18 +75,4 @@ async function changing<T>(action: () => Promise<T>): Promise<T> {
   } finally {
     broadcast({ type: "changed", what: "models" });
   }
-}
-
-const PROGRESS_EVERY_MS = 100;
-
-/** Calls at most ten times a second, and at the end: every call is a message to the page. */
-function seldom(onProgress: Progress): Progress {
-  const tell = toPage(onProgress);
-  let next = 0;
-  return (bytes, totalBytes) => {
-    const now = performance.now();
-    if (now < next && bytes < totalBytes) return;
-    next = now + PROGRESS_EVERY_MS;
-    tell(bytes, totalBytes);
-  };
 }

@@ -94,7 +94,7 @@ export function exportFolder(id: string): Promise<Folder> {
   return entryFolder("exports", id);
 }
 
-export type Shelf = "models" | "data" | "runs" | "exports";
+export type Shelf = "models" | "data" | "downloads" | "runs" | "exports";
 
 /** The folder of one entry; it need not exist yet. */
 export async function entryFolder(shelf: Shelf, id: string): Promise<Folder> {

@@ -15,6 +15,7 @@ import type {
   TrainConfig,
 } from "../services/api.ts";
 import { listenForChanges, oneAtATime } from "./changes.ts";
+import { createDataFinder, type DataFinder } from "./data-finder.ts";
 import type { SliceContext } from "./session.ts";
 import { readSetting, writeSetting } from "./settings.ts";
 import { callback } from "./workers.ts";
@@ -49,6 +50,8 @@ export interface DataSlice {
   addIdentity(owner: string, assistant: string, language: "en" | "zh"): Promise<void>;
   addSample(name: SampleName): Promise<void>;
   cancelAdding(): Promise<void>;
+  /** The ways in from the hub. */
+  readonly hub: DataFinder;
   readonly adding: () => Adding | undefined;
   readonly addProblem: () => string | undefined;
 
@@ -75,6 +78,7 @@ export function createDataSlice(context: SliceContext): DataSlice {
     const list = await workers.data.listData();
     setStore("list", reconcile([...list], { key: "id" }));
     setIsListed(true);
+    await hub.refreshBegun();
   });
   onCleanup(
     listenForChanges((message) => {
@@ -98,7 +102,9 @@ export function createDataSlice(context: SliceContext): DataSlice {
     const [first] = added;
     if (first) setShownId(first.id);
   };
+  const hub = createDataFinder(context, take);
   return {
+    hub,
     list: () => store.list,
     isListed,
     selected,

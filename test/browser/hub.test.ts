@@ -13,6 +13,12 @@ const WEIGHTS = "model.safetensors";
 /** For one matrix of the first layer. */
 const adapter = adapterFiles({ base_model_name_or_path: "org/tiny", layers_to_transform: [0] });
 const WAIT = { timeout: 10_000 };
+/** More than comes before a stall. */
+const rows = Buffer.from(
+  Array.from({ length: 900 }, (_, i) =>
+    JSON.stringify({ prompt: `Say ${i}`, completion: `${"so ".repeat(100)}${i}` }),
+  ).join("\n"),
+);
 let hub: HubServer;
 let app: App;
 
@@ -23,6 +29,7 @@ beforeAll(async () => {
     hub.repos.set(`org/${name}`, { files: { ...tiny, LICENSE: Buffer.from(name) } });
   }
   hub.repos.set("org/adapter", { files: adapter });
+  hub.repos.set("datasets/org/rows", { files: { "train.jsonl": rows, "test.jsonl": rows } });
   hub.repos.set("org/gated", { files: tiny, gated: "manual" });
   hub.repos.set("org/pickle", {
     files: { "config.json": Buffer.from("{}"), "x.bin": Buffer.alloc(9) },
@@ -150,6 +157,39 @@ test("a share link says what it would fetch, fetches it and its base, and opens 
   await page.getByRole("button", { name: choose.close }).waitFor();
   expect(await page.getByLabel(choose.adapter).inputValue()).not.toBe("none");
   await page.close();
+});
+
+test("a data set by its id goes on after a reload, and its rows are chosen", async () => {
+  await goTo(app, "data");
+  const { page } = app;
+  const { hub: data } = app.text.data;
+  const find = async (text: string) => {
+    await page.getByLabel(data.label).fill(text);
+    await press(page, data.find);
+    await page.getByText(data.finding(text)).waitFor({ state: "detached" });
+  };
+  await find("org/none");
+  await told(page, /The data set org\/none/);
+  await find("org/tiny/deep/path");
+  await told(page, /The data set org\/tiny/);
+  await find("org/rows");
+  hub.fault = ({ path }) =>
+    path.endsWith("train.jsonl") ? { kind: "stall", afterBytes: 100_000 } : undefined;
+  await press(page, data.download(formatBytes(rows.length)));
+  const part = async () => Object.values(await storedFiles(page, "downloads/org-rows-"));
+  await expect.poll(part, WAIT).toContain(100_000);
+  await page.reload();
+  await press(page, data.goOnWith("org/rows (train)"));
+  hub.fault = undefined;
+  await page.getByText(data.arrived("org/rows (train)")).first().waitFor();
+  const added = card(page, "org/rows (train)");
+  await added.getByText(app.text.data.list.rows("900")).waitFor();
+  expect(await added.getByRole("checkbox").isChecked()).toBe(true);
+  await expect.poll(part, WAIT).toEqual([]);
+  const from = hub.requests.filter(
+    ({ path }) => path.includes("/rows/") && path.endsWith("train.jsonl"),
+  );
+  expect(from.map(({ range }) => range).filter(Boolean)).toContain("bytes=100000-");
 });
 
 async function lookUp(text: string): Promise<void> {

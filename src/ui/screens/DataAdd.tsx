@@ -6,6 +6,7 @@ import { Button } from "../parts/Button.tsx";
 import { FileDrop } from "../parts/FileDrop.tsx";
 import { ErrorNotice } from "../parts/Notice.tsx";
 import { useSession, useText } from "../session.ts";
+import { DataHub } from "./DataHub.tsx";
 import { DataIdentity } from "./DataIdentity.tsx";
 import { DataPaste } from "./DataPaste.tsx";
 import { DataWrite } from "./DataWrite.tsx";
@@ -49,6 +50,7 @@ export function DataAdd() {
           </For>
         </div>
       </FileDrop>
+      <DataHub />
       <Show when={data.adding()}>
         {(adding) => (
           <div class="card" role="status">

@@ -1,0 +1,99 @@
+// The hub's data sets: what a text names there, and the download of it into the rows of this page.
+import { createSignal } from "solid-js";
+import { messageOf } from "../base/error.ts";
+import type { DataDownload, HubData, StoredData } from "../services/api.ts";
+import { createTransfers, type Transfer } from "./model-transfers.ts";
+import type { SliceContext } from "./session.ts";
+
+/** What was last looked up, and what came of it. */
+export type DataLookup =
+  | { readonly state: "none" }
+  | { readonly state: "looking"; readonly text: string; readonly split: string }
+  | { readonly state: "found"; readonly data: HubData }
+  | {
+      readonly state: "failed";
+      readonly text: string;
+      readonly split: string;
+      readonly problem: string;
+    };
+
+export interface DataFinder {
+  readonly lookup: () => DataLookup;
+  /** Finds what an id or a pasted address names; the result is in `lookup`. */
+  lookUp(text: string, split: string): Promise<void>;
+  clearLookup(): void;
+  /** Downloads what is missing and takes the rows in. What is broken off or stopped keeps what came. */
+  download(data: HubData): Promise<void>;
+  /** Those that were begun and are not complete. */
+  readonly begun: () => readonly DataDownload[];
+  goOn(begun: DataDownload): Promise<void>;
+  stop(id: string): Promise<void>;
+  deleteBegun(id: string): Promise<void>;
+  /** By the id of a download. */
+  readonly transfers: () => readonly Transfer[];
+  refreshBegun(): Promise<void>;
+}
+
+export function createDataFinder(
+  { workers, app, session }: SliceContext,
+  take: (added: readonly StoredData[]) => Promise<void>,
+): DataFinder {
+  const [lookup, setLookup] = createSignal<DataLookup>({ state: "none" });
+  const [begun, setBegun] = createSignal<readonly DataDownload[]>([]);
+  const transfers = createTransfers();
+
+  const refreshBegun = async () => {
+    setBegun(await workers.data.listDataDownloads());
+    await session().check.refreshStorage();
+  };
+  const download = async (data: HubData, name = data.repo) => {
+    const what = { key: data.id, kind: "download", name } as const;
+    try {
+      const stored = await transfers.follow(what, (tell) => workers.data.downloadData(data, tell));
+      const shown = lookup();
+      if (shown.state === "found" && shown.data.id === data.id) setLookup({ state: "none" });
+      app.tell("good", app.text().data.hub.arrived(stored.name));
+      await take([stored]);
+    } catch (error) {
+      if (!(error instanceof Error && error.name === "AbortedError")) throw error;
+    } finally {
+      await refreshBegun(); // what came is listed
+    }
+  };
+  return {
+    lookup,
+    async lookUp(text, split) {
+      const looking: DataLookup = { state: "looking", text, split };
+      setLookup(looking);
+      const found = await workers.data.resolveHubData(text, split).then(
+        (data): DataLookup => ({ state: "found", data }),
+        (error: unknown): DataLookup => ({
+          state: "failed",
+          text,
+          split,
+          problem: messageOf(error),
+        }),
+      );
+      if (lookup() === looking) setLookup(found); // else another was asked for meanwhile
+    },
+    clearLookup: () => setLookup({ state: "none" }),
+    download: (data) => download(data),
+    begun,
+    async goOn({ id, name }) {
+      // By its id it is found at the commit that it was begun at.
+      const found = await workers.data.resolveHubData(id, "");
+      if (found.refusal !== undefined) throw new Error(found.refusal);
+      await download(found, name);
+    },
+    async stop(id) {
+      transfers.markEnding(id);
+      await workers.data.cancelDataDownload(id);
+    },
+    async deleteBegun(id) {
+      await workers.data.deleteDataDownload(id);
+      await refreshBegun();
+    },
+    transfers: transfers.list,
+    refreshBegun,
+  };
+}
