@@ -45,8 +45,8 @@ export interface XtunerLogOptions {
 export interface Opening {
   readonly environment: readonly string[];
   readonly seed: number;
-  /** The config: as it was written, in a file of this name. */
-  readonly config: { readonly file: string; readonly text: string };
+  /** The config's file, as it was written. */
+  readonly config: { readonly name: string; readonly text: string };
   readonly samples: number;
   /** The first training row, decoded. */
   readonly example: string;
@@ -84,7 +84,7 @@ export class XtunerLog {
   /** Writes the config beside the log, and tells what the run is made of. */
   async open(opening: Opening): Promise<void> {
     const { config, environment, seed } = opening;
-    const ending = config.file.endsWith(".py") ? "py" : "yaml";
+    const ending = config.name.endsWith(".py") ? "py" : "yaml";
     await this.#options.workDir.write(this.#visData(`config.${ending}`), config.text);
     const line = "-".repeat(60);
     const system = ["System environment:", ...environment.map((text) => `    ${text}`)];

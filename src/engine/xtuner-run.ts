@@ -37,9 +37,7 @@ export async function openXtunerLog(
   await log.open({
     environment: [`WebGPU adapter: ${gpu.name}`, `shader-f16: ${gpu.hasF16 ? "True" : "False"}`],
     seed: config.seed,
-    config: source?.name.endsWith(".py")
-      ? { file: source.name, text: source.text }
-      : { file: "config.yaml", text: serializeConfig(config) },
+    config: source ?? { name: "config.yaml", text: serializeConfig(config) },
     samples: trainRows.length,
     example: opened.tokenizer.decode(trainRows.at(0)?.inputIds ?? []),
   });
