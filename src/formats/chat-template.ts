@@ -9,6 +9,7 @@ import { renderProgram } from "./jinja-interpreter.ts";
 import type { Node } from "./jinja-interpreter.ts";
 import { toText, toValue } from "./jinja-values.ts";
 import type { Callable, Value } from "./jinja-values.ts";
+import { isSpace } from "./white-space.ts";
 
 export interface ChatMessage {
   role: string;
@@ -36,6 +37,7 @@ export interface ChatTemplate {
 
 const TEMPLATE_LIMIT_CHARS = 256 * 1024;
 const OUTPUT_LIMIT_CHARS = 16 * 1024 * 1024;
+const WHITE_SPACE_LIMIT = 1000;
 const RANGE_BUDGET = 100_000;
 
 /** The day that Meta's templates fall back to where no clock is offered. */
@@ -51,6 +53,7 @@ export function compileChatTemplate(source: string): ChatTemplate {
       "Choose one of the named prompt templates instead.",
     );
   }
+  refuseWhiteSpace(source);
   let program: Node;
   try {
     // Python's Jinja reads any line end as "\n".
@@ -81,6 +84,19 @@ export function compileChatTemplate(source: string): ChatTemplate {
       return text;
     },
   };
+}
+
+/** The lexer looks for a tag from every place of a run of white space to its end. */
+function refuseWhiteSpace(source: string): void {
+  let run = 0;
+  for (let i = 0; i < source.length; i++) {
+    run = isSpace(source.charCodeAt(i)) || source[i] === "\uFEFF" ? run + 1 : 0;
+    if (run <= WHITE_SPACE_LIMIT) continue;
+    throw new UserError(
+      `The chat template has more than ${formatCount(WHITE_SPACE_LIMIT)} characters of white space in a row.`,
+      "Choose one of the named prompt templates instead.",
+    );
+  }
 }
 
 /** Renders one conversation. To render many, compile once. */

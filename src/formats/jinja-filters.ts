@@ -1,17 +1,28 @@
 // Jinja's filters (`x | trim`) and tests (`x is defined`), as far as chat templates use them.
 
-import { attributeOf, capitalize, intOf, replace, strip, textOf } from "./jinja-methods.ts";
+import {
+  attributeOf,
+  backwards,
+  capitalize,
+  intOf,
+  replace,
+  strip,
+  textOf,
+} from "./jinja-methods.ts";
 import {
   areEqual,
   asNumber,
   checkSize,
   compare,
   contains,
+  costOf,
   FloatValue,
   isDict,
   isList,
   isTrue,
   iterate,
+  joinParts,
+  spend,
   TemplateError,
   toJson,
   toText,
@@ -41,11 +52,14 @@ export function applyTest(name: string, value: Value, args: readonly Value[]): b
 
 /** An item of a dict or list, or undefined. */
 export function itemOf(value: Value, key: Value): Value {
-  if (isDict(value)) return value.get(key);
+  if (isDict(value)) {
+    spend(costOf(key));
+    return value.get(key);
+  }
   const index = asNumber(key);
   if (index === undefined || typeof key === "boolean") return undefined;
   if (isList(value)) return value.at(index);
-  return typeof value === "string" ? Array.from(value).at(index) : undefined;
+  return typeof value === "string" ? iterate(value).at(index) : undefined;
 }
 
 /** "function.name" from within a value. */
@@ -63,9 +77,12 @@ function lengthOf(value: Value): number {
   if (isDict(value)) return value.size;
   if (value === undefined) return 0;
   if (isList(value)) return value.length;
-  if (typeof value === "string") return Array.from(value).length;
+  if (typeof value === "string") return iterate(value).length;
   throw new TemplateError(`${typeName(value)} has no length`);
 }
+
+/** What a filter of a list costs for each item. */
+const ITEM_WORK = 20;
 
 /** `select` and its kin: which items pass a test, or are true where none is named. */
 function choose(wanted: boolean, byAttribute: boolean): Filter {
@@ -73,6 +90,7 @@ function choose(wanted: boolean, byAttribute: boolean): Filter {
     const [attribute, ...rest] = byAttribute ? args : [undefined, ...args];
     const [test, ...parameters] = rest;
     return iterate(value).filter((item) => {
+      spend(ITEM_WORK);
       const judged = byAttribute ? pathOf(item, attribute) : item;
       const passes =
         test === undefined ? isTrue(judged) : applyTest(toText(test), judged, parameters);
@@ -85,6 +103,7 @@ const map: Filter = (value, args, named) => {
   const attribute = named.get("attribute");
   const [name, ...rest] = args;
   return iterate(value).map((item) => {
+    spend(ITEM_WORK + costOf(item));
     if (attribute === undefined) return applyFilter(toText(name), item, rest, named);
     return pathOf(item, attribute) ?? named.get("default");
   });
@@ -99,6 +118,7 @@ const sort: Filter = (value, [reverse, caseSensitive, attribute], named) => {
     return typeof key === "string" && !exact ? key.toLowerCase() : key;
   };
   const sign = isTrue(option(reverse, "reverse")) ? -1 : 1;
+  spend(costOf(value) * ITEM_WORK);
   return iterate(value).toSorted((a, b) => sign * compare(keyOf(a), keyOf(b)));
 };
 
@@ -118,8 +138,10 @@ const indent: Filter = (value, [width, first, blank], named) => {
   const by = width ?? named.get("width") ?? 4;
   const units = typeof by === "string" ? by.length : intOf(by, "a width");
   const text = toText(value);
+  spend(text.length * 4);
   const lines = text.split("\n");
   checkSize(text.length + units * lines.length);
+  spend((units * lines.length) / 2);
   const margin = typeof by === "string" ? by : " ".repeat(Math.max(0, units));
   const indentsFirst = isTrue(first ?? named.get("first"));
   const indentsBlank = isTrue(blank ?? named.get("blank"));
@@ -144,7 +166,10 @@ const writeJson: Filter = (value, [ascii, margin], named) => {
 
 function jsonIndent(width: Value): string | undefined {
   if (width === undefined || width === null) return undefined;
-  if (typeof width === "string") return width;
+  if (typeof width === "string") {
+    checkSize(width.length * 1024);
+    return width;
+  }
   checkSize(intOf(width, "an indent") * 1024);
   return " ".repeat(intOf(width, "an indent"));
 }
@@ -187,8 +212,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       const parts = iterate(value).map((item) =>
         toText(path === undefined ? item : pathOf(item, path)),
       );
-      checkSize(parts.reduce((sum, part) => sum + part.length + between.length, 0));
-      return parts.join(between);
+      return joinParts(parts, between);
     },
   ],
   ["last", (value) => iterate(value).at(-1)],
@@ -212,10 +236,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ],
   [
     "reverse",
-    (value) =>
-      typeof value === "string"
-        ? Array.from(value).toReversed().join("")
-        : iterate(value).toReversed(),
+    (value) => (typeof value === "string" ? backwards(value) : iterate(value).toReversed()),
   ],
   ["safe", (value) => value],
   ["select", choose(true, false)],
@@ -234,6 +255,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       const kept: Value[] = [];
       const scalars = new Set<string | number>();
       for (const item of iterate(value)) {
+        spend(ITEM_WORK + costOf(item));
         const plain = withoutCase(item);
         const scalar = typeof plain === "string" ? plain : asNumber(plain);
         if (scalar !== undefined) {
@@ -282,6 +304,7 @@ function extreme(value: Value, sign: number): Value {
 
 /** Words begin after white space, a hyphen or an opening bracket. */
 function titleWords(text: string): string {
+  spend(text.length * 32);
   return text
     .split(/([-\s({[<]+)/u)
     .map((word) => {

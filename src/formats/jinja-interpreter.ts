@@ -9,12 +9,15 @@ import {
   areEqual,
   compare,
   contains,
+  costOf,
   FloatValue,
   isList,
   isTrue,
   iterate,
   LoopValue,
   NamespaceValue,
+  spend,
+  startWork,
   TemplateError,
   toText,
   typeName,
@@ -30,8 +33,14 @@ export interface Node {
 /** Rounds that all loops of one rendering may take together. */
 const LOOP_BUDGET = 300_000;
 
-/** Expressions that one rendering may work out, in loops and macros too: some seconds' worth. */
-const STEP_BUDGET = 5_000_000;
+/** What working out one expression costs. */
+const STEP_WORK = 20;
+/** What looking for a name costs in each scope. */
+const LOOKUP_WORK = 4;
+/** What a round of a loop or a call of a macro costs beside its body. */
+const ROUND_WORK = 60;
+/** What a dict costs for each entry. */
+const ENTRY_WORK = 30;
 
 /** What ends a round of a loop early. */
 type Jump = "break" | "continue" | undefined;
@@ -46,6 +55,7 @@ class Scope {
   }
 
   get(name: string): Value {
+    spend(LOOKUP_WORK);
     return this.#names.has(name) ? this.#names.get(name) : this.#outer?.get(name);
   }
 
@@ -56,6 +66,7 @@ class Scope {
 
 /** Renders `program`, a parsed template, with `globals` as its names. */
 export function renderProgram(program: Node, globals: Readonly<Record<string, Value>>): string {
+  startWork();
   const scope = new Scope();
   scope.set("namespace", makeNamespace);
   scope.set("dict", (args, named) => new Map<Value, Value>([...entriesOf(args[0]), ...named]));
@@ -73,6 +84,7 @@ function makeNamespace(args: readonly Value[], named: ReadonlyMap<string, Value>
 }
 
 function entriesOf(value: Value): [Value, Value][] {
+  spend(costOf(value) * ENTRY_WORK);
   if (value instanceof Map) return [...value] as [Value, Value][];
   return iterate(value).map((pair) => {
     const [key, item] = iterate(pair);
@@ -82,7 +94,6 @@ function entriesOf(value: Value): [Value, Value][] {
 
 class Interpreter {
   #roundsLeft = LOOP_BUDGET;
-  #stepsLeft = STEP_BUDGET;
 
   renderBody(body: readonly Node[], scope: Scope): { text: string; jump: Jump } {
     let text = "";
@@ -90,9 +101,9 @@ class Interpreter {
       if (node.type === "Break") return { text, jump: "break" };
       if (node.type === "Continue") return { text, jump: "continue" };
       const part = this.#render(node, scope);
-      if (typeof part === "string") text += part;
+      if (typeof part === "string") text = joined(text, part);
       else {
-        text += part.text;
+        text = joined(text, part.text);
         if (part.jump !== undefined) return { text, jump: part.jump };
       }
     }
@@ -152,11 +163,12 @@ class Interpreter {
     let text = "";
     for (const [index, item] of items.entries()) {
       if (this.#roundsLeft-- <= 0) throw new TemplateError("its loops take too many rounds");
+      spend(ROUND_WORK);
       const round = new Scope(scope);
       round.set("loop", new LoopValue(items, index));
       this.#assign(target, item, round);
       const part = this.renderBody(node["body"] as Node[], round);
-      text += part.text;
+      text = joined(text, part.text);
       if (part.jump === "break") break;
     }
     return { text, jump: undefined };
@@ -202,6 +214,7 @@ class Interpreter {
 
   #makeMacro(parameters: readonly Node[], body: readonly Node[], outer: Scope): Callable {
     return (args, named) => {
+      spend(ROUND_WORK);
       const scope = new Scope(outer);
       const names = parameters.map((node) => nameOf((node["key"] ?? node) as Node));
       if (args.length > names.length) throw new TemplateError("a macro got too many values");
@@ -224,7 +237,7 @@ class Interpreter {
   }
 
   #evaluate(node: Node, scope: Scope): Value {
-    if (this.#stepsLeft-- <= 0) throw new TemplateError("it takes too many steps");
+    spend(STEP_WORK);
     switch (node.type) {
       case "StringLiteral":
       case "IntegerLiteral":
@@ -236,10 +249,11 @@ class Interpreter {
         return (node["value"] as Node[]).map((item) => this.#evaluate(item, scope));
       case "ObjectLiteral":
         return new Map(
-          Array.from(node["value"] as Map<Node, Node>, ([key, value]) => [
-            this.#evaluate(key, scope),
-            this.#evaluate(value, scope),
-          ]),
+          Array.from(node["value"] as Map<Node, Node>, ([key, value]) => {
+            const name = this.#evaluate(key, scope);
+            spend(costOf(name));
+            return [name, this.#evaluate(value, scope)];
+          }),
         );
       case "Identifier":
         return scope.get(nameOf(node));
@@ -341,6 +355,7 @@ class Interpreter {
   }
 
   #filter(value: Value, node: Node, scope: Scope): Value {
+    spend(costOf(value));
     if (node.type === "Identifier") return applyFilter(nameOf(node), value, [], new Map());
     const { args, named } = this.#arguments(node["args"] as Node[], scope);
     return applyFilter(nameOf(node["callee"] as Node), value, args, named);

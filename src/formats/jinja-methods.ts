@@ -3,10 +3,16 @@
 import {
   areEqual,
   asNumber,
+  checkSize,
+  costOf,
   isDict,
   isList,
   iterate,
+  joinParts,
   NamespaceValue,
+  spend,
+  spendCharacters,
+  spendSearch,
   TemplateError,
   typeName,
 } from "./jinja-values.ts";
@@ -29,7 +35,13 @@ function bind<T>(
   name: string,
 ): Callable | undefined {
   const method = methods.get(name);
-  return method && ((args, named) => method(self, args, named));
+  return (
+    method &&
+    ((args, named) => {
+      spend(costOf(self as Value));
+      return method(self, args, named);
+    })
+  );
 }
 
 export function textOf(value: Value, what: string): string {
@@ -47,9 +59,12 @@ export function intOf(value: Value, what: string): number {
 export function strip(text: string, chars: Value, left: boolean, right: boolean): string {
   if (chars === undefined || chars === null) {
     const start = left ? trimStart(text) : text;
-    return right ? trimEnd(start) : start;
+    const stripped = right ? trimEnd(start) : start;
+    spend((text.length - stripped.length) * 4);
+    return stripped;
   }
-  const set = new Set(Array.from(textOf(chars, "what is stripped")));
+  const set = new Set(iterate(textOf(chars, "what is stripped")));
+  spendCharacters(text);
   const points = Array.from(text);
   let start = 0;
   let end = points.length;
@@ -74,12 +89,15 @@ function split(text: string, separator: Value, limit: number): string[] {
   }
   const mark = textOf(separator, "a separator");
   if (mark === "") throw new TemplateError("a separator is empty");
+  spendSearch(text, mark);
+  spend(text.length * 4);
   const parts = text.split(mark);
   if (limit < 0 || parts.length <= limit + 1) return parts;
   return [...parts.slice(0, limit), parts.slice(limit).join(mark)];
 }
 
-function backwards(text: string): string {
+export function backwards(text: string): string {
+  spendCharacters(text);
   return Array.from(text).toReversed().join("");
 }
 
@@ -92,17 +110,22 @@ function splitFromRight(text: string, separator: Value, limit: number): string[]
 /** Replaces up to `limit` times; an empty text is found between all characters. */
 export function replace(text: string, old: string, fresh: string, limit: number): string {
   if (old === "") {
+    spendCharacters(text);
     const points = Array.from(text);
+    checkSize(text.length + (points.length + 1) * fresh.length);
     const count = limit < 0 ? points.length + 1 : limit;
     const end = count > points.length ? fresh : "";
     return points.map((char, i) => (i < count ? fresh + char : char)).join("") + end;
   }
+  spendSearch(text, old);
+  spend(text.length * 4);
   const parts = text.split(old);
-  if (limit < 0 || parts.length <= limit + 1) return parts.join(fresh);
-  return [...parts.slice(0, limit), ""].join(fresh) + parts.slice(limit).join(old);
+  if (limit < 0 || parts.length <= limit + 1) return joinParts(parts, fresh);
+  return joinParts([...parts.slice(0, limit), ""], fresh) + parts.slice(limit).join(old);
 }
 
 export function capitalize(text: string): string {
+  spendCharacters(text);
   const [first = "", ...rest] = Array.from(text);
   return first.toUpperCase() + rest.join("").toLowerCase();
 }
@@ -119,8 +142,9 @@ function hasEnd(text: string, ends: Value, atStart: boolean): boolean {
 /** Where a text is, in characters, or −1. */
 function find(text: string, part: Value, fromRight: boolean): number {
   const wanted = textOf(part, "what is looked for");
+  spendSearch(text, wanted);
   const unit = fromRight ? text.lastIndexOf(wanted) : text.indexOf(wanted);
-  return unit < 0 ? -1 : Array.from(text.slice(0, unit)).length;
+  return unit < 0 ? -1 : iterate(text.slice(0, unit)).length;
 }
 
 const all =
@@ -134,11 +158,13 @@ const STRING_METHODS: ReadonlyMap<string, Method<string>> = new Map<string, Meth
   ["capitalize", (text) => capitalize(text)],
   [
     "title",
-    (text) =>
-      text.replaceAll(/\p{L}+/gu, (word) => {
+    (text) => {
+      spend(text.length * 32);
+      return text.replaceAll(/\p{L}+/gu, (word) => {
         const [first = "", ...rest] = Array.from(word);
         return first.toUpperCase() + rest.join("").toLowerCase();
-      }),
+      });
+    },
   ],
   ["strip", (text, [chars]) => strip(text, chars, true, true)],
   ["lstrip", (text, [chars]) => strip(text, chars, true, false)],
@@ -180,9 +206,10 @@ const STRING_METHODS: ReadonlyMap<string, Method<string>> = new Map<string, Meth
   [
     "join",
     (text, [items]) =>
-      iterate(items)
-        .map((item) => textOf(item, "what is joined"))
-        .join(text),
+      joinParts(
+        iterate(items).map((item) => textOf(item, "what is joined")),
+        text,
+      ),
   ],
   ["find", (text, [part]) => find(text, part, false)],
   ["rfind", (text, [part]) => find(text, part, true)],
@@ -198,7 +225,10 @@ const STRING_METHODS: ReadonlyMap<string, Method<string>> = new Map<string, Meth
     "count",
     (text, [part]) => {
       const wanted = textOf(part, "what is counted");
-      return wanted === "" ? Array.from(text).length + 1 : text.split(wanted).length - 1;
+      if (wanted === "") return iterate(text).length + 1;
+      spendSearch(text, wanted);
+      spend(text.length * 4);
+      return text.split(wanted).length - 1;
     },
   ],
   ["isdigit", all(/^[\p{Nd}²³¹⁰-⁹₀-₉]+$/u)],
@@ -216,6 +246,7 @@ function limitOf(limit: Value): number {
 const LINE_END = new RegExp(String.raw`\r\n|[\n-\r\x1c-\x1e\x85\u2028\u2029]`);
 
 function splitLines(text: string): string[] {
+  spend(text.length * 4);
   const lines = text.split(LINE_END);
   if (lines.at(-1) === "") lines.pop();
   return lines;
@@ -228,7 +259,13 @@ const DICT_METHODS: ReadonlyMap<string, Method<ReadonlyMap<Value, Value>>> = new
   ["items", (dict) => Array.from(dict)],
   ["keys", (dict) => [...dict.keys()]],
   ["values", (dict) => [...dict.values()]],
-  ["get", (dict, [key, fallback]) => (dict.has(key) ? dict.get(key) : (fallback ?? null))],
+  [
+    "get",
+    (dict, [key, fallback]) => {
+      spend(costOf(key));
+      return dict.has(key) ? dict.get(key) : (fallback ?? null);
+    },
+  ],
   ["copy", (dict) => new Map(dict)],
 ]);
 

@@ -5,6 +5,7 @@ import {
   checkSize,
   FloatValue,
   isList,
+  spend,
   TemplateError,
   typeName,
 } from "./jinja-values.ts";
@@ -47,9 +48,12 @@ export function slice(
   step: number,
 ): Value[] {
   const { length } = items;
+  spend(step === 1 ? length / 2 : length * 8);
   const bound = (at: number, least: number, most: number) =>
     Math.min(most, Math.max(least, at < 0 ? at + length : at));
   const taken: Value[] = [];
+  if (step === 1)
+    return items.slice(bound(start ?? 0, 0, length), bound(stop ?? length, 0, length));
   if (step > 0) {
     const end = bound(stop ?? length, 0, length);
     for (let i = bound(start ?? 0, 0, length); i < end; i += step) taken.push(items[i]);
@@ -95,17 +99,22 @@ export function joined(left: string, right: string): string {
   return left + right;
 }
 
+/** Room for an item of a list, in units of text. */
+const ITEM_SIZE = 8;
+
 /** Operators of texts and lists. */
 function combine(operator: string, left: Value, right: Value): Value {
   if (operator === "+") {
     if (typeof left === "string" && typeof right === "string") return joined(left, right);
     if (isList(left) && isList(right)) {
-      checkSize(left.length + right.length);
+      checkSize((left.length + right.length) * ITEM_SIZE);
+      spend(left.length + right.length);
       return [...left, ...right];
     }
   }
   if (operator === "*" && typeof left === "string" && typeof right === "number") {
     checkSize(left.length * right);
+    spend((left.length * Math.max(0, right)) / 2);
     return left.repeat(Math.max(0, right));
   }
   throw new TemplateError(

@@ -46,6 +46,40 @@ export type Value =
 /** A template did what Python would not let it do. */
 export class TemplateError extends Error {}
 
+/** What one rendering may cost, in units of some ten nanoseconds: below half a second. */
+const WORK_BUDGET = 30_000_000;
+
+// A rendering never waits, so there is one at a time.
+let workLeft = WORK_BUDGET;
+
+/** Begins a rendering's account. */
+export function startWork(): void {
+  workLeft = WORK_BUDGET;
+}
+
+/** Takes from the rendering's account before what costs so much is done. */
+export function spend(units: number): void {
+  workLeft -= units;
+  if (workLeft < 0) throw new TemplateError("it takes too many steps");
+}
+
+/** What it costs to go once through a value's units or items. */
+export function costOf(value: Value): number {
+  if (typeof value === "string") return value.length / 2;
+  if (isList(value)) return value.length * 2;
+  return isDict(value) ? value.size * 2 : 1;
+}
+
+/** What it costs to take a text apart into its characters. */
+export function spendCharacters(text: string): void {
+  spend(text.length * 8);
+}
+
+/** What it costs to look for one text in another, where they may agree for long and differ at the end. */
+export function spendSearch(text: string, wanted: string): void {
+  spend(text.length / 2 + (wanted.length > 256 ? (text.length * wanted.length) / 16 : 0));
+}
+
 /** Units of text, or items of a list, that one value may have. */
 const LARGEST = 1 << 24;
 
@@ -101,6 +135,12 @@ export function asNumber(value: Value): number | undefined {
 }
 
 export function areEqual(a: Value, b: Value): boolean {
+  spend(5);
+  if (typeof a === "string" && typeof b === "string") {
+    if (a.length !== b.length) return false;
+    spend(a.length);
+    return a === b;
+  }
   const [x, y] = [asNumber(a), asNumber(b)];
   if (x !== undefined || y !== undefined) return x === y;
   if (isList(a) && isList(b)) {
@@ -116,6 +156,7 @@ export function areEqual(a: Value, b: Value): boolean {
 
 /** Below, at or above zero. Strings are in the order of their code points. */
 export function compare(a: Value, b: Value): number {
+  spend(5);
   const [x, y] = [asNumber(a), asNumber(b)];
   if (x !== undefined && y !== undefined) return x - y;
   if (typeof a === "string" && typeof b === "string") return compareText(a, b);
@@ -130,6 +171,8 @@ export function compare(a: Value, b: Value): number {
 }
 
 function compareText(a: string, b: string): number {
+  spendCharacters(a);
+  spendCharacters(b);
   const [x, y] = [Array.from(a), Array.from(b)];
   for (let i = 0; i < Math.min(x.length, y.length); i++) {
     const order = (x[i]?.codePointAt(0) ?? 0) - (y[i]?.codePointAt(0) ?? 0);
@@ -140,18 +183,30 @@ function compareText(a: string, b: string): number {
 
 export function contains(container: Value, item: Value): boolean {
   if (typeof container === "string") {
-    if (typeof item === "string") return container.includes(item);
+    if (typeof item === "string") {
+      spendSearch(container, item);
+      return container.includes(item);
+    }
     throw new TemplateError(`a str cannot contain ${typeName(item)}`);
   }
-  if (isDict(container)) return container.has(item);
+  if (isDict(container)) {
+    spend(costOf(item));
+    return container.has(item);
+  }
   return iterate(container).some((other) => areEqual(other, item));
 }
 
 /** What a loop goes through: a list's items, a dict's keys, a string's characters. */
 export function iterate(value: Value): readonly Value[] {
   if (isList(value)) return value;
-  if (isDict(value)) return [...value.keys()];
-  if (typeof value === "string") return Array.from(value);
+  if (isDict(value)) {
+    spend(value.size * 2);
+    return [...value.keys()];
+  }
+  if (typeof value === "string") {
+    spendCharacters(value);
+    return Array.from(value);
+  }
   if (value === undefined) return [];
   throw new TemplateError(`${typeName(value)} cannot be looped over`);
 }
@@ -164,17 +219,30 @@ export function toText(value: Value): string {
 
 /** Python's `repr`, as values inside of lists and dicts are written. */
 function repr(value: Value): string {
+  spend(5);
   if (value === undefined) return "Undefined";
   if (value === null) return "None";
-  if (typeof value === "string") return reprText(value);
+  if (typeof value === "string") {
+    spendCharacters(value);
+    return reprText(value);
+  }
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return String(value);
   if (value instanceof FloatValue) return reprFloat(value.value);
-  if (isList(value)) return `[${value.map(repr).join(", ")}]`;
+  if (isList(value)) return `[${joinParts(value.map(repr), ", ")}]`;
   if (isDict(value)) {
-    return `{${Array.from(value, ([key, item]) => `${repr(key)}: ${repr(item)}`).join(", ")}}`;
+    const items = Array.from(value, ([key, item]) => `${repr(key)}: ${repr(item)}`);
+    return `{${joinParts(items, ", ")}}`;
   }
   return `<${typeName(value)}>`;
+}
+
+/** Texts as one, which costs its length. */
+export function joinParts(parts: readonly string[], between: string): string {
+  const length = parts.reduce((sum, part) => sum + part.length + between.length, 0);
+  checkSize(length);
+  spend(length / 2);
+  return parts.join(between);
 }
 
 function reprText(text: string): string {
@@ -225,11 +293,13 @@ export function toJson(value: Value, options: JsonOptions = {}, depth = 0): stri
   const [itemMark, keyMark] = options.separators ?? [indent === undefined ? ", " : ",", ": "];
   const wrap = (open: string, items: readonly string[], close: string): string => {
     if (items.length === 0) return open + close;
-    if (indent === undefined) return open + items.join(itemMark) + close;
+    if (indent === undefined) return open + joinParts(items, itemMark) + close;
+    checkSize(indent.length * (depth + 1));
     const inner = `\n${indent.repeat(depth + 1)}`;
-    return `${open}${inner}${items.join(itemMark + inner)}\n${indent.repeat(depth)}${close}`;
+    return `${open}${inner}${joinParts(items, itemMark + inner)}\n${indent.repeat(depth)}${close}`;
   };
   const write = (item: Value) => toJson(item, options, depth + 1);
+  spend(typeof value === "string" ? value.length * 2 : 5);
   if (value === null) return "null";
   if (typeof value === "boolean" || typeof value === "number") return String(value);
   if (value instanceof FloatValue) return reprFloat(value.value);
