@@ -7,6 +7,7 @@ import { inspectAdapter, probeMemory } from "./engine/adapter-inspection.ts";
 import { askChoices } from "./engine/ask-choices.ts";
 import { openChat } from "./engine/chat.ts";
 import { convertAdapter, convertModel } from "./engine/convert.ts";
+import { dryRun } from "./engine/dry-run.ts";
 import { estimateRun } from "./engine/estimate.ts";
 import { evaluateData } from "./engine/evaluate-data.ts";
 import { exportAdapter, merge } from "./engine/export.ts";
@@ -118,6 +119,31 @@ export interface RunPlan {
   readonly trainableParameters: number;
   readonly dispatchesPerMicroBatch: number;
   readonly memory: MemoryEstimate;
+}
+
+/** What a run would be, as far as it is known before the GPU is taken. */
+export interface Forecast {
+  readonly adapterName: string;
+  readonly computeDtype: "f32" | "f16";
+  /** What `steps` counts: optimizer steps, or under compat iterations. */
+  readonly unit: "step" | "iteration";
+  readonly steps: number;
+  /** The first one to be done: 0 unless resumed. */
+  readonly firstStep: number;
+  readonly batchesPerEpoch: number;
+  /** Learning rates, and the step, from 1, that first has the largest. */
+  readonly schedule: {
+    readonly first: number;
+    readonly peak: number;
+    readonly peakStep: number;
+    readonly last: number;
+  };
+  readonly memory: MemoryEstimate;
+  /** Whether blocks are computed twice to save memory. */
+  readonly checkpointing: boolean;
+  readonly trainableParameters: number;
+  /** One checkpoint, all files of it. */
+  readonly checkpointBytes: number;
 }
 
 export interface StepReport {
@@ -383,6 +409,8 @@ export interface Engine {
   /** Destroys the device as a driver's reset would: work under way fails, and the next opens it anew. */
   loseDevice(): Promise<void>;
   train(request: TrainRequest): Promise<RunSummary>;
+  /** All of `train` that comes before the GPU is taken: the same events and refusals; nothing is written. */
+  dryRun(request: TrainRequest): Promise<Forecast>;
   openChat(request: LoadRequest): Promise<Chat>;
   evaluate(request: EvaluateRequest): Promise<EvalReport & { readonly examples: number }>;
   /** Puts questions and compares the logits of the letters behind each: one pass, nothing is generated. */
@@ -413,6 +441,7 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     probeMemory: (limitBytes) => probeMemory(host, options, limitBytes),
     loseDevice: () => opener.lose(),
     train: async (request) => train(await open(), host, request),
+    dryRun: async (request) => dryRun(await open(), host, request),
     openChat: async (request) => openChat(await open(), host.now, request),
     evaluate: async (request) => evaluateData(await open(), request),
     askChoices: async (request) => askChoices(await open(), request),

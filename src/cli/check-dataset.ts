@@ -10,10 +10,9 @@ import { packOptionsOf } from "../engine/data-options.ts";
 import { findFaults, type Finding, surveyExamples } from "../engine/dataset-findings.ts";
 import { drawSamples, type Sample } from "../engine/dataset-samples.ts";
 import { buildDatasetView, type DatasetView, openEncoding } from "../engine/dataset-view.ts";
-import { openConfig, takesConfig } from "./config-flags.ts";
+import { openDataset, takesConfig } from "./config-flags.ts";
 import { asText, banner, listOf } from "./dataset-print.ts";
 import { wholeFlag } from "./flags.ts";
-import { openData, openModel } from "./paths.ts";
 import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
 import { createPaint } from "./terminal.ts";
 import { visible } from "./visible.ts";
@@ -43,12 +42,8 @@ export function checkDatasetCommand(run: Runner): Command {
 
 async function checkDataset(session: Session, name: string, flags: CheckFlags): Promise<ExitCode> {
   const { output } = session;
-  const { config } = openConfig(output, name, flags);
-  const request = {
-    config,
-    model: await openModel(config.model, output),
-    data: (await openData(config.data, config.split, output)).flat(),
-  };
+  const request = await openDataset(output, name, flags);
+  const { config } = request;
   const encoding = await openEncoding(request);
   const limit = config.max_dataset_length > 0 ? config.max_dataset_length : SHOWN_ROWS;
   const samples = await drawSamples(request, encoding, flags.rows ?? limit);

@@ -1,7 +1,9 @@
 // The flags of every command that takes a config, and the words about what was read.
 import type { Command } from "commander";
+import type { DatasetRequest } from "../engine/dataset-view.ts";
 import type { Output } from "./output.ts";
 import { type ConfigChanges, loadConfig, type LoadedConfig } from "./load-config.ts";
+import { formatsOfFiles, openData, openModel } from "./paths.ts";
 
 /** The argument `<config>` with --set and --cfg-options. */
 export function takesConfig(command: Command): Command {
@@ -20,4 +22,20 @@ export function openConfig(output: Output, name: string, changes: ConfigChanges)
     output.emit("note", { severity, text });
   }
   return loaded;
+}
+
+/** The data set of a config, with its model for the tokenizer. */
+export async function openDataset(
+  output: Output,
+  name: string,
+  changes: ConfigChanges,
+): Promise<DatasetRequest> {
+  const { config } = openConfig(output, name, changes);
+  const files = await openData(config.data, config.split, output);
+  const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
+  return {
+    config: { ...config, ...formats },
+    model: await openModel(config.model, output),
+    data: files.flat(),
+  };
 }

@@ -4,10 +4,9 @@ import { UsageError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import { formatFunnel } from "../data/funnel.ts";
 import { buildDatasetView, openEncoding, segmentsOf } from "../engine/dataset-view.ts";
-import { openConfig, takesConfig } from "./config-flags.ts";
+import { openDataset, takesConfig } from "./config-flags.ts";
 import { asText, banner, listOf, maskedText } from "./dataset-print.ts";
 import { wholeFlag } from "./flags.ts";
-import { openData, openModel } from "./paths.ts";
 import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
 import { createPaint, hasColors } from "./terminal.ts";
 
@@ -37,12 +36,7 @@ export function logDatasetCommand(run: Runner): Command {
 
 async function logDataset(session: Session, name: string, flags: LogFlags): Promise<ExitCode> {
   const { output } = session;
-  const { config } = openConfig(output, name, flags);
-  const request = {
-    config,
-    model: await openModel(config.model, output),
-    data: (await openData(config.data, config.split, output)).flat(),
-  };
+  const request = await openDataset(output, name, flags);
   const view = await buildDatasetView(request, await openEncoding(request));
   const row = view.rows.at(flags.row);
   if (row === undefined) {

@@ -37,7 +37,7 @@ export function formatCountBar(what: string, done: number, all: number, columns:
 }
 
 /** A learning rate as 1.00e-3, the same width at every step. */
-function formatRate(rate: number): string {
+export function formatRate(rate: number): string {
   return rate.toExponential(2);
 }
 

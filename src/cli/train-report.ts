@@ -1,9 +1,10 @@
 // The events of a run as lines: what was loaded, how it goes, what the model answers.
 import { formatBytes, formatBytesByKind, formatCount, formatDuration } from "../base/format.ts";
 import { formatFunnel } from "../data/funnel.ts";
-import type { RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
+import type { TrainConfig } from "../config.ts";
+import type { Forecast, RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
 import type { Output } from "./output.ts";
-import { formatLoadingBar, formatStepBar, formatStepLine } from "./progress.ts";
+import { formatLoadingBar, formatRate, formatStepBar, formatStepLine } from "./progress.ts";
 
 export interface ReportOptions {
   /** Steps between lines where there is no progress bar. */
@@ -78,6 +79,28 @@ export function formatSummary(summary: RunSummary): string {
   const steps = `${formatCount(summary.step)} of ${formatCount(summary.steps)} steps`;
   const skipped = summary.skipped > 0 ? `, ${summary.skipped} skipped` : "";
   return `${verb} ${steps} in ${formatDuration(summary.seconds)}: loss ${summary.finalLoss.toFixed(4)}${skipped}, at most ${formatBytes(summary.peakGpuBytes)} on the GPU.`;
+}
+
+/** What a run would be, for a person to decide whether to start it. */
+export function formatForecast(found: Forecast, config: TrainConfig): string[] {
+  const n = formatCount;
+  const { unit, steps, firstStep, schedule, memory } = found;
+  const from = firstStep > 0 ? `, of which ${n(firstStep)} are done` : "";
+  const group = config.accumulative_counts;
+  const counted =
+    unit === "step"
+      ? `${n(steps)} optimizer steps of ${n(group)} passes`
+      : `${n(steps)} iterations, with an optimizer step after every ${n(group)}`;
+  const saves = Math.ceil(steps / config.save_steps);
+  const kept = config.save_total_limit < 0 ? saves : Math.min(saves, config.save_total_limit);
+  return [
+    `Computes on ${found.adapterName} in ${found.computeDtype}.`,
+    `${counted}${from}; ${n(found.batchesPerEpoch)} passes are an epoch.`,
+    `Learning rate ${formatRate(schedule.first)} at first, ${formatRate(schedule.peak)} at ${unit} ${n(schedule.peakStep)}, ${formatRate(schedule.last)} at the last.`,
+    `${n(found.trainableParameters)} trainable parameters.`,
+    `${formatBytes(memory.total)} of GPU memory (${formatBytesByKind(memory.byKind)})${found.checkpointing ? ", with blocks computed twice to save some" : ""}.`,
+    `${formatBytes(found.checkpointBytes)} a checkpoint, at most ${n(kept)} of them at a time: ${formatBytes(kept * found.checkpointBytes)} on the disk.`,
+  ];
 }
 
 export function indent(text: string): string {

@@ -16,7 +16,7 @@ import {
   untilStopped,
   withEngine,
 } from "./session.ts";
-import { formatSummary, reportTraining } from "./train-report.ts";
+import { formatForecast, formatSummary, reportTraining } from "./train-report.ts";
 
 interface TrainFlags {
   readonly workDir?: string;
@@ -24,6 +24,7 @@ interface TrainFlags {
   readonly set?: readonly string[];
   readonly cfgOptions?: readonly string[];
   readonly seed?: string;
+  readonly dryRun?: true;
   readonly deepspeed?: string;
   readonly launcher?: string;
   readonly localRank?: string;
@@ -48,6 +49,7 @@ export function trainCommand(run: Runner): Command {
         "the same on a .py file, in XTuner's words and places",
       )
       .option("--seed <number>", "short for --set seed=NUMBER")
+      .option("--dry-run", "say what the run would be, and write nothing")
       // What XTuner's users have in their commands; one GPU needs none of it.
       .addOption(new Option("--deepspeed <config>").hideHelp())
       .addOption(new Option("--launcher <how>").hideHelp())
@@ -75,13 +77,13 @@ async function trainFromFlags(
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
   const resume =
     flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) };
-  const summary = await train(session, { config, workDir, source, ...resume }).catch(
-    (error: unknown) => {
-      // Stopped before it went on: what it was to go on from is still there.
-      if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
-      throw error;
-    },
-  );
+  const job = { config, workDir, source, ...resume };
+  if (flags.dryRun) return forecast(session, job);
+  const summary = await train(session, job).catch((error: unknown) => {
+    // Stopped before it went on: what it was to go on from is still there.
+    if (error instanceof AbortedError && flags.resume !== undefined) return undefined;
+    throw error;
+  });
   if (summary === undefined || summary.endedBy === "stopped") {
     output.say(`Go on with: hone train ${configName} --work-dir ${workDir} --resume`);
     return EXIT.interrupted;
@@ -119,38 +121,13 @@ export interface TrainJob {
 }
 
 /** Runs a training job to its end or to the first Ctrl-C, showing how it goes. */
-export async function train(
-  session: Session,
-  { config, workDir, source, resume }: TrainJob,
-): Promise<RunSummary> {
+export async function train(session: Session, job: TrainJob): Promise<RunSummary> {
   const { output } = session;
-  const isXtuner = config.compat !== "none";
-  // XTuner tells of whole paths, and writes them into last_checkpoint.
-  const folder = openFolder(isXtuner ? resolve(workDir) : workDir);
   try {
-    // Before anything is opened that may be missing for reasons of its own.
-    if (resume === undefined) await refuseUsedFolder(folder);
-    // The data first: a mistake in it is found before a large model comes.
-    const files = await openData(config.data, config.split, output);
-    const begins = resume === undefined && config.load_from !== "";
-    const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from, output) } : {};
-    const model = await openModel(config.model, output);
-    const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
-    output.say(`Training ${config.model} into ${workDir}`);
+    const request = await openRun(session, job);
+    output.say(`Training ${job.config.model} into ${job.workDir}`);
     const summary = await untilStopped(session, (signal) =>
-      withEngine(session, (engine) =>
-        engine.train({
-          config: { ...config, ...formats },
-          model,
-          data: files.flat(),
-          workDir: folder,
-          signal,
-          ...loadFrom,
-          ...(source && { source }),
-          ...(resume === undefined ? {} : { resume }),
-          onEvent: reportTraining(output, { loggingSteps: config.logging_steps, isXtuner }),
-        }),
-      ),
+      withEngine(session, (engine) => engine.train({ ...request, signal })),
     );
     output.emit("summary", { ...summary });
     output.say(formatSummary(summary));
@@ -158,6 +135,55 @@ export async function train(
   } catch (error) {
     throw inWordsOfTrain(error);
   }
+}
+
+/** Says what a job would be, or why it would be refused, by all that training does before its first step. */
+async function forecast(session: Session, job: TrainJob): Promise<ExitCode> {
+  const { output } = session;
+  try {
+    const request = await openRun(session, job);
+    const work = (signal: AbortSignal) =>
+      withEngine(session, (engine) => engine.dryRun({ ...request, signal }));
+    const found = await untilStopped(session, work, "Stopping.");
+    output.emit("forecast", found);
+    output.print(
+      formatForecast(found, job.config)
+        .map((line) => `${line}\n`)
+        .join(""),
+    );
+    output.say("Nothing was written.");
+    return EXIT.done;
+  } catch (error) {
+    throw inWordsOfTrain(error);
+  }
+}
+
+/** Opens what a job names, and refuses a work directory with an earlier run in it. */
+async function openRun(
+  { output }: Session,
+  { config, workDir, source, resume }: TrainJob,
+): Promise<Omit<TrainRequest, "signal">> {
+  const isXtuner = config.compat !== "none";
+  // XTuner tells of whole paths, and writes them into last_checkpoint.
+  const folder = openFolder(isXtuner ? resolve(workDir) : workDir);
+  // Before anything is opened that may be missing for reasons of its own.
+  if (resume === undefined) await refuseUsedFolder(folder);
+  // The data first: a mistake in it is found before a large model comes.
+  const files = await openData(config.data, config.split, output);
+  const begins = resume === undefined && config.load_from !== "";
+  const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from, output) } : {};
+  const model = await openModel(config.model, output);
+  const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
+  return {
+    config: { ...config, ...formats },
+    model,
+    data: files.flat(),
+    workDir: folder,
+    ...loadFrom,
+    ...(source && { source }),
+    ...(resume === undefined ? {} : { resume }),
+    onEvent: reportTraining(output, { loggingSteps: config.logging_steps, isXtuner }),
+  };
 }
 
 /** What to do about a failure of the engine, on this command's line. */

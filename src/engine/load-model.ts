@@ -25,7 +25,7 @@ export interface LoadOptions {
 }
 
 /** Storage type of activations on this GPU. */
-function actOf(gpu: Gpu, computeDtype: LoadOptions["computeDtype"]): "f32" | "f16" {
+export function actOf(gpu: Gpu, computeDtype: LoadOptions["computeDtype"]): "f32" | "f16" {
   if (computeDtype === "f32") return "f32";
   if (gpu.hasF16) return "f16";
   if (computeDtype === "auto") return "f32";

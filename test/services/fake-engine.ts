@@ -51,6 +51,7 @@ export function createFakeEngine(): FakeEngine {
       fake.openChats++;
       return fakeChat(fake);
     },
+    dryRun: refuse,
     evaluate: refuse,
     askChoices: refuse,
     async exportAdapter(checkpoint, output) {
