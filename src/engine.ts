@@ -12,7 +12,9 @@ import { estimateRun } from "./engine/estimate.ts";
 import { evaluateData } from "./engine/evaluate-data.ts";
 import { exportAdapter, merge } from "./engine/export.ts";
 import { createOpener } from "./engine/opener.ts";
+import { convertCheckpoint, readCheckpointConfig } from "./engine/pickled-checkpoint.ts";
 import { quantizeModel } from "./engine/quantize.ts";
+import { splitModel } from "./engine/split.ts";
 import { train } from "./engine/train.ts";
 import type { BnbStorage } from "./formats/bnb.ts";
 import type { Gpu, GpuOptions } from "./gpu/device.ts";
@@ -361,6 +363,23 @@ export interface ConvertAdapterRequest {
   readonly output: Folder;
 }
 
+/** A checkpoint that XTuner wrote, to become an adapter. */
+export interface ConvertCheckpointRequest {
+  readonly folder: Folder;
+  /** In `folder`: iter_N.pth, a file, or the folder of that name that DeepSpeed writes. */
+  readonly name: string;
+  readonly output: Folder;
+  /** The run's, which says α, dropout, base and prompt template. */
+  readonly config?: TrainConfig;
+  /** Instead of the config's; one of the two must be known. */
+  readonly alpha?: number;
+  readonly dropout?: number;
+  /** Whether the matrices stay in f32; XTuner writes f16. */
+  readonly isFloat32?: boolean;
+  /** The base, where it is at hand: its config.json tells whether a module is missing. */
+  readonly model?: Folder;
+}
+
 export interface ExportSummary {
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   /** What was compared after writing, in a sentence. */
@@ -424,6 +443,12 @@ export interface Engine {
   quantizeModel(request: QuantizeRequest): Promise<ExportSummary>;
   /** An adapter for InternLM2 as one for the same model in the form of a Llama. */
   convertAdapter(request: ConvertAdapterRequest): Promise<ExportSummary>;
+  /** The config's text that a checkpoint of XTuner carries, if it does. */
+  readCheckpointConfig(folder: Folder, name: string): Promise<string | undefined>;
+  /** A checkpoint of XTuner as an adapter. */
+  convertCheckpoint(request: ConvertCheckpointRequest): Promise<ExportSummary>;
+  /** Every tensor in a file of its own, as XTuner's split has it. */
+  splitModel(model: Folder, output: Folder): Promise<ExportSummary>;
   /** Releases the GPU. */
   close(): void;
 }
@@ -450,6 +475,9 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     convertModel: (request) => convertModel(request),
     quantizeModel: async (request) => quantizeModel(await open(), request),
     convertAdapter: (request) => convertAdapter(request),
+    readCheckpointConfig: (folder, name) => readCheckpointConfig(folder, name),
+    convertCheckpoint: (request) => convertCheckpoint(request),
+    splitModel: (model, output) => splitModel(model, output),
     close: () => opener.close(),
   };
 }

@@ -1,9 +1,11 @@
 // hone convert: what training left behind into what other programs read.
 import { Command, Option } from "commander";
-import { formatBytes } from "../base/format.ts";
-import type { Engine, ExportSummary, MergeRequest, QuantizeRequest } from "../engine.ts";
+import { UsageError } from "../base/error.ts";
+import type { Engine, MergeRequest, QuantizeRequest } from "../engine.ts";
+import { checkpointCommand } from "./convert-checkpoint.ts";
+import { exportAdapter, sayExport } from "./export-words.ts";
 import { bytesFlag } from "./flags.ts";
-import { openAdapter, openModel, openNewFolder, pathIn } from "./paths.ts";
+import { openAdapter, openModel, openNewFolder } from "./paths.ts";
 import { formatLoadingBar } from "./progress.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
@@ -20,6 +22,9 @@ interface BnbFlags {
 
 interface MergeFlags extends WeightFlags {
   readonly base: NonNullable<MergeRequest["base"]>;
+  /** XTuner's. */
+  readonly device?: string;
+  readonly isClip?: true;
 }
 
 export function convertCommand(run: Runner): Command {
@@ -29,11 +34,12 @@ export function convertCommand(run: Runner): Command {
     )
     .addHelpText("after", "\nExample:\n  hone convert merge seedling work_dirs/demo/train ./merged")
     .addCommand(adapterCommand(run))
-    .addCommand(xtunerCommand(run))
+    .addCommand(checkpointCommand(run))
     .addCommand(mergeCommand(run))
     .addCommand(hfCommand(run))
     .addCommand(bnbCommand(run))
-    .addCommand(llamaCommand(run));
+    .addCommand(llamaCommand(run))
+    .addCommand(splitCommand(run));
 }
 
 function adapterCommand(run: Runner): Command {
@@ -45,27 +51,6 @@ function adapterCommand(run: Runner): Command {
     .action((checkpoint: string, output: string) =>
       run((session) => convertAdapter(session, checkpoint, output)),
     );
-}
-
-/** XTuner's name and arguments for the same; its config is not needed here. */
-function xtunerCommand(run: Runner): Command {
-  return new Command("pth_to_hf")
-    .description("The same under XTuner's name: CONFIG is not needed and may be left out.")
-    .argument("<paths...>", "[CONFIG] CHECKPOINT OUTPUT")
-    .usage("[CONFIG] CHECKPOINT OUTPUT")
-    .addHelpText(
-      "after",
-      "\nExample:\n  hone convert pth_to_hf my-config.yaml work_dirs/demo/train/iter_30 ./adapter",
-    )
-    .action((paths: readonly string[], _flags: object, command: Command) => {
-      const [checkpoint, output] = paths.slice(-2);
-      if (checkpoint === undefined || output === undefined || paths.length > 3) {
-        command.error(
-          `error: expected CHECKPOINT and OUTPUT, and ${paths.length} paths were given`,
-        );
-      }
-      return run((session) => convertAdapter(session, checkpoint, output));
-    });
 }
 
 function mergeCommand(run: Runner): Command {
@@ -84,7 +69,17 @@ function mergeCommand(run: Runner): Command {
         .choices(["original", "nf4"])
         .default("original"),
     )
-    .addHelpText("after", "\nExample:\n  hone convert merge seedling ./adapter ./merged")
+    .addOption(
+      new Option(
+        "--device <device>",
+        "taken for XTuner's sake: the GPU is chosen by --gpu",
+      ).choices(["cuda", "cpu", "auto"]),
+    )
+    .addOption(new Option("--is-clip", "of XTuner; there is no CLIP here").hideHelp())
+    .addHelpText(
+      "after",
+      "\nXTuner merges into float16; --dtype float16 does the same.\n\nExample:\n  hone convert merge seedling ./adapter ./merged",
+    )
     .action((model: string, adapter: string, output: string, flags: MergeFlags) =>
       run((session) => convertMerge(session, { model, adapter, output, flags })),
     );
@@ -167,6 +162,27 @@ function llamaCommand(run: Runner): Command {
     );
 }
 
+function splitCommand(run: Runner): Command {
+  return new Command("split")
+    .description("Write a model with every tensor in a file of its own, as XTuner's split does.")
+    .argument(
+      "<model>",
+      "a model's folder: safetensors, or pytorch_model.bin, which becomes safetensors",
+    )
+    .argument("<output>", "a new folder")
+    .addHelpText("after", "\nExample:\n  hone convert split ./internlm2-chat-1_8b ./pieces")
+    .action((model: string, output: string) =>
+      run(async (session) => {
+        await withEngine(session, async (engine) => {
+          const source = await openModel(model, session.output);
+          const summary = await engine.splitModel(source, await openNewFolder(output));
+          sayExport(session.output, output, summary);
+        });
+        return EXIT.done;
+      }),
+    );
+}
+
 function shardOption(): Option {
   return new Option("--max-shard-size <size>", "largest file, as in 2GB or 500MiB")
     .argParser(bytesFlag)
@@ -230,18 +246,6 @@ async function convertAdapter(
   return EXIT.done;
 }
 
-/** Exports and says what was written. */
-export async function exportAdapter(
-  { output }: Session,
-  engine: Engine,
-  checkpointPath: string,
-  outputPath: string,
-): Promise<void> {
-  const folder = await openNewFolder(outputPath);
-  const summary = await engine.exportAdapter(await openAdapter(checkpointPath, output), folder);
-  sayExport(output, outputPath, summary);
-}
-
 interface MergeJob {
   readonly model: string;
   readonly adapter: string;
@@ -250,6 +254,19 @@ interface MergeJob {
 }
 
 async function convertMerge(session: Session, job: MergeJob): Promise<ExitCode> {
+  const { device, isClip, dtype } = job.flags;
+  if (isClip) {
+    throw new UsageError(
+      "--is-clip is for picture encoders, and Hone merges language models alone.",
+      "Merge it with XTuner.",
+    );
+  }
+  if (device !== undefined) {
+    const type = dtype === undefined ? "; XTuner's float16 is --dtype float16" : "";
+    session.output.say(
+      `--device ${device} changes nothing: --gpu chooses where sums are made${type}.`,
+    );
+  }
   await withEngine(session, (engine) => merge(session, engine, job));
   return EXIT.done;
 }
@@ -267,12 +284,4 @@ export async function merge({ output }: Session, engine: Engine, job: MergeJob):
     onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
   });
   sayExport(output, job.output, summary);
-}
-
-function sayExport(output: Session["output"], path: string, summary: ExportSummary): void {
-  output.emit("export", { path, ...summary });
-  for (const { name, bytes } of summary.files) {
-    output.say(`  ${pathIn({ path }, name)}  ${formatBytes(bytes)}`);
-  }
-  output.say(`Checked: ${summary.check}`);
 }

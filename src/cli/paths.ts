@@ -55,6 +55,12 @@ export function formatsOfFiles(formats: string, files: readonly (readonly unknow
 /** An adapter's folder, a checkpoint's, the newest checkpoint of a work directory, or an adapter of the hub. */
 export async function openAdapter(path: string, output: Output): Promise<Folder> {
   if (!existsSync(path) && mayBeOnHub(path, "model")) return openHubModel(path, output);
+  if (existsSync(path) && statSync(path).isFile()) {
+    throw new UserError(
+      `${path} is a file, and an adapter is a folder with adapter_config.json, which says its scale.`,
+      "Make one of a checkpoint of XTuner with hone convert pth_to_hf CONFIG CHECKPOINT OUTPUT.",
+    );
+  }
   const folder = openFolder(path);
   if ((await folder.size("adapter_config.json")) !== undefined) return folder;
   if ((await folder.size("last_checkpoint")) !== undefined) {

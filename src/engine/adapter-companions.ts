@@ -56,7 +56,12 @@ function nameOf(path: string): string {
   return path.split(".").at(-1) ?? path;
 }
 
-function modelCard({ config, chosen }: CompanionParts, names: readonly string[]): string {
+/** README.md, as Hugging Face shows it. */
+export function modelCard(
+  { config, chosen }: Pick<CompanionParts, "config" | "chosen">,
+  names: readonly string[],
+  trainedWith = "Trained with Hone (QLoRA on WebGPU).",
+): string {
   const { r, lora_alpha: alpha, lora_dropout: dropout } = config.lora;
   return `---
 base_model: ${config.model}
@@ -71,7 +76,7 @@ tags:
 
 # LoRA adapter for ${config.model}
 
-Trained with Hone (QLoRA on WebGPU).
+${trainedWith}
 
 | | |
 |---|---|

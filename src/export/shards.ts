@@ -8,7 +8,7 @@ export interface Shard<T extends TensorShape> {
 
 /**
  * Fills files up to `maxShardBytes` in the order of the tensors' names. A single tensor above the limit
- * gets a file of its own. One file is called model.safetensors.
+ * gets a file of its own; with a limit of 0 every tensor does. One file is called model.safetensors.
  */
 export function planShards<T extends TensorShape>(
   tensors: readonly T[],
@@ -18,7 +18,7 @@ export function planShards<T extends TensorShape>(
   let used = Number.POSITIVE_INFINITY;
   for (const tensor of tensors.toSorted((a, b) => byName.compare(a.name, b.name))) {
     const bytes = tensorBytes(tensor.dtype, tensor.shape) ?? 0;
-    if (used + bytes > maxShardBytes) {
+    if (used + bytes > maxShardBytes || maxShardBytes === 0) {
       groups.push([]);
       used = 0;
     }

@@ -23,6 +23,7 @@ export interface WeightParts {
   readonly files: ModelFiles;
   /** Type of the written floats; default: each tensor's own. */
   readonly dtype: FloatDtype | undefined;
+  /** 0: every tensor in a file of its own. */
   readonly maxShardBytes: number;
   /** What is added to the weights. */
   readonly merge?: MergeParts;

@@ -105,7 +105,12 @@ const RECORDS = [
   "torch.device",
 ];
 
-const NAMES = ["numpy.ndarray", UNTYPED];
+const NAMES = [
+  "numpy.ndarray",
+  UNTYPED,
+  // As protocol 4 names them; earlier ones ask for getattr.
+  ...HISTORY_FUNCTIONS.map((name) => `${HISTORY}.${name}`),
+];
 
 const call = (make: (args: readonly PickleValue[], budget: PickleBudget) => PickleValue) =>
   ({ kind: "function", call: make }) satisfies GlobalRule;
@@ -126,6 +131,7 @@ export const TORCH_GLOBALS: GlobalRules = new Map<string, GlobalRule>([
   ["_codecs.encode", call(encodeText)],
   ...["__builtin__", "builtins"].flatMap((module): [string, GlobalRule][] => [
     [`${module}.set`, call(([items], budget) => setOf(items, budget))],
+    [`${module}.frozenset`, call(([items], budget) => setOf(items, budget))],
     [`${module}.bytes`, call((args) => emptyBytes(args))],
     [`${module}.getattr`, call(functionOfHistory)],
   ]),

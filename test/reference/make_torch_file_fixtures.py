@@ -34,10 +34,13 @@ TYPES = [
     torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2,
 ]  # fmt: skip
 
-# As mmengine 0.10.3 writes it (Config.pretty_text), shortened to what a reader needs.
-CONFIG = """SYSTEM = ''
-accumulative_counts = 16
-alpaca_en = dict(
+# A config in the form in which mmengine 0.10.3 writes it (Config.pretty_text): sorted, and names as texts.
+TOKENIZER = """dict(
+        padding_side='right',
+        pretrained_model_name_or_path='tiny-llama',
+        trust_remote_code=True,
+        type='transformers.AutoTokenizer.from_pretrained')"""
+DATASET = f"""dict(
     dataset=dict(
         data_files=dict(train='personal_assistant.json'),
         path='json',
@@ -50,15 +53,43 @@ alpaca_en = dict(
     template_map_fn=dict(
         template='xtuner.utils.PROMPT_TEMPLATE.default',
         type='xtuner.dataset.map_fns.template_map_fn_factory'),
-    tokenizer=dict(
-        padding_side='right',
-        pretrained_model_name_or_path='tiny-llama',
-        trust_remote_code=True,
-        type='transformers.AutoTokenizer.from_pretrained'),
-    type='xtuner.dataset.process_hf_dataset')
+    tokenizer={TOKENIZER},
+    type='xtuner.dataset.process_hf_dataset')"""
+CONFIG = f"""SYSTEM = ''
+accumulative_counts = 16
+alpaca_en = {DATASET}
 batch_size = 1
+betas = (
+    0.9,
+    0.999,
+)
+custom_hooks = [
+    dict(tokenizer={TOKENIZER}, type='xtuner.engine.hooks.DatasetInfoHook'),
+]
+default_hooks = dict(
+    checkpoint=dict(
+        by_epoch=False,
+        interval=3,
+        max_keep_ckpts=3,
+        type='mmengine.hooks.CheckpointHook'),
+    logger=dict(
+        interval=10,
+        log_metric_by_epoch=False,
+        type='mmengine.hooks.LoggerHook'),
+    param_scheduler=dict(type='mmengine.hooks.ParamSchedulerHook'),
+    sampler_seed=dict(type='mmengine.hooks.DistSamplerSeedHook'),
+    timer=dict(type='mmengine.hooks.IterTimerHook'))
+env_cfg = dict(
+    cudnn_benchmark=False,
+    dist_cfg=dict(backend='nccl'),
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+launcher = 'none'
+load_from = None
+log_level = 'INFO'
+log_processor = dict(by_epoch=False)
 lr = 0.0002
 max_epochs = 2
+max_norm = 1
 model = dict(
     llm=dict(
         pretrained_model_name_or_path='tiny-llama',
@@ -85,10 +116,54 @@ model = dict(
         ],
         task_type='CAUSAL_LM',
         type='peft.LoraConfig'),
-    type='xtuner.model.SupervisedFinetune')
-optim_type = 'torch.optim.AdamW'
-pretrained_model_name_or_path = 'tiny-llama'
+    type='xtuner.model.SupervisedFinetune',
+    use_varlen_attn=False)
+optim_wrapper = dict(
+    accumulative_counts=16,
+    clip_grad=dict(error_if_nonfinite=False, max_norm=1),
+    dtype='float16',
+    loss_scale='dynamic',
+    optimizer=dict(
+        betas=(
+            0.9,
+            0.999,
+        ),
+        lr=0.0002,
+        type='torch.optim.AdamW',
+        weight_decay=0),
+    type='mmengine.optim.AmpOptimWrapper')
+pack_to_max_length = True
+param_scheduler = [
+    dict(
+        begin=0,
+        by_epoch=True,
+        convert_to_iter_based=True,
+        end=0.06,
+        start_factor=1e-05,
+        type='mmengine.optim.LinearLR'),
+    dict(
+        begin=0.06,
+        by_epoch=True,
+        convert_to_iter_based=True,
+        end=2,
+        eta_min=0.0,
+        type='mmengine.optim.CosineAnnealingLR'),
+]
 prompt_template = 'xtuner.utils.PROMPT_TEMPLATE.default'
+randomness = dict(deterministic=False, seed=None)
+resume = False
+tokenizer = {TOKENIZER}
+train_cfg = dict(max_epochs=2, type='xtuner.engine.runner.TrainLoop')
+train_dataloader = dict(
+    batch_size=1,
+    collate_fn=dict(
+        type='xtuner.dataset.collate_fns.default_collate_fn',
+        use_varlen_attn=False),
+    dataset={DATASET},
+    num_workers=0,
+    sampler=dict(shuffle=True, type='mmengine.dataset.DefaultSampler'))
+visualizer = None
+work_dir = './work_dirs/tiny'
 """
 
 

@@ -72,6 +72,9 @@ export function createFakeEngine(): FakeEngine {
     convertModel: refuse,
     quantizeModel: refuse,
     convertAdapter: refuse,
+    readCheckpointConfig: refuse,
+    convertCheckpoint: refuse,
+    splitModel: refuse,
     close: () => {},
   };
   return fake;
