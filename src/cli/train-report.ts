@@ -4,6 +4,7 @@ import { formatFunnel } from "../data/funnel.ts";
 import type { TrainConfig } from "../config.ts";
 import type { Forecast, RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
 import type { Output } from "./output.ts";
+import { visible } from "./visible.ts";
 import { formatLoadingBar, formatRate, formatStepBar, formatStepLine } from "./progress.ts";
 
 export interface ReportOptions {
@@ -44,11 +45,11 @@ export function reportTraining(
         output.say(formatStepLine(event));
         break;
       case "log":
-        output.say(event.line);
+        output.say(visible(event.line));
         break;
       case "sample":
-        output.say(`${paint.dim(`step ${event.step}`)}  ${paint.bold(event.input)}`);
-        output.say(indent(event.output));
+        output.say(`${paint.dim(`step ${event.step}`)}  ${paint.bold(visible(event.input))}`);
+        output.say(indent(visible(event.output)));
         break;
       case "eval":
         output.say(

@@ -5,7 +5,7 @@ import { encodeExample } from "../data/encode.ts";
 import { LETTERS, type Question, readQuestion } from "../data/mmlu.ts";
 import { type Answered, scoreMmlu } from "../data/mmlu-score.ts";
 import { encodePrompt } from "../data/prompt.ts";
-import { readRows } from "../data/read.ts";
+import { readDataRows } from "../data/read-data.ts";
 import { applyTemplate } from "../data/templates.ts";
 import type { ChoicesReport, ChoicesRequest, DataSource } from "../engine.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
@@ -78,7 +78,7 @@ export async function askChoices(gpu: Gpu, request: ChoicesRequest): Promise<Cho
 }
 
 async function* readQuestions(source: DataSource): AsyncGenerator<Question> {
-  for await (const row of readRows(source.stream(), { place: source.name })) {
+  for await (const row of readDataRows(source)) {
     yield readQuestion(row, source.name);
   }
 }
