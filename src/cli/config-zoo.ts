@@ -4,14 +4,14 @@ import { basename, extname, join } from "node:path";
 import { UsageError, UserError } from "../base/error.ts";
 import { nearestName } from "../base/nearest.ts";
 import { PRESETS, presetText, type PresetName } from "../config-presets.ts";
+import { zooEntries, zooText } from "../xtuner/zoo.ts";
 import { findPublic } from "./package-files.ts";
 
 export interface ReadyConfig {
   readonly name: string;
-  /** The config's first line of comment. */
+  /** In a few words; the first line of the file. */
   readonly about: string;
-  readonly text: string;
-  /** Absent for the presets, which are no files. */
+  /** Absent for those that are no files: the presets, and what is written when it is asked for. */
   readonly path?: string;
 }
 
@@ -21,37 +21,49 @@ const ABOUT_PRESETS: Readonly<Record<PresetName, string>> = {
   thorough: "Longer rows, more epochs, a larger adapter",
 };
 
-/** All ready-made configs: the presets, then those in files, by name. */
+/** All ready-made configs: those that stand for themselves, and each model by each data set. */
 export function listConfigs(): readonly ReadyConfig[] {
-  const presets = PRESETS.map((name) => {
-    const about = ABOUT_PRESETS[name];
-    return { name, about, text: presetText(name, about) };
-  });
+  return [...ownConfigs(), ...zooEntries()];
+}
+
+/** The presets, and those in files by name. */
+export function ownConfigs(): readonly ReadyConfig[] {
+  const presets = PRESETS.map((name) => ({ name, about: ABOUT_PRESETS[name] }));
+  return [...presets, ...filesOfConfigs()];
+}
+
+function filesOfConfigs(): readonly (ReadyConfig & { readonly path: string })[] {
   const folder = findPublic("configs");
-  if (folder === undefined) return presets;
-  const files = readdirSync(folder)
+  if (folder === undefined) return [];
+  return readdirSync(folder)
     .filter((file) => file.endsWith(".yaml"))
     .toSorted((a, b) => (a < b ? -1 : 1))
     .map((file) => {
       const path = join(folder, file);
-      const text = readFileSync(path, "utf8");
-      const [first = ""] = text.split("\n", 1);
-      return { name: basename(file, ".yaml"), about: first.replace(/^#\s*/, ""), text, path };
+      const [first = ""] = readFileSync(path, "utf8").split("\n", 1);
+      return { name: basename(file, ".yaml"), about: first.replace(/^#\s*/, ""), path };
     });
-  return [...presets, ...files];
 }
 
-/** The ready-made config of that name, or a refusal with the nearest one. */
-export function findConfig(name: string): ReadyConfig {
-  const configs = listConfigs();
-  const found = configs.find((config) => config.name === name);
-  if (found) return found;
-  const nearest = nearestName(
-    name,
-    configs.map((config) => config.name),
-  );
+export interface FoundConfig {
+  readonly name: string;
+  readonly text: string;
+  readonly path?: string;
+}
+
+/** The ready-made config of that name, in small letters or great, or a refusal with the nearest one. */
+export function findConfig(given: string): FoundConfig {
+  const name = given.toLowerCase();
+  const preset = PRESETS.find((known) => known === name);
+  if (preset !== undefined) return { name, text: presetText(preset, ABOUT_PRESETS[preset]) };
+  const path = filesOfConfigs().find((config) => config.name === name)?.path;
+  if (path !== undefined) return { name, text: readFileSync(path, "utf8"), path };
+  const text = zooText(name);
+  if (text !== undefined) return { name, text };
+  const names = listConfigs().map((config) => config.name);
+  const nearest = nearestName(given, names);
   throw new UsageError(
-    `There is no ready-made config "${name}".`,
+    `There is no ready-made config "${given}".`,
     nearest === undefined
       ? "Run hone list-cfg to see their names."
       : `The nearest is ${nearest}; hone list-cfg shows all.`,
@@ -80,8 +92,9 @@ export function loadConfigText(nameOrPath: string): ConfigText {
     const stem = basename(nameOrPath, extname(nameOrPath));
     return { text: readText(nameOrPath), place: nameOrPath, stem };
   }
-  const { name, text, path = `the preset ${name}` } = findConfig(nameOrPath);
-  return { text, place: path, stem: name };
+  const { name, text, path } = findConfig(nameOrPath);
+  const kind = PRESETS.some((preset) => preset === name) ? "preset" : "ready-made config";
+  return { text, place: path ?? `the ${kind} ${name}`, stem: name };
 }
 
 function readText(path: string): string {

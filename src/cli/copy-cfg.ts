@@ -11,14 +11,14 @@ export function copyConfigCommand(run: Runner): Command {
     .description("Copy a ready-made config, to be edited.")
     .argument("<name>", "a name from hone list-cfg")
     .argument("<folder>", "where to put NAME_copy.yaml")
-    .addHelpText("after", "\nExample:\n  hone copy-cfg seedling_qlora_alpaca .")
+    .addHelpText("after", "\nExample:\n  hone copy-cfg internlm2_1_8b_qlora_alpaca_e3 .")
     .action((name: string, folder: string) => run((session) => copyConfig(session, name, folder)));
 }
 
 async function copyConfig({ output }: Session, name: string, folder: string): Promise<ExitCode> {
-  const { text } = findConfig(name);
+  const { name: known, text } = findConfig(name);
   const target = openFolder(folder);
-  const file = `${name}_copy.yaml`;
+  const file = `${known}_copy.yaml`;
   const path = join(folder, file);
   if ((await target.size(file)) !== undefined) {
     throw new UserError(`${path} is already there.`, "Move it away, or choose another folder.");
@@ -26,6 +26,6 @@ async function copyConfig({ output }: Session, name: string, folder: string): Pr
   await target.write(file, text);
   output.emit("copied", { path });
   output.print(`${path}\n`);
-  output.say(`Edit it, then run: hone train ${path}`);
+  output.say(`Copied to ${path}. Edit it, then run: hone train ${path}`);
   return EXIT.done;
 }

@@ -44,3 +44,14 @@ export function canRedraw(stream: Stream, environment: Environment = process.env
 export function lineWidth(stream: Stream): number {
   return Math.min(stream.columns || 80, 80);
 }
+
+/** Lines of whole words, each of at most `columns`. */
+export function wrapWords(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}

@@ -16,6 +16,7 @@ import {
   untilStopped,
   withEngine,
 } from "./session.ts";
+import { wrapWords } from "./terminal.ts";
 import { formatForecast, formatSummary, reportTraining } from "./train-report.ts";
 
 interface TrainFlags {
@@ -226,18 +227,7 @@ function formatOptions(): string {
       option.isRequired ? "required" : `default ${JSON.stringify(option.default)}`,
       ...(unit === undefined ? [] : [`in ${unit}`]),
     ];
-    const lines = wrap(`${option.help} (${notes.join("; ")})`, HELP_COLUMNS - column);
+    const lines = wrapWords(`${option.help} (${notes.join("; ")})`, HELP_COLUMNS - column);
     return `${`  ${path} `.padEnd(column)}${lines.join(`\n${" ".repeat(column)}`)}`;
   }).join("\n");
-}
-
-/** Lines of whole words, each of at most `columns`. */
-function wrap(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

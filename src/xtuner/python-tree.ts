@@ -5,7 +5,7 @@ import { UsageError } from "../base/error.ts";
 
 // XTuner's own configs have 5 to 15 thousand characters.
 const MOST_CHARACTERS = 1 << 18;
-const MOST_MS = 2000;
+const MOST_MS = 4000;
 
 /** Nested deeper than this, an expression is no setting. It also bounds the evaluator's own depth. */
 const MOST_DEPTH = 250;

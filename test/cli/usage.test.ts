@@ -180,8 +180,16 @@ describe("ready-made configs", () => {
   });
 
   test("list-cfg finds by a part of the name, in any case", async () => {
-    const { stdout } = await hone(["list-cfg", "-p", "LLAMA3"]);
-    expect(stdout).toMatch(/^llama3_2_1b_qlora_alpaca_e3 {2}\S.*\n$/);
+    const { stdout } = await hone(["list-cfg", "-p", "INTERNLM2_1_8B_qlora_alpaca_E3"]);
+    expect(stdout).toMatch(/^internlm2_1_8b_qlora_alpaca_e3 {2}\S.*\n$/);
+  });
+
+  test("copy-cfg writes a config that is no file of the package, whatever the case of its name", async () => {
+    const folder = temporaryFolder();
+    const copied = await hone(["copy-cfg", "InternLM2_1_8b_qlora_alpaca_e3", "."], { folder });
+    expect(copied).toMatchObject({ code: 0, stdout: "internlm2_1_8b_qlora_alpaca_e3_copy.yaml\n" });
+    const path = join(folder, "internlm2_1_8b_qlora_alpaca_e3_copy.yaml");
+    expect(readConfig(readFileSync(path, "utf8"), path).model).toBe("internlm/internlm2-1_8b");
   });
 
   test("copy-cfg copies once, and never over a copy that may have been edited", async () => {

@@ -139,7 +139,7 @@ describe("hostile files end in words, soon", () => {
     ["a list that doubles", `x = [1]\n${"x += x\n".repeat(40)}`, /a list of \d+ items/],
     ["a list in itself", "x = []\nx += [x]", /a list that holds itself/],
     ["a dict in itself", "x = {}\ny = [x]\nx['a'] = y", /a dict that holds itself/],
-    ["too many steps", "x=---1\n".repeat(20_000), /more than 50000 steps/],
+    ["too many steps", "x=---1\n".repeat(12_000), /more than 50000 steps/],
   ])("%s", (_, text, expected) => {
     const found = (() => {
       try {
@@ -167,7 +167,7 @@ describe("hostile files end in words, soon", () => {
       const [first] = refusals(text);
       if (first !== undefined) throw new Error(first);
     }).toThrow(expected);
-    // The parser stops by itself after 2 s; a busy machine may take its time.
-    expect(performance.now() - started).toBeLessThan(4000);
+    // The parser stops by itself after 4 s; a busy machine may take its time.
+    expect(performance.now() - started).toBeLessThan(8000);
   });
 });
