@@ -1,5 +1,6 @@
 // Everything of a run that can be refused without a GPU: config, model folder, data, checkpoint, adapter.
 import { invariant, throwIfAborted } from "../base/error.ts";
+import { formatCount } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
 import { type Dataset, encodeDataset, packDataset } from "../data/dataset.ts";
@@ -68,7 +69,7 @@ export async function prepareRun(
     rows: dataset.train.length,
     evalRows: dataset.evaluation.length,
   });
-  for (const message of doubts(config, opened, dataset.evaluation.length)) {
+  for (const message of doubts(config, opened, dataset)) {
     onEvent({ type: "warning", message });
   }
   const batches = createBatches(dataset.train, {
@@ -152,15 +153,34 @@ async function readFirst(
 }
 
 /** What is allowed and yet hardly meant. */
-function doubts(config: TrainConfig, { architecture }: ModelFolder, heldOut: number): string[] {
+function doubts(
+  config: TrainConfig,
+  { architecture: { maxPositions } }: ModelFolder,
+  { train, evaluation }: Dataset,
+): string[] {
   const { max_length: rowTokens, eval_split: share } = config;
-  const { maxPositions } = architecture;
+  // Elsewhere such rows are left out of the data.
+  const empty = config.compat === "none" ? 0 : countUnlabeled(train);
   return [
     ...(rowTokens > maxPositions
       ? [`max_length is ${rowTokens}; the model was made for at most ${maxPositions} tokens.`]
       : []),
-    ...(share > 0 && heldOut === 0
+    ...(share > 0 && evaluation.length === 0
       ? [`eval_split ${share} leaves no row to take a held-out loss on.`]
       : []),
+    ...(empty > 0
+      ? [
+          `${formatCount(empty)} of ${formatCount(train.length)} rows have no token to learn. XTuner's loss is NaN on them; here they teach nothing.`,
+        ]
+      : []),
   ];
+}
+
+function countUnlabeled(rows: RowList): number {
+  let count = 0;
+  for (let index = 0; index < rows.length; index++) {
+    const isLearned = rows.at(index)?.labels.some((label, i) => i > 0 && label >= 0);
+    if (isLearned !== true) count++;
+  }
+  return count;
 }
