@@ -12,6 +12,7 @@ import {
   chooseDataFiles,
   CONVERTED,
   type DataChoice,
+  type DataReason,
   nothingToRead,
 } from "../hosts/hub-data-files.ts";
 import { chooseFiles } from "../hosts/hub-model-files.ts";
@@ -186,12 +187,23 @@ export function sayWarning({ repo, warning }: CachedRepo, output: Output): void 
   );
 }
 
+const REASONS: Readonly<Record<DataReason, string>> = {
+  named: "by its name",
+  pattern: "by that pattern",
+  card: "by the head of its README",
+  names: "by their names",
+  only: "the only data file there",
+  all: "all data files there",
+  converted: "as the hub has converted it to Parquet",
+  beginning: "as the hub has converted it to Parquet, of which it has only the beginning",
+};
+
 function describeChoice({ repo }: CachedRepo, choice: DataChoice<HubFile>): string {
   const { files, split, config, reason } = choice;
   const [first] = files;
   const what = files.length === 1 && first ? first.name : `${formatCount(files.length)} files`;
   const of = split === undefined ? "" : ` for the split ${split}`;
-  return `Data set ${repo.repo}${config === undefined ? "" : `, config ${config}`}: ${what}${of}, ${reason}.`;
+  return `Data set ${repo.repo}${config === undefined ? "" : `, config ${config}`}: ${what}${of}, ${REASONS[reason]}.`;
 }
 
 /** Downloads what is missing of these files, saying what and how much, and where it goes. */

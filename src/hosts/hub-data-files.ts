@@ -37,9 +37,19 @@ export interface DataChoice<File extends Listed> {
   readonly config?: string;
   /** The split's name; undefined where a file was named. */
   readonly split?: string;
-  /** How they were found: the end of a sentence. */
-  readonly reason: string;
+  readonly reason: DataReason;
 }
+
+/** How files were found; "beginning" is a conversion of the first part alone. */
+export type DataReason =
+  | "named"
+  | "pattern"
+  | "card"
+  | "names"
+  | "only"
+  | "all"
+  | "converted"
+  | "beginning";
 
 /** The branch on which the hub keeps what it has converted. */
 export const CONVERTED = "refs/convert/parquet";
@@ -54,7 +64,7 @@ export function chooseDataFiles<File extends Listed>(
 ): DataChoice<File> | undefined {
   const { path, configs } = request;
   const named = files.find(({ name }) => name === path);
-  if (named) return { files: [named], reason: "by its name" };
+  if (named) return { files: [named], reason: "named" };
   if (/[*?[]/.test(path)) return matching(files, request);
   const config = chooseConfig(request);
   if (config) return ofConfig(files, config, request);
@@ -88,7 +98,7 @@ export function chooseConverted<File extends Listed>(
     splits.set(name, [...(splits.get(name) ?? []), file]);
   }
   const isPartial = parquet.some(({ name }) => name.startsWith(`${config}/partial-`));
-  const reason = `as the hub has converted it to Parquet${isPartial ? ", of which it has only the beginning" : ""}`;
+  const reason = isPartial ? "beginning" : "converted";
   return take(splits, { place, split, reason }, names.length > 1 ? config : undefined);
 }
 
@@ -136,7 +146,7 @@ function matching<File extends Listed>(
 ): DataChoice<File> {
   const found = files.filter((file) => isData(file) && matchesGlob(file.name, request.path));
   if (found.length === 0) throw notThere(files, request);
-  return { files: byName(found), reason: "by that pattern" };
+  return { files: byName(found), reason: "pattern" };
 }
 
 function chooseConfig({ place, path, configs }: DataRequest): DataConfig | undefined {
@@ -169,7 +179,7 @@ function ofConfig<File extends Listed>(
     );
     found.set(split, own);
   }
-  return take(found, { ...request, reason: "by the head of its README" }, config);
+  return take(found, { ...request, reason: "card" }, config);
 }
 
 /** Some name their own repo in full: hf://datasets/org/name@revision/path. */
@@ -206,7 +216,7 @@ function byNames<File extends Listed>(
     const split = /^data\/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]*$/.exec(own(file))?.[1];
     if (split !== undefined) sharded.set(split, [...(sharded.get(split) ?? []), file]);
   }
-  if (sharded.size > 0) return take(sharded, { ...request, reason: "by their names" });
+  if (sharded.size > 0) return take(sharded, { ...request, reason: "names" });
   for (const patternsOf of [inFolders, inNames]) {
     const found = new Map<string, File[]>();
     for (const [split, words] of KEYWORDS) {
@@ -216,7 +226,7 @@ function byNames<File extends Listed>(
       );
       if (matched.length > 0) found.set(split, matched);
     }
-    if (found.size > 0) return take(found, { ...request, reason: "by their names" });
+    if (found.size > 0) return take(found, { ...request, reason: "names" });
   }
   return allOfOneKind(data, request);
 }
@@ -236,14 +246,14 @@ function allOfOneKind<File extends Listed>(
       `Name one, as in ${request.place}/${candidates[0]?.name ?? "FILE"}, or several with a pattern such as ${request.place}/*.jsonl.`,
     );
   }
-  const reason = candidates.length === 1 ? "the only data file there" : "all data files there";
+  const reason = candidates.length === 1 ? "only" : "all";
   return take(new Map([["train", [...candidates]]]), { ...request, reason });
 }
 
 interface Taking {
   readonly place: string;
   readonly split: string;
-  readonly reason: string;
+  readonly reason: DataReason;
 }
 
 /** The files of the splits that were asked for, of the commonest kind where there are several. */

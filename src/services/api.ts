@@ -17,6 +17,7 @@ import type {
   StepReport,
   TrainEvent,
 } from "../engine.ts";
+import type { DataReason } from "../hosts/hub-data-files.ts";
 import type { MemoryEstimate } from "../train/memory.ts";
 
 // ---------------------------------------------------------------- engine worker
@@ -391,8 +392,8 @@ export interface HubData {
   readonly split: string;
   /** Where the repo has several. */
   readonly config?: string;
-  /** How the files were found: the end of a sentence. */
-  readonly reason: string;
+  /** How the files were found. */
+  readonly reason: DataReason;
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   readonly totalBytes: number;
   /** Bytes of these files that a broken download left here. */

@@ -33,8 +33,11 @@ export function createDataService(): Readonly<DataService> {
   return Object.freeze<DataService>({
     async configure({ hubUrl, pageUrl }) {
       configureStorage({ hubUrl });
-      const models = createModelStore({ hubUrl, pageUrl });
-      configured = { models, downloads: createDataDownloads(hubUrl), pageUrl };
+      configured = {
+        models: createModelStore({ hubUrl, pageUrl }),
+        downloads: createDataDownloads(hubUrl),
+        pageUrl,
+      };
       // In nobody's way: what cannot be removed now is removed at another start.
       void cleanData().catch(() => {});
     },

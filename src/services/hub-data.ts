@@ -87,8 +87,8 @@ export async function resolveHubData(
     if (!(error instanceof UserError) || error instanceof NetworkError) throw error;
     if (error instanceof ServerRefusal) throw error;
     const { repo, revision } = reference;
-    const nothing = { id: "", commit: "", reason: "", files: [], totalBytes: 0, partialBytes: 0 };
-    return { ...nothing, ...known, repo, revision, refusal: messageOf(error) };
+    const nothing = { id: "", commit: "", files: [], totalBytes: 0, partialBytes: 0 };
+    return { ...nothing, reason: "names", ...known, repo, revision, refusal: messageOf(error) };
   }
 }
 

@@ -40,7 +40,7 @@ describe("a data set of the hub", () => {
     expect(found).toMatchObject({
       repo: "org/rows",
       split: "train",
-      reason: "by their names",
+      reason: "names",
       partialBytes: 0,
       totalBytes: jsonl(0, 3).length + jsonl(3, 2).length,
     });
@@ -126,7 +126,7 @@ describe("a data set of the hub", () => {
     const branches = { "refs/convert/parquet": { "default/train/0000.parquet": randomBytes(99) } };
     publish({ "rows.py": Buffer.from("print(1)") }, { branches });
     const found = await open().resolveHubData("org/rows", "train");
-    expect(found.reason).toBe("as the hub has converted it to Parquet");
+    expect(found.reason).toBe("converted");
     expect(found.files.map(({ name }) => name)).toEqual(["default/train/0000.parquet"]);
   });
 

@@ -141,7 +141,7 @@ function Files(props: { readonly data: HubData }) {
   return (
     <details class="small">
       <summary>{text().data.hub.files(formatCount(props.data.files.length))}</summary>
-      <p class="quiet">{text().data.hub.chosen(props.data.reason)}</p>
+      <p class="quiet">{text().data.hub.reasons[props.data.reason]}</p>
       <dl class="data-hub-files">
         <For each={props.data.files}>
           {(file) => (
@@ -162,16 +162,18 @@ function DownloadPart(props: { readonly data: HubData }) {
   const text = useText();
   const words = () => text().data.hub;
   const transfer = () => data.hub.transfers().find(({ key }) => key === props.data.id);
-  const left = () => props.data.totalBytes - props.data.partialBytes;
+  const here = () => {
+    const begun = data.hub.begun().find(({ id }) => id === props.data.id);
+    return begun?.partialBytes ?? props.data.partialBytes;
+  };
+  const left = () => props.data.totalBytes - here();
   const lacking = () => {
     const storage = check.storage();
     if (!storage || storage.quotaBytes === 0) return 0;
     return Math.max(0, left() - (storage.quotaBytes - storage.usedBytes));
   };
   const label = () =>
-    props.data.partialBytes > 0
-      ? words().goOn(formatBytes(left()))
-      : words().download(formatBytes(left()));
+    here() > 0 ? words().goOn(formatBytes(left())) : words().download(formatBytes(left()));
   return (
     <Show
       when={transfer()}
@@ -184,8 +186,8 @@ function DownloadPart(props: { readonly data: HubData }) {
               remedy={words().makeRoom}
             />
           </Show>
-          <Show when={props.data.partialBytes > 0}>
-            <p class="small">{words().already(formatBytes(props.data.partialBytes))}</p>
+          <Show when={here() > 0}>
+            <p class="small">{words().already(formatBytes(here()))}</p>
           </Show>
           <div class="row">
             <Button
@@ -242,15 +244,19 @@ function Coming(props: { readonly transfer: Transfer }) {
   );
 }
 
-/** Downloads of an earlier visit, or that were stopped. */
+/** Downloads of an earlier visit, or that were stopped; not the one that was looked up, whose card tells all of it. */
 function Begun() {
   const { data } = useSession();
   const text = useText();
+  const others = () => {
+    const shown = data.hub.lookup();
+    return data.hub.begun().filter(({ id }) => shown.state !== "found" || shown.data.id !== id);
+  };
   return (
-    <Show when={data.hub.begun().length > 0}>
+    <Show when={others().length > 0}>
       <h4 class="small quiet">{text().data.hub.begun}</h4>
       <ul class="stack tight plain">
-        <For each={data.hub.begun()}>{(begun) => <BegunOne begun={begun} />}</For>
+        <For each={others()}>{(begun) => <BegunOne begun={begun} />}</For>
       </ul>
     </Show>
   );
@@ -261,11 +267,6 @@ function BegunOne(props: { readonly begun: DataDownload }) {
   const text = useText();
   const words = () => text().data.hub;
   const transfer = () => data.hub.transfers().find(({ key }) => key === props.begun.id);
-  /** The card of what was looked up shows it already. */
-  const isAbove = () => {
-    const shown = data.hub.lookup();
-    return shown.state === "found" && shown.data.id === props.begun.id;
-  };
   return (
     <li class="stack tight">
       <div class="row apart small">
@@ -297,11 +298,7 @@ function BegunOne(props: { readonly begun: DataDownload }) {
           </div>
         }
       >
-        {(coming) => (
-          <Show when={!isAbove()}>
-            <Coming transfer={coming()} />
-          </Show>
-        )}
+        {(coming) => <Coming transfer={coming()} />}
       </Show>
     </li>
   );
