@@ -15,6 +15,7 @@ const ORDER = [
   "adapter in",
   "training",
   "merged weights",
+  "pickles read",
   "tokenizers",
   "chat templates",
   "loss masks",
