@@ -1,7 +1,7 @@
 // The benchmark: what a training step, a decoded token and every kernel cost on this machine's adapter.
 //
 // Figures are medians of several runs. People read the table on stderr; --json prints the record on
-// stdout, and --save writes it to bench/results/, named for the adapter.
+// stdout, and --save writes it to bench/results/, named for the adapter. `data` measures data instead.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,11 @@ import {
 import { prepareModel } from "./prepare.ts";
 
 const started = performance.now();
+if (process.argv[2] === "data") {
+  const { benchData } = await import("./data.ts");
+  await benchData(process.argv.slice(3));
+  process.exit(0);
+}
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },

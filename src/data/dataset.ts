@@ -9,13 +9,14 @@ import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
 import { encodeByChatTemplate, encodeExample } from "./encode.ts";
 import type { EncodedExample, ExampleList } from "./encode.ts";
-import type { DatasetFormatName, DetectedFormat } from "./formats.ts";
+import type { DatasetFormatName, DetectedFormat, FieldNames } from "./formats.ts";
 import { nothingLeft } from "./funnel.ts";
 import type { FunnelReport } from "./funnel.ts";
 import { createIntake } from "./intake.ts";
 import type { EncodedDataset, Intake } from "./intake.ts";
-import { type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
-import { memoize } from "./memo.ts";
+import { isPlainText } from "./formats.ts";
+import { type MappedRow, type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
+import type { TextRow } from "./read-text.ts";
 import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
 import type { PackedRow, RowList } from "./pack.ts";
 import { createTextEncoder } from "./plain-text.ts";
@@ -34,6 +35,10 @@ export interface EncodeDatasetOptions {
   system?: string | undefined;
   /** Found from each file's first rows where it is not given: one for all files, or one for each. */
   format?: DatasetFormatName | readonly (DatasetFormatName | undefined)[] | undefined;
+  /** What columns and fields of messages are called, where they are not found by themselves. */
+  fields?: FieldNames | undefined;
+  /** Map rows as XTuner 0.1.17 does and nothing beyond it, with a template around plain text. Default false. */
+  mapAsXtuner?: boolean;
   /** What a row that cannot be read does: ends the read (the default), or is left out and counted. */
   brokenRows?: "refuse" | "drop";
   /** So many rows, drawn by the seed, where there are more. Their order stays that of the files. */
@@ -64,8 +69,6 @@ export interface Dataset {
   evaluation: RowList;
   report: FunnelReport;
 }
-
-const MEMO_ENTRIES = 4096;
 
 /** Streams of chance, so that the split and the order do not follow from each other. */
 const SPLIT_STREAM = 0x5b117;
@@ -137,14 +140,36 @@ async function intakeFile(
   const rows = readMappedRows(file, { ...mapOptionsOf(options, index), onBrokenRow });
   for await (const row of rows) {
     detected = row.detected;
-    intake.take(() => row.map());
+    try {
+      takeRow(row, intake, options);
+    } catch (error) {
+      throw withPlace(error, row.place);
+    }
   }
   intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
+/** Text for pre-training goes on over examples; anything else is one example, or none. */
+function takeRow({ row, detected, map }: MappedRow, intake: Intake, options: EncodeDatasetOptions) {
+  const { value } = row as { value: Partial<TextRow> };
+  if (options.continueTexts === false || !isPlainText(detected.format)) intake.take(map);
+  else intake.takeText(map()[0]?.output ?? "", value.continues === true);
+}
+
+/** A fault that a row shows only when it is encoded, with the row. */
+function withPlace(error: unknown, place: string): unknown {
+  if (!(error instanceof UserError) || error.message.startsWith(place)) return error;
+  const [problem = "", ...remedy] = error.message.split("\n");
+  return new UserError(`${place}: ${problem}`, remedy.join("\n"), { cause: error });
+}
+
 /** What the options say about the rows of the file at `index`. */
-export function mapOptionsOf({ format }: EncodeDatasetOptions, index: number): MapRowsOptions {
-  return { format: typeof format === "object" ? format[index] : format };
+export function mapOptionsOf(
+  { format, fields, mapAsXtuner }: EncodeDatasetOptions,
+  index: number,
+): MapRowsOptions {
+  const known = typeof format === "object" ? format[index] : format;
+  return { format: known, fields, asXtuner: mapAsXtuner };
 }
 
 /** A conversation as it is encoded: with the system message of the options, where it has none. */
@@ -160,10 +185,7 @@ export function withSystem(conversation: Conversation, system: string): Conversa
 export function createEncoder(
   options: EncodeDatasetOptions,
 ): (conversation: Conversation) => EncodedExample {
-  const { template, maxLength, system = "", inputIdsWithOutput = true } = options;
-  // System texts and separators repeat even where whole conversations do not.
-  const encodeText = memoize(MEMO_ENTRIES, (text) => options.tokenizer.encode(text));
-  const tokenizer = { ...options.tokenizer, encode: (text: string) => [...encodeText(text)] };
+  const { tokenizer, template, maxLength, system = "", inputIdsWithOutput = true } = options;
   const how = { maxLength, inputIdsWithOutput };
   return (row) => {
     const conversation = withSystem(row, system);

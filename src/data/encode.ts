@@ -30,6 +30,8 @@ export interface ExampleList {
   at(index: number): EncodedExample | undefined;
   /** Tokens of an example, where that is known without making it. */
   lengthOf?(index: number): number;
+  /** Copies some of its tokens into a row, where that takes no example to be made. */
+  copy?(index: number, from: number, row: Example, at: number, count: number): void;
 }
 
 export interface EncodeOptions {
@@ -80,7 +82,7 @@ function eosOf(tokenizer: Pick<Tokenizer, "eosIds">): number {
  *
  * Learned is each token with a part of an answer in it, from where the prompt ends to the special token
  * that ends the turn; an answer that calls tools is what the template writes of the calls. White space
- * after that is not. Raw text is encoded as it is.
+ * after that is not. Plain text is encoded as it is.
  *
  * `inputIdsWithOutput: false` leaves the answers out, and what follows the last one.
  */
@@ -93,7 +95,8 @@ export function encodeByChatTemplate(
   template: ChatTemplate,
   options: EncodeOptions & { inputIdsWithOutput?: boolean },
 ): EncodedExample {
-  if (conversation[0]?.isRaw === true) return encodeExample(conversation, tokenizer, options);
+  const [{ isRaw = false, isText = false } = {}] = conversation;
+  if (isRaw || isText) return encodeExample(conversation, tokenizer, options);
   const { bosToken, eosToken } = tokenizer;
   const { text, answers } = renderConversation(template, conversation, { bosToken, eosToken });
   const encoded = tokenizer.encodeWithSpans(text);
@@ -158,32 +161,44 @@ function endOfTurn(
 
 /** Collects tokens, keeping ids and labels in step. */
 function createExampleBuilder() {
-  const ids: number[] = [];
-  const labels: number[] = [];
+  let ids = new Uint32Array(512);
+  let labels = new Int32Array(512);
+  let count = 0;
   let lastEnd: number | undefined; // index of the last learned answer's end mark
+  const reserve = (more: number) => {
+    if (count + more <= ids.length) return;
+    const size = 2 * (count + more);
+    const [oldIds, oldLabels] = [ids, labels];
+    ids = new Uint32Array(size);
+    ids.set(oldIds);
+    labels = new Int32Array(size);
+    labels.set(oldLabels);
+  };
   return {
     show(tokens: readonly number[]): void {
-      for (const id of tokens) {
-        ids.push(id);
-        labels.push(IGNORE_INDEX);
-      }
+      reserve(tokens.length);
+      ids.set(tokens, count);
+      labels.fill(IGNORE_INDEX, count, count + tokens.length);
+      count += tokens.length;
     },
     learn(tokens: readonly number[], endsTurn: boolean): void {
-      for (const id of tokens) {
-        ids.push(id);
-        labels.push(id);
-      }
-      lastEnd = endsTurn && tokens.length > 0 ? ids.length - 1 : undefined;
+      reserve(tokens.length);
+      ids.set(tokens, count);
+      labels.set(tokens, count);
+      count += tokens.length;
+      lastEnd = endsTurn && tokens.length > 0 ? count - 1 : undefined;
     },
     finish(maxLength: number): EncodedExample {
-      const kept = labels.slice(0, maxLength);
+      const length = Math.min(count, maxLength);
+      let labelTokens = 0;
+      for (let i = 0; i < length; i++) if ((labels[i] as number) >= 0) labelTokens++;
       return {
-        inputIds: Uint32Array.from(ids.slice(0, maxLength)),
-        labels: Int32Array.from(kept),
-        truncated: ids.length > maxLength,
-        tokensLost: Math.max(0, ids.length - maxLength),
+        inputIds: ids.slice(0, length),
+        labels: labels.slice(0, length),
+        truncated: count > maxLength,
+        tokensLost: count - length,
         eosSupervised: lastEnd !== undefined && lastEnd < maxLength,
-        labelTokens: kept.filter((label) => label >= 0).length,
+        labelTokens,
       };
     },
   };

@@ -1,9 +1,11 @@
 // Rows on their way to tokens: each is encoded and kept, or counted with the reason why it is not.
 import type { UserError } from "../base/error.ts";
+import { Recent } from "../base/recent.ts";
 import type { Conversation } from "./conversation.ts";
 import { createDraw } from "./draw.ts";
 import type { EncodedExample, ExampleList } from "./encode.ts";
 import type { EncodeFunnel, FileReading } from "./funnel.ts";
+import type { Example } from "./pack.ts";
 import { TokenStore } from "./token-store.ts";
 
 export interface IntakeOptions {
@@ -98,7 +100,8 @@ export function createIntake(options: IntakeOptions): Intake {
   };
 }
 
-const MEMO_ENTRIES = 4096;
+/** Few, since rows that differ are remembered in vain; those that repeat come back soon. */
+const MEMO_ENTRIES = 256;
 const MEMO_KEY_CHARS = 8192;
 
 /** Encodes into the store; a conversation that came lately is neither encoded nor stored again. */
@@ -107,10 +110,10 @@ function createRepeater(
   { encode, keepsUnlabeled }: IntakeOptions,
 ): (conversation: Conversation) => "kept" | "unlabeled" {
   /** Its index in the store, or −1 where nothing of it is learned. */
-  const known = new Map<string, number>();
+  const recent = new Recent<number>(MEMO_ENTRIES);
   return (conversation) => {
     const key = JSON.stringify(conversation);
-    const before = known.get(key);
+    const before = recent.find(key);
     if (before !== undefined) {
       if (before < 0) return "unlabeled";
       store.repeat(before);
@@ -119,11 +122,7 @@ function createRepeater(
     const example = encode(conversation);
     const isKept = keepsUnlabeled || example.labelTokens > 0;
     const index = isKept ? store.add(example) : -1;
-    if (key.length <= MEMO_KEY_CHARS) {
-      // All at once, which is cheaper than the oldest each time; rows that repeat come back soon.
-      if (known.size >= MEMO_ENTRIES) known.clear();
-      known.set(key, index);
-    }
+    if (key.length <= MEMO_KEY_CHARS) recent.keep(key, index);
     return isKept ? "kept" : "unlabeled";
   };
 }
@@ -187,6 +186,10 @@ class SelectedExamples implements ExampleList {
 
   lengthOf(index: number): number {
     return this.countsOf(index).tokens;
+  }
+
+  copy(index: number, from: number, row: Example, at: number, count: number): void {
+    this.#store.copy(this.#indices[index] as number, from, row, at, count);
   }
 
   countsOf(index: number): ReturnType<TokenStore["countsOf"]> {

@@ -97,6 +97,8 @@ interface Examples {
   at(index: number): Example | undefined;
   /** Tokens of an example, where that is known without making it. */
   lengthOf?(index: number): number;
+  /** Copies some of its tokens into a row, where that takes no example to be made. */
+  copy?(index: number, from: number, row: Example, at: number, count: number): void;
 }
 
 /**
@@ -118,26 +120,40 @@ export function packSpans(
   }
   return {
     length: Math.ceil(tokens / rowTokens),
-    at(row) {
-      const from = row * rowTokens;
+    at(index) {
+      const from = index * rowTokens;
       const to = Math.min(from + rowTokens, tokens);
-      if (row < 0 || from >= tokens) return undefined;
-      const inputIds = new Uint32Array(to - from);
-      const labels = new Int32Array(to - from);
+      if (index < 0 || from >= tokens) return undefined;
+      const row = { inputIds: new Uint32Array(to - from), labels: new Int32Array(to - from) };
       const starts: number[] = [];
       for (let place = firstPast(ends, from), at = from; at < to; place++) {
         const end = Math.min(ends[place] as number, to);
         if (end === at) continue; // an example without a token
         const begin = place === 0 ? 0 : (ends[place - 1] as number);
-        const example = examples.at(indexAt(place)) as Example;
         starts.push(at - from);
-        inputIds.set(example.inputIds.subarray(at - begin, end - begin), at - from);
-        labels.set(example.labels.subarray(at - begin, end - begin), at - from);
+        copyTokens(examples, indexAt(place), at - begin, row, at - from, end - at);
         at = end;
       }
-      return { inputIds, labels, segmentStarts: Uint32Array.from(starts) };
+      return { ...row, segmentStarts: Uint32Array.from(starts) };
     },
   };
+}
+
+function copyTokens(
+  examples: Examples,
+  index: number,
+  from: number,
+  row: Example,
+  at: number,
+  count: number,
+): void {
+  if (examples.copy) {
+    examples.copy(index, from, row, at, count);
+    return;
+  }
+  const { inputIds, labels } = examples.at(index) as Example;
+  row.inputIds.set(inputIds.subarray(from, from + count), at);
+  row.labels.set(labels.subarray(from, from + count), at);
 }
 
 /** Tokens of an example. */

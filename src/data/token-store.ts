@@ -3,7 +3,7 @@
 //
 // A token is one 32-bit word: twice its id, plus one where it is learned. Ids are below 2²², so that it fits.
 import type { EncodedExample, ExampleList } from "./encode.ts";
-import { IGNORE_INDEX } from "./pack.ts";
+import { type Example, IGNORE_INDEX } from "./pack.ts";
 
 const CHUNK_WORDS = 1 << 20;
 
@@ -32,13 +32,17 @@ export class TokenStore implements ExampleList {
     this.#labelTokens[index] = labelTokens;
     this.#tokensLost[index] = tokensLost;
     this.#hasEnd[index] = eosSupervised ? 1 : 0;
+    let offset = this.#words % CHUNK_WORDS;
+    let chunk = this.#chunks[this.#chunks.length - 1];
     for (let i = 0; i < inputIds.length; i++) {
-      const offset = this.#words % CHUNK_WORDS;
-      if (offset === 0) this.#chunks.push(new Uint32Array(CHUNK_WORDS));
-      const chunk = this.#chunks[this.#chunks.length - 1] as Uint32Array;
+      if (offset === 0 || chunk === undefined) {
+        chunk = new Uint32Array(CHUNK_WORDS);
+        this.#chunks.push(chunk);
+      }
       chunk[offset] = 2 * (inputIds[i] as number) + ((labels[i] as number) >= 0 ? 1 : 0);
-      this.#words++;
+      offset = (offset + 1) % CHUNK_WORDS;
     }
+    this.#words += inputIds.length;
     return index;
   }
 
@@ -53,13 +57,7 @@ export class TokenStore implements ExampleList {
     const length = this.lengthOf(index);
     const inputIds = new Uint32Array(length);
     const labels = new Int32Array(length);
-    const start = this.#starts[index] as number;
-    for (let i = 0; i < length; i++) {
-      const word = this.#word(start + i);
-      const id = word >>> 1;
-      inputIds[i] = id;
-      labels[i] = (word & 1) === 1 ? id : IGNORE_INDEX;
-    }
+    this.copy(index, 0, { inputIds, labels }, 0, length);
     const tokensLost = this.#tokensLost[index] as number;
     return {
       inputIds,
@@ -90,9 +88,28 @@ export class TokenStore implements ExampleList {
     };
   }
 
-  #word(position: number): number {
-    const chunk = this.#chunks[Math.floor(position / CHUNK_WORDS)] as Uint32Array;
-    return chunk[position % CHUNK_WORDS] as number;
+  /** Copies `count` tokens of an example, from its token `from` on, to place `at` of a row. */
+  copy(
+    index: number,
+    from: number,
+    { inputIds, labels }: Example,
+    at: number,
+    count: number,
+  ): void {
+    const start = (this.#starts[index] as number) + from;
+    let place = Math.floor(start / CHUNK_WORDS);
+    let offset = start % CHUNK_WORDS;
+    let chunk = this.#chunks[place] as Uint32Array;
+    for (let i = at; i < at + count; i++) {
+      if (offset === CHUNK_WORDS) {
+        chunk = this.#chunks[++place] as Uint32Array;
+        offset = 0;
+      }
+      const word = chunk[offset++] as number;
+      const id = word >>> 1;
+      inputIds[i] = id;
+      labels[i] = (word & 1) === 1 ? id : IGNORE_INDEX;
+    }
   }
 
   /** The index of a new example, with room for it. */

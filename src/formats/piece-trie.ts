@@ -9,6 +9,8 @@ export class PieceTrie {
   #slots = 1024;
   #values = new Int32Array(1024).fill(NONE);
   #nodes = 1;
+  /** The child of the root by its unit, 0 where there is none: asked at every place of a text. */
+  readonly #firsts = new Int32Array(0x10000);
 
   get isEmpty(): boolean {
     return this.#nodes === 1;
@@ -38,12 +40,12 @@ export class PieceTrie {
 
   /** Calls back for each text that begins at `start`, from the shortest, with where it ends. */
   matchAll(text: string, start: number, found: (value: number, end: number) => void): void {
-    let node = 0;
-    for (let i = start; i < text.length;) {
-      node = this.child(node, text.charCodeAt(i++));
-      if (node === NONE) return;
+    if (start >= text.length) return;
+    let node = this.#firsts[text.charCodeAt(start)] as number;
+    for (let i = start + 1; node > 0; i++) {
       const value = this.#values[node] as number;
       if (value !== NONE) found(value, i);
+      node = i < text.length ? this.child(node, text.charCodeAt(i)) : NONE;
     }
   }
 
@@ -58,7 +60,13 @@ export class PieceTrie {
 
   /** One past the end of the longest text at `start`; `start` itself where there is none. */
   longestEnd(text: string, start: number): number {
-    return this.matchLongest(text, start)?.end ?? start;
+    let longest = start;
+    let node = this.#firsts[text.charCodeAt(start)] as number;
+    for (let i = start + 1; node > 0; i++) {
+      if (this.#values[node] !== NONE) longest = i;
+      node = i < text.length ? this.child(node, text.charCodeAt(i)) : NONE;
+    }
+    return longest;
   }
 
   #makeChild(node: number, unit: number): number {
@@ -67,6 +75,7 @@ export class PieceTrie {
     if (this.#nodes * 2 > this.#slots) this.#grow();
     const child = this.#nodes++;
     this.#insert(node, unit, child);
+    if (node === 0) this.#firsts[unit] = child;
     return child;
   }
 

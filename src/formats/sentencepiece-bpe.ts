@@ -4,6 +4,8 @@
 import type { PieceTrie } from "./piece-trie.ts";
 import { isPlain } from "./sentencepiece.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
+import { type EncodedWord, WordBuilder } from "./tokenizer-model.ts";
+import { WordTable } from "./word-table.ts";
 
 /** Cuts a normalized text into pieces, in order. The id is −1 where the text is no piece. */
 export type CutText = (
@@ -32,7 +34,8 @@ export function createBpe(model: SentencePieceModel, symbols: PieceTrie | undefi
   const splits = new Map<string, number>();
   const join = createJoiner(model, chain, idOf, splits);
 
-  return (text, emit) => {
+  /** Cuts the whole text: where pieces are taken apart again, what was made elsewhere in it counts. */
+  const cutWhole: CutText = (text, emit) => {
     /** A piece that must not be used is taken apart in the way it came about. */
     const emitParts = (start: number, end: number): void => {
       const part = text.slice(start, end);
@@ -43,35 +46,75 @@ export function createBpe(model: SentencePieceModel, symbols: PieceTrie | undefi
       emitParts(start, start + split);
       emitParts(start + split, end);
     };
-    /** Joins and emits what the chain holds. */
-    const finish = (): void => {
-      if (chain.length > 1) join(text);
-      for (let i = chain.length > 0 ? 0 : -1; i >= 0; i = chain.next[i] as number) {
-        const start = chain.start[i] as number;
-        const end = chain.end[i] as number;
-        const symbol = chain.symbol[i] as number;
-        if (hasUnused) emitParts(start, end);
-        else if (symbol >= 0 && symbol < count) emit(start, end, symbol);
-        else emit(start, end, idOf(text.slice(start, end)));
-      }
-      chain.length = 0;
-    };
-
     splits.clear();
-    let before = -1;
     for (let at = 0; at < text.length;) {
-      const symbolEnd = symbols?.longestEnd(text, at) ?? at;
+      const symbolEnd = symbols ? symbols.longestEnd(text, at) : at;
       const point = text.codePointAt(at) as number;
       const end = symbolEnd > at ? symbolEnd : at + (point > 0xffff ? 2 : 1);
-      // No piece crosses such a boundary, so each side can be joined for itself. Where pieces are taken
-      // apart again, what was made elsewhere in the text counts, so the text stays whole.
-      const isBoundary = before < 0 || symbolEnd > at || !neighbors.has(before, point);
-      if (isBoundary && !hasUnused) finish();
       chain.append(at, end, symbolEnd > at ? FROZEN : count + point);
-      before = symbolEnd > at ? -1 : point;
       at = end;
     }
-    finish();
+    if (chain.length > 1) join(text);
+    for (let i = chain.length > 0 ? 0 : -1; i >= 0; i = chain.next[i] as number) {
+      emitParts(chain.start[i] as number, chain.end[i] as number);
+    }
+    chain.length = 0;
+  };
+
+  /** Cuts a text that has no symbol in it and no border inside. */
+  const cutPart = (text: string): EncodedWord => {
+    for (let at = 0; at < text.length;) {
+      const point = text.codePointAt(at) as number;
+      const end = at + (point > 0xffff ? 2 : 1);
+      chain.append(at, end, count + point);
+      at = end;
+    }
+    if (chain.length > 1) join(text);
+    const pieces = new WordBuilder();
+    for (let i = chain.length > 0 ? 0 : -1; i >= 0; i = chain.next[i] as number) {
+      const symbol = chain.symbol[i] as number;
+      const start = chain.start[i] as number;
+      const end = chain.end[i] as number;
+      pieces.add(symbol < count ? symbol : idOf(text.slice(start, end)), start, end);
+    }
+    chain.length = 0;
+    return pieces;
+  };
+  const parts = new WordTable(cutPart);
+  if (hasUnused) return cutWhole;
+
+  return (text, emit) => {
+    const finish = (start: number, end: number): void => {
+      if (start === end) return;
+      const known = parts.find(text, start, end);
+      const { ids, starts, ends } = known >= 0 ? parts : cutPart(text.slice(start, end));
+      const first = known >= 0 ? (parts.firsts[known] as number) : 0;
+      const last = known >= 0 ? (parts.firsts[known + 1] as number) : ids.length;
+      for (let i = first; i < last; i++) {
+        emit(start + (starts[i] as number), start + (ends[i] as number), ids[i] as number);
+      }
+    };
+    let start = 0; // of the part under way
+    let before = -1;
+    for (let at = 0; at < text.length;) {
+      const symbolEnd = symbols ? symbols.longestEnd(text, at) : at;
+      if (symbolEnd > at) {
+        finish(start, at);
+        emit(at, symbolEnd, idOf(text.slice(at, symbolEnd)));
+        before = -1;
+        start = at = symbolEnd;
+        continue;
+      }
+      const point = text.codePointAt(at) as number;
+      // No piece crosses such a border, so each side can be joined for itself.
+      if (before >= 0 && !neighbors.has(before, point)) {
+        finish(start, at);
+        start = at;
+      }
+      before = point;
+      at += point > 0xffff ? 2 : 1;
+    }
+    finish(start, text.length);
   };
 }
 

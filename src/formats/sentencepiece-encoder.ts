@@ -3,13 +3,13 @@
 
 import { PieceTrie } from "./piece-trie.ts";
 import { createBpe } from "./sentencepiece-bpe.ts";
-import { createNormalizer, utf8Byte, utf8Length } from "./sentencepiece-normalizer.ts";
+import { createNormalizer } from "./sentencepiece-normalizer.ts";
 import type { NormalizeOptions } from "./sentencepiece-normalizer.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
 import { createUnigram } from "./sentencepiece-unigram.ts";
 import { createSegmenter } from "./tokenizer-added.ts";
 import type { AddedToken } from "./tokenizer-added.ts";
-import { fallbackToken } from "./tokenizer-bytes.ts";
+import { fallbackToken, utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
 import { endOf, startOf } from "./tokenizer-piece.ts";
 import type { EncodedText } from "./tokenizer-pipeline.ts";
 

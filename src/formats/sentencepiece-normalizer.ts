@@ -4,6 +4,7 @@
 import { UserError } from "../base/error.ts";
 import type { PieceTrie } from "./piece-trie.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
+import { utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
 import { PieceBuilder, slicePiece } from "./tokenizer-piece.ts";
 import type { Piece } from "./tokenizer-piece.ts";
 
@@ -183,17 +184,4 @@ class Charsmap {
     }
     return text;
   }
-}
-
-export function utf8Length(point: number): number {
-  if (point < 0x80) return 1;
-  if (point < 0x800) return 2;
-  return point < 0x10000 ? 3 : 4;
-}
-
-/** Byte `index` of the `length` bytes of a code point. */
-export function utf8Byte(point: number, length: number, index: number): number {
-  if (length === 1) return point;
-  const bits = (point >>> (6 * (length - 1 - index))) & 0x3f;
-  return index > 0 ? 0x80 | bits : bits | ((0xf00 >>> length) & 0xff);
 }

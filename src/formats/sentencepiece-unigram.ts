@@ -3,7 +3,7 @@
 
 import { PieceTrie } from "./piece-trie.ts";
 import type { CutText } from "./sentencepiece-bpe.ts";
-import { utf8Length } from "./sentencepiece-normalizer.ts";
+import { utf8Length } from "./tokenizer-bytes.ts";
 import { isUsable } from "./sentencepiece.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
 

@@ -5,9 +5,10 @@ import { UserError } from "../base/error.ts";
 import { isJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { fallbackToken } from "./tokenizer-bytes.ts";
-import { NoTokenError, withCache, WordBuilder } from "./tokenizer-model.ts";
+import { NoTokenError, WordBuilder } from "./tokenizer-model.ts";
 import type { EncodedWord, TokenizerModel } from "./tokenizer-model.ts";
 import { unsupported } from "./tokenizer-piece.ts";
+import { WordTable } from "./word-table.ts";
 
 export function createBpe(model: JsonObject, place: string): TokenizerModel {
   const { vocab, merges } = model;
@@ -23,19 +24,17 @@ export function createBpe(model: JsonObject, place: string): TokenizerModel {
   const table = createMergeTable(merges, vocabulary, place);
   const ignoreMerges = model["ignore_merges"] === true;
 
-  const encodeWord = withCache((word) => {
+  const encodeWord = (word: string): EncodedWord => {
     const whole = ignoreMerges ? vocabulary.get(word) : undefined;
     if (whole !== undefined) return { ids: [whole], starts: [0], ends: [word.length] };
     const characters = symbols(word);
     const count = characters.ids.length;
     if (count < 2) return characters;
     return count <= SHORT_WORD ? mergeShort(characters, table) : mergeLong(characters, table);
-  });
-  const cutsAtSpaces = !ignoreMerges && keepsSpacesFirst(vocabulary);
-  return {
-    encode: cutsAtSpaces ? (text) => encodeByWords(text, encodeWord) : encodeWord,
-    vocabulary,
   };
+  if (ignoreMerges || !keepsSpacesFirst(vocabulary)) return { encode: encodeWord, vocabulary };
+  const words = new WordTable(encodeWord);
+  return { encode: (text) => encodeByWords(text, words, encodeWord), vocabulary };
 }
 
 /** SentencePiece's sign for a space. */
@@ -51,21 +50,26 @@ function keepsSpacesFirst(vocabulary: ReadonlyMap<string, number>): boolean {
   return true;
 }
 
-function encodeByWords(text: string, encodeWord: (word: string) => EncodedWord): EncodedWord {
+function encodeByWords(
+  text: string,
+  words: WordTable,
+  encodeWord: (word: string) => EncodedWord,
+): EncodedWord {
+  const result = new WordBuilder();
   let start = 0;
-  let result: WordBuilder | undefined;
   for (let end = 1; end <= text.length; end++) {
     const isBorder = text[end] === SPACE && text[end - 1] !== SPACE;
     if (!isBorder && end < text.length) continue;
-    if (start === 0 && end === text.length) break;
-    result ??= new WordBuilder();
-    const { ids, starts, ends } = encodeWord(text.slice(start, end));
-    for (let i = 0; i < ids.length; i++) {
+    const known = words.find(text, start, end);
+    const { ids, starts, ends } = known >= 0 ? words : encodeWord(text.slice(start, end));
+    const first = known >= 0 ? (words.firsts[known] as number) : 0;
+    const last = known >= 0 ? (words.firsts[known + 1] as number) : ids.length;
+    for (let i = first; i < last; i++) {
       result.add(ids[i] ?? -1, start + (starts[i] ?? 0), start + (ends[i] ?? 0));
     }
     start = end;
   }
-  return result ?? encodeWord(text);
+  return result;
 }
 
 /** Characters to ids: its own, its bytes', or the unknown token's. */
@@ -151,14 +155,14 @@ function createMergeTable(
 ): MergeTable {
   let size = 16;
   while (size < merges.length * 2) size *= 2;
-  const keys = new Int32Array(size * 2).fill(-1);
-  const ranks = new Int32Array(size);
+  // Left, right and rank side by side, since they are looked at together.
+  const slots = new Int32Array(size * 4).fill(-1);
   const mergedIds = new Int32Array(merges.length);
   const slotOf = (left: number, right: number): number => {
-    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 0;
-    slot = (slot ^ (slot >>> 15)) & (size - 1);
-    while (keys[slot * 2] !== -1 && (keys[slot * 2] !== left || keys[slot * 2 + 1] !== right)) {
-      slot = (slot + 1) & (size - 1);
+    const hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+    let slot = ((hash ^ (hash >>> 15)) & (size - 1)) * 4;
+    while (slots[slot] !== -1 && (slots[slot] !== left || slots[slot + 1] !== right)) {
+      slot = (slot + 4) & (size * 4 - 1);
     }
     return slot;
   };
@@ -174,16 +178,13 @@ function createMergeTable(
       );
     }
     const slot = slotOf(leftId, rightId);
-    keys[slot * 2] = leftId;
-    keys[slot * 2 + 1] = rightId;
-    ranks[slot] = rank;
+    slots[slot] = leftId;
+    slots[slot + 1] = rightId;
+    slots[slot + 2] = rank;
     mergedIds[rank] = mergedId;
   }
   return {
-    rank(left, right) {
-      const slot = slotOf(left, right);
-      return keys[slot * 2] === -1 ? -1 : (ranks[slot] ?? -1);
-    },
+    rank: (left, right) => slots[slotOf(left, right) + 2] as number,
     merged: (rank) => mergedIds[rank] ?? -1,
   };
 }
@@ -196,37 +197,53 @@ function halvesOf(merge: unknown): readonly [string, string] {
   return [text.slice(0, Math.max(0, space)), text.slice(space + 1)];
 }
 
-const SHORT_WORD = 32;
+const SHORT_WORD = 96;
 const NO_RANK = 0x7fffffff;
 
+// Of the word under way: ids, where each begins and ends, and the rank of each with the one after it.
+const shortIds = new Int32Array(SHORT_WORD);
+const shortStarts = new Int32Array(SHORT_WORD);
+const shortEnds = new Int32Array(SHORT_WORD);
+const shortRanks = new Int32Array(SHORT_WORD);
+
 /** Looks at every pair for each merge: the quickest way for a few characters. */
-function mergeShort({ ids, starts, ends }: WordBuilder, table: MergeTable): EncodedWord {
+function mergeShort(word: WordBuilder, table: MergeTable): EncodedWord {
+  let count = word.ids.length;
+  for (let i = 0; i < count; i++) {
+    shortIds[i] = word.ids[i] as number;
+    shortStarts[i] = word.starts[i] as number;
+    shortEnds[i] = word.ends[i] as number;
+  }
   const rankAt = (i: number) => {
-    const rank = table.rank(ids[i] ?? -1, ids[i + 1] ?? -1);
+    const rank = table.rank(shortIds[i] as number, shortIds[i + 1] as number);
     return rank < 0 ? NO_RANK : rank;
   };
-  const ranks: number[] = [];
-  for (let i = 0; i + 1 < ids.length; i++) ranks.push(rankAt(i));
+  for (let i = 0; i + 1 < count; i++) shortRanks[i] = rankAt(i);
   for (;;) {
     let best = NO_RANK;
     let at = -1;
-    for (let i = 0; i < ranks.length; i++) {
-      const rank = ranks[i] ?? NO_RANK;
+    for (let i = 0; i + 1 < count; i++) {
+      const rank = shortRanks[i] as number;
       if (rank < best) {
         best = rank;
         at = i;
       }
     }
-    if (at < 0) return { ids, starts, ends };
-    ids[at] = table.merged(best);
-    ends[at] = ends[at + 1] ?? 0;
-    ids.splice(at + 1, 1);
-    starts.splice(at + 1, 1);
-    ends.splice(at + 1, 1);
-    ranks.splice(at, 1);
-    if (at > 0) ranks[at - 1] = rankAt(at - 1);
-    if (at < ranks.length) ranks[at] = rankAt(at);
+    if (at < 0) break;
+    shortIds[at] = table.merged(best);
+    shortIds.copyWithin(at + 1, at + 2, count);
+    shortStarts.copyWithin(at + 1, at + 2, count);
+    shortEnds.copyWithin(at, at + 1, count);
+    shortRanks.copyWithin(at, at + 1, count);
+    count--;
+    if (at > 0) shortRanks[at - 1] = rankAt(at - 1);
+    if (at + 1 < count) shortRanks[at] = rankAt(at);
   }
+  return {
+    ids: Array.from(shortIds.subarray(0, count)),
+    starts: Array.from(shortStarts.subarray(0, count)),
+    ends: Array.from(shortEnds.subarray(0, count)),
+  };
 }
 
 /** Ranks are below 2^22, places below 2^31: a pair in the queue is one number that sorts by both. */

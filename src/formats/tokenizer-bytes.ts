@@ -46,3 +46,17 @@ export function byteOfFallback(token: string): number | undefined {
 export function fallbackToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
+
+/** Bytes of a code point in UTF-8. */
+export function utf8Length(point: number): number {
+  if (point < 0x80) return 1;
+  if (point < 0x800) return 2;
+  return point < 0x10000 ? 3 : 4;
+}
+
+/** Byte `index` of the `length` bytes of a code point. */
+export function utf8Byte(point: number, length: number, index: number): number {
+  if (length === 1) return point;
+  const bits = (point >>> (6 * (length - 1 - index))) & 0x3f;
+  return index > 0 ? 0x80 | bits : bits | ((0xf00 >>> length) & 0xff);
+}

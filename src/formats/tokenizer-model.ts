@@ -7,31 +7,20 @@ export interface EncodedWord {
   readonly ends: readonly number[];
 }
 
+/** Tokens of many words, side by side. */
+export interface WordTokens {
+  readonly ids: ArrayLike<number>;
+  readonly starts: ArrayLike<number>;
+  readonly ends: ArrayLike<number>;
+}
+
 export interface TokenizerModel {
-  encode(word: string): EncodedWord;
+  readonly encode: (word: string) => EncodedWord;
   readonly vocabulary: ReadonlyMap<string, number>;
 }
 
 /** A model needs its unknown token and has none. */
 export class NoTokenError extends Error {}
-
-const CACHE_WORDS = 1 << 15;
-const CACHED_UNITS = 64;
-
-/** Remembers short words: a text has most of its words many times. */
-export function withCache(encode: (word: string) => EncodedWord): (word: string) => EncodedWord {
-  const cache = new Map<string, EncodedWord>();
-  return (word) => {
-    if (word.length > CACHED_UNITS) return encode(word);
-    let encoded = cache.get(word);
-    if (encoded === undefined) {
-      encoded = encode(word);
-      if (cache.size >= CACHE_WORDS) cache.clear();
-      cache.set(word, encoded);
-    }
-    return encoded;
-  };
-}
 
 /** Collects a word's ids. */
 export class WordBuilder implements EncodedWord {

@@ -21,8 +21,17 @@ export interface Spans {
 /** A stage that changes a piece's text. `track` asks for exact origins, which cost time. */
 export type Normalizer = (piece: Piece, track: boolean) => Piece;
 
+/** Says where each word of a text is, in order. */
+export type ScanWords = (text: string, found: (start: number, end: number) => void) => void;
+
 /** A stage that cuts pieces into smaller ones. */
-export type Splitter = (pieces: readonly Piece[], track: boolean) => readonly Piece[];
+export interface Splitter {
+  cut(pieces: readonly Piece[], track: boolean): readonly Piece[];
+  /** The same cuts, where they only depend on the piece's text and leave it as it is. */
+  readonly scan?: ScanWords;
+  /** What then happens to each word by itself, whatever is beside it; nothing if undefined. */
+  readonly write?: Normalizer;
+}
 
 /** Where in the original unit `index` begins. */
 export function startOf({ origin }: Piece, index: number): number {

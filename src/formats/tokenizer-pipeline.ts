@@ -12,13 +12,14 @@ import { createBpe } from "./tokenizer-bpe.ts";
 import { createDecoder } from "./tokenizer-decoders.ts";
 import type { TokenDecoder } from "./tokenizer-decoders.ts";
 import { ID_LIMIT } from "./tokenizer-model.ts";
-import type { TokenizerModel } from "./tokenizer-model.ts";
+import type { EncodedWord, TokenizerModel, WordTokens } from "./tokenizer-model.ts";
 import { createNormalizer } from "./tokenizer-normalizers.ts";
 import { endOf, slicePiece, startOf, unsupported } from "./tokenizer-piece.ts";
-import type { Piece } from "./tokenizer-piece.ts";
+import type { Piece, Splitter } from "./tokenizer-piece.ts";
 import { PatternError } from "./tokenizer-regex.ts";
 import { createSplitter } from "./tokenizer-splitters.ts";
 import { createUnigram } from "./tokenizer-unigram.ts";
+import { WordTable } from "./word-table.ts";
 
 /** Ids of a text, and the units of the text that each comes from. */
 export interface EncodedText {
@@ -108,6 +109,8 @@ function createEncoder(
 ): (text: string, track: boolean) => EncodedText {
   const normalize = createNormalizer(tokenizer["normalizer"], place);
   const split = createSplitter(tokenizer["pre_tokenizer"], place);
+  const encodeWord = createWordEncoder(model, split?.write);
+  const words = new WordTable(encodeWord);
   const findPlain = createSegmenter(addedTokens.filter(({ isNormalized }) => !isNormalized));
   const findNormalized = createSegmenter(
     addedTokens.filter(({ isNormalized }) => isNormalized),
@@ -121,20 +124,40 @@ function createEncoder(
       result.starts.push(start);
       result.ends.push(end);
     };
-    const addWord = (piece: Piece) => {
-      const { ids, starts, ends } = model.encode(piece.text);
-      for (let i = 0; i < ids.length; i++) {
-        const id = ids[i] as number;
+    /** A word of the piece, and its tokens from [first, last) of a list of them. */
+    const addTokens = (
+      piece: Piece,
+      word: number,
+      tokens: WordTokens,
+      first: number,
+      last: number,
+    ) => {
+      for (let i = first; i < last; i++) {
+        const id = tokens.ids[i] as number;
         if (!track) result.ids.push(id);
-        else addToken(id, startOf(piece, starts[i] ?? 0), endOf(piece, (ends[i] ?? 1) - 1));
+        else {
+          const start = startOf(piece, word + (tokens.starts[i] ?? 0));
+          addToken(id, start, endOf(piece, word + (tokens.ends[i] ?? 1) - 1));
+        }
+      }
+    };
+    const addWord = (piece: Piece, start: number, end: number) => {
+      const known = words.find(piece.text, start, end);
+      if (known >= 0) {
+        const [first, last] = [words.firsts[known] as number, words.firsts[known + 1] as number];
+        addTokens(piece, start, words, first, last);
+      } else {
+        const encoded = encodeWord(piece.text.slice(start, end));
+        addTokens(piece, start, encoded, 0, encoded.ids.length);
       }
     };
     const addText = (piece: Piece) => {
-      const words = split ? split([piece], track) : [piece];
-      for (const word of words) addWord(word);
+      if (!split) addWord(piece, 0, piece.text.length);
+      else if (split.scan) split.scan(piece.text, (start, end) => addWord(piece, start, end));
+      else for (const word of split.cut([piece], track)) addWord(word, 0, word.text.length);
     };
     // Half a surrogate pair is no text: UTF-8 has no bytes for it.
-    const whole: Piece = { text: toWellFormed(text), origin: 0 };
+    const whole: Piece = { text: text.toWellFormed(), origin: 0 };
     for (const outer of findPlain(whole.text)) {
       if (outer.token !== undefined) {
         addToken(outer.token.id, outer.start, outer.end);
@@ -151,8 +174,22 @@ function createEncoder(
   };
 }
 
-function toWellFormed(text: string): string {
-  return text.replaceAll(/\p{Cs}/gu, "\uFFFD");
+/** A word as it stands in the text, by what the last stage writes for it. Starts and ends are in its own units. */
+function createWordEncoder(
+  model: TokenizerModel,
+  write: Splitter["write"],
+): (word: string) => EncodedWord {
+  if (!write) return model.encode;
+  return (word) => {
+    const piece = write({ text: word, origin: 0 }, true);
+    const { ids, starts, ends } = model.encode(piece.text);
+    if (piece.origin === 0) return { ids, starts, ends };
+    return {
+      ids,
+      starts: starts.map((start) => startOf(piece, start)),
+      ends: ends.map((end) => endOf(piece, end - 1)),
+    };
+  };
 }
 
 function createModel(model: unknown, place: string): TokenizerModel {

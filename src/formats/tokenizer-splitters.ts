@@ -2,9 +2,9 @@
 
 import { isJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { BYTE_CHARS, toByteChars } from "./tokenizer-bytes.ts";
+import { BYTE_CHARS, toByteChars, utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
 import { patternOf, slicePiece, startOf, endOf, unsupported } from "./tokenizer-piece.ts";
-import type { Piece, Splitter } from "./tokenizer-piece.ts";
+import type { Normalizer, Piece, ScanWords, Splitter } from "./tokenizer-piece.ts";
 import { escapeRegex, translateRegex } from "./tokenizer-regex.ts";
 
 /** What to do with a match: cut it out, leave it alone, or join it to what is beside it. */
@@ -29,12 +29,7 @@ export function createSplitter(component: unknown, place: string): Splitter | un
     case "Sequence": {
       const listed = component["pretokenizers"];
       if (!Array.isArray(listed)) throw unsupported("pre-tokenizer", component, place);
-      const stages = listed.flatMap((item) => createSplitter(item, place) ?? []);
-      return (pieces, track) => {
-        let result = pieces;
-        for (const stage of stages) result = stage(result, track);
-        return result;
-      };
+      return sequence(listed.flatMap((item) => createSplitter(item, place) ?? []));
     }
     case "Split":
       return createSplit(component, place);
@@ -56,6 +51,57 @@ export function createSplitter(component: unknown, place: string): Splitter | un
   }
 }
 
+/** Each stage after the other. What the last one writes is left to be done word by word. */
+function sequence(stages: readonly Splitter[]): Splitter | undefined {
+  const [first, second, ...rest] = stages;
+  if (!first || !second) return first;
+  return sequence([inTurn(first, second), ...rest]);
+}
+
+function inTurn(first: Splitter, second: Splitter): Splitter {
+  const { write } = first;
+  const scan = write ? undefined : scanInTurn(first.scan, second.scan);
+  return {
+    cut(pieces, track) {
+      const words = first.cut(pieces, track);
+      return second.cut(write ? words.map((piece) => write(piece, track)) : words, track);
+    },
+    ...(scan && { scan }),
+    ...(second.write && { write: second.write }),
+  };
+}
+
+function scanInTurn(
+  first: ScanWords | undefined,
+  second: ScanWords | undefined,
+): ScanWords | undefined {
+  if (!first || !second) return undefined;
+  if (second === scanWhole) return first;
+  return (text, found) =>
+    first(text, (from, to) =>
+      second(text.slice(from, to), (start, end) => found(from + start, from + end)),
+    );
+}
+
+const scanWhole: ScanWords = (text, found) => {
+  if (text !== "") found(0, text.length);
+};
+
+/** A stage that leaves texts as they are. */
+function splitterOf(scan: ScanWords, write?: Normalizer): Splitter {
+  return {
+    cut(pieces) {
+      const result: Piece[] = [];
+      for (const piece of pieces) {
+        scan(piece.text, (start, end) => result.push(slicePiece(piece, start, end)));
+      }
+      return result;
+    },
+    scan,
+    ...(write && { write }),
+  };
+}
+
 function createSplit(component: JsonObject, place: string): Splitter {
   const pattern = patternOf(component);
   const { behavior } = component;
@@ -68,14 +114,40 @@ function createSplit(component: JsonObject, place: string): Splitter {
 }
 
 function splitBy(regex: RegExp, behavior: Behavior, invert = false): Splitter {
-  return (pieces) => {
-    const result: Piece[] = [];
-    for (const piece of pieces) {
-      for (const [start, end] of cut(piece.text, regex, behavior, invert)) {
-        if (end > start) result.push(slicePiece(piece, start, end));
-      }
+  if (behavior === "Isolated") return splitterOf(createIsolator(regex));
+  return splitterOf((text, found) => {
+    for (const [start, end] of cut(text, regex, behavior, invert)) {
+      if (end > start) found(start, end);
     }
-    return result;
+  });
+}
+
+/**
+ * Matches, and what is between them, as words of their own: what most tokenizers do, and most of the time a
+ * match begins where the last one ended. Then no match has to be made into an object.
+ */
+function createIsolator(regex: RegExp): ScanWords {
+  const next = new RegExp(regex.source, regex.flags.replace("g", "y"));
+  return (text, found) => {
+    let done = 0;
+    for (let at = 0; at <= text.length;) {
+      next.lastIndex = at;
+      if (at === done && next.test(text) && next.lastIndex > at) {
+        done = next.lastIndex;
+        found(at, done);
+        at = done;
+        continue;
+      }
+      regex.lastIndex = at;
+      const match = regex.exec(text);
+      if (match === null) break;
+      if (match.index > done) found(done, match.index);
+      done = regex.lastIndex;
+      if (done > match.index) found(match.index, done);
+      // By a whole character: between the halves of one, the next match would begin here again.
+      at = match[0] === "" ? done + ((text.codePointAt(done) ?? 0) > 0xffff ? 2 : 1) : done;
+    }
+    if (done < text.length) found(done, text.length);
   };
 }
 
@@ -115,11 +187,11 @@ function cut(text: string, regex: RegExp, behavior: Behavior, invert: boolean): 
 function createByteLevel(component: JsonObject): Splitter {
   const split = component["use_regex"] === false ? undefined : translateRegex(GPT2_PATTERN);
   const addSpace = component["add_prefix_space"] === true;
-  const splitter = split && splitBy(split, "Isolated");
-  return (pieces, track) => {
-    const spaced = addSpace ? pieces.map(withSpace) : pieces;
-    const words = splitter ? splitter(spaced, track) : spaced;
-    return words.map((word) => writeBytes(word, track));
+  const splitter = split ? splitBy(split, "Isolated") : splitterOf(scanWhole);
+  if (!addSpace) return { ...splitter, write: writeBytes };
+  return {
+    cut: (pieces, track) => splitter.cut(pieces.map(withSpace), track),
+    write: writeBytes,
   };
 }
 
@@ -139,36 +211,34 @@ function prefixed(piece: Piece, prefix: string): Piece {
   return { text: prefix + piece.text, origin: { starts, ends } };
 }
 
-const encoder = new TextEncoder();
-
 /** The word in byte stand-ins. Every byte of a character comes from all of it. */
 function writeBytes(piece: Piece, track: boolean): Piece {
   const { text } = piece;
-  let result = "";
-  let sameLength = true;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit > 0x7f) {
-      sameLength = false;
-      break;
-    }
-    result += BYTE_CHARS[unit];
+  let written = "";
+  let at = 0;
+  for (; at < text.length && text.charCodeAt(at) < 0x80; at++) {
+    written += BYTE_CHARS[text.charCodeAt(at)];
   }
-  if (sameLength) return { text: result, origin: piece.origin };
+  if (at === text.length) return { text: written, origin: piece.origin };
   if (!track) return { text: toByteChars(text), origin: startOf(piece, 0) };
-  result = "";
   const starts: number[] = [];
   const ends: number[] = [];
-  let at = 0;
-  for (const char of text) {
-    for (const byte of encoder.encode(char)) {
-      result += BYTE_CHARS[byte];
-      starts.push(startOf(piece, at));
-      ends.push(endOf(piece, at + char.length - 1));
-    }
-    at += char.length;
+  for (let i = 0; i < at; i++) {
+    starts.push(startOf(piece, i));
+    ends.push(endOf(piece, i));
   }
-  return { text: result, origin: { starts, ends } };
+  while (at < text.length) {
+    const point = text.codePointAt(at) as number;
+    const next = at + (point > 0xffff ? 2 : 1);
+    const length = utf8Length(point);
+    for (let i = 0; i < length; i++) {
+      written += BYTE_CHARS[utf8Byte(point, length, i)];
+      starts.push(startOf(piece, at));
+      ends.push(endOf(piece, next - 1));
+    }
+    at = next;
+  }
+  return { text: written, origin: { starts, ends } };
 }
 
 function createMetaspace(component: JsonObject, place: string): Splitter {
@@ -181,15 +251,14 @@ function createMetaspace(component: JsonObject, place: string): Splitter {
     component["split"] === false
       ? undefined
       : splitBy(new RegExp(escapeRegex(replacement), "gv"), "MergedWithNext");
-  return (pieces, track) => {
-    const marked = pieces.map((piece) => {
+  const mark = (pieces: readonly Piece[]) =>
+    pieces.map((piece) => {
       const text = piece.text.replaceAll(" ", replacement);
       const same = { text, origin: piece.origin };
       const wanted = scheme === "always" || (scheme === "first" && startOf(piece, 0) === 0);
       return wanted && !text.startsWith(replacement) ? prefixed(same, replacement) : same;
     });
-    return split ? split(marked, track) : marked;
-  };
+  return { cut: (pieces, track) => (split ? split.cut(mark(pieces), track) : mark(pieces)) };
 }
 
 /** "always", "first" or "never"; older files say only whether. */

@@ -3,7 +3,7 @@
 
 import type { JsonObject } from "./json.ts";
 import { fallbackToken } from "./tokenizer-bytes.ts";
-import { NoTokenError, withCache, WordBuilder } from "./tokenizer-model.ts";
+import { NoTokenError, WordBuilder } from "./tokenizer-model.ts";
 import type { EncodedWord, TokenizerModel } from "./tokenizer-model.ts";
 import { unsupported } from "./tokenizer-piece.ts";
 import { PieceTrie } from "./piece-trie.ts";
@@ -31,11 +31,13 @@ export function createUnigram(model: JsonObject, place: string): TokenizerModel 
   const worst = scores.reduce((least, score) => Math.min(least, score), Infinity);
   const unknownScore = worst - UNKNOWN_PENALTY;
 
-  const encode = withCache((word) => {
-    const cuts = bestCuts(word, trie, scores, unknownId, unknownScore);
-    return writeCuts(word, cuts, vocabulary, unknownId, byteFallback);
-  });
-  return { encode, vocabulary };
+  return {
+    encode(word) {
+      const cuts = bestCuts(word, trie, scores, unknownId, unknownScore);
+      return writeCuts(word, cuts, vocabulary, unknownId, byteFallback);
+    },
+    vocabulary,
+  };
 }
 
 /**

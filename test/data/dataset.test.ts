@@ -3,7 +3,6 @@ import { createBatches } from "../../src/data/batches.ts";
 import { buildDataset, encodeDataset, splitExamples } from "../../src/data/dataset.ts";
 import type { DatasetOptions } from "../../src/data/dataset.ts";
 import { formatFunnel } from "../../src/data/funnel.ts";
-import { memoize } from "../../src/data/memo.ts";
 import { promptTemplate } from "../../src/data/templates.ts";
 import { compileChatTemplate } from "../../src/formats/chat-template.ts";
 import { listOf } from "./lists.ts";
@@ -224,18 +223,4 @@ test("10,001 rows are read, encoded, packed and batched in under two seconds", a
   expect(performance.now() - started).toBeLessThan(2000);
   expect(report).toMatchObject({ rowsRead: 10_001, kept: 10_001 });
   expect(report.trainTokens).toBe(report.tokens);
-});
-
-test("the memory of results is bounded, and forgets the oldest first", () => {
-  const computed: string[] = [];
-  const remember = memoize(2, (key) => {
-    computed.push(key);
-    return key.toUpperCase();
-  });
-  for (const key of ["a", "b", "a", "c", "b", "a"]) expect(remember(key)).toBe(key.toUpperCase());
-  expect(computed).toEqual(["a", "b", "c", "a"]);
-  const long = "x".repeat(9000);
-  remember(long);
-  remember(long);
-  expect(computed.length).toBe(6);
 });
