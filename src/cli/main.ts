@@ -16,6 +16,7 @@ import { downloadCommand } from "./download.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
 import { listConfigsCommand } from "./list-cfg.ts";
+import { listFormatsCommand } from "./list-dataset-format.ts";
 import { logDatasetCommand } from "./log-dataset.ts";
 import { createOutput } from "./output.ts";
 import { packageVersion } from "./package-files.ts";
@@ -81,6 +82,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addCommand(convertCommand(run))
     .addCommand(listConfigsCommand(run))
     .addCommand(copyConfigCommand(run))
+    .addCommand(listFormatsCommand(run))
     .addCommand(logDatasetCommand(run))
     .addCommand(checkDatasetCommand(run))
     .addCommand(preprocessCommand(run))

@@ -12,6 +12,8 @@ export interface Turn {
   outputWithLoss?: boolean;
   /** Whether the tokenizer's EOS follows the output. Default true. */
   needEosToken?: boolean;
+  /** A text for pre-training: no template or system text is written around it. */
+  isText?: true;
   /** The texts stand as they are: no template, system text, BOS or EOS is added. */
   isRaw?: true;
   /** Text after the turn, never learned. Default none. */

@@ -9,18 +9,18 @@ import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
 import { encodeByChatTemplate, encodeExample } from "./encode.ts";
 import type { EncodedExample, ExampleList } from "./encode.ts";
+import { isPlainText } from "./formats.ts";
 import type { DatasetFormatName, DetectedFormat, FieldNames } from "./formats.ts";
 import { nothingLeft } from "./funnel.ts";
 import type { FunnelReport } from "./funnel.ts";
 import { createIntake } from "./intake.ts";
 import type { EncodedDataset, Intake } from "./intake.ts";
-import { isPlainText } from "./formats.ts";
 import { type MappedRow, type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
-import type { TextRow } from "./read-text.ts";
 import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
 import type { PackedRow, RowList } from "./pack.ts";
 import { createTextEncoder } from "./plain-text.ts";
 import type { DataFile } from "./read-data.ts";
+import type { TextRow } from "./read-text.ts";
 import type { PromptTemplate } from "./template-table.ts";
 import { applyTemplate } from "./templates.ts";
 import { packAsXtuner } from "./xtuner-pack.ts";
@@ -138,10 +138,11 @@ async function intakeFile(
   let detected: DetectedFormat | undefined;
   const onBrokenRow = options.brokenRows === "drop" ? intake.noteBroken : undefined;
   const rows = readMappedRows(file, { ...mapOptionsOf(options, index), onBrokenRow });
+  let continues = false;
   for await (const row of rows) {
     detected = row.detected;
     try {
-      takeRow(row, intake, options);
+      continues = takeRow(row, continues, intake, options);
     } catch (error) {
       throw withPlace(error, row.place);
     }
@@ -149,11 +150,22 @@ async function intakeFile(
   intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
-/** Text for pre-training goes on over examples; anything else is one example, or none. */
-function takeRow({ row, detected, map }: MappedRow, intake: Intake, options: EncodeDatasetOptions) {
-  const { value } = row as { value: Partial<TextRow> };
-  if (options.continueTexts === false || !isPlainText(detected.format)) intake.take(map);
-  else intake.takeText(map()[0]?.output ?? "", value.continues === true);
+/** Text for pre-training goes on over examples, and a file of text over rows; says whether it does. */
+function takeRow(
+  { row, detected, map }: MappedRow,
+  isContinued: boolean,
+  intake: Intake,
+  options: EncodeDatasetOptions,
+): boolean {
+  if (options.continueTexts === false || !isPlainText(detected.format)) {
+    intake.take(map);
+    return false;
+  }
+  const { text, continues = false } = row.value as Partial<TextRow>;
+  const [turn] = map();
+  // Formats may strip a text, but not what lies between its pieces.
+  intake.takeText((isContinued || continues ? text : turn?.output) ?? "", continues);
+  return continues;
 }
 
 /** A fault that a row shows only when it is encoded, with the row. */

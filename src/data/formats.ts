@@ -248,6 +248,7 @@ function readerOf(row: DataRow, place: string): RowReader {
   return createRowReader(row.value, placeOf(row, place));
 }
 
-function placeOf({ row, line }: DataRow, place: string): string {
+/** Where a row is, for errors. */
+export function placeOf({ row, line }: DataRow, place: string): string {
   return `${place}, row ${row} (line ${line})`;
 }

@@ -3,7 +3,7 @@
 import { isJsonObject } from "../formats/json.ts";
 import { trimEnd, trimStart } from "../formats/white-space.ts";
 import type { Turn } from "./conversation.ts";
-import type { RowReader } from "./map-row.ts";
+import type { MapOptions, RowReader } from "./map-row.ts";
 
 /** A row already in standard form, with the keys that XTuner writes. */
 export function mapStandard(row: RowReader): Turn[] {
@@ -119,9 +119,10 @@ export function warnOasst1(row: RowReader): string | undefined {
   return `message ${odd + 1} is ${spoken[odd] === HUMAN ? "a human's" : "an assistant's"}, where the other was due, so questions are learned as answers from there on`;
 }
 
-/** Text to be learned whole. XTuner strips white space from both ends. */
-export function mapPretrain(row: RowReader): Turn[] {
-  return [{ input: "", output: strip(row.text("text")) }];
+/** Text to be learned whole. XTuner strips white space from both ends, and writes its template around. */
+export function mapPretrain(row: RowReader, { asXtuner }: MapOptions): Turn[] {
+  const turn = { input: "", output: strip(row.text("text")) };
+  return [asXtuner === true ? turn : { ...turn, isText: true }];
 }
 
 const TEXTS = ["text", "content"];
@@ -133,14 +134,14 @@ export function textColumn(row: Readonly<Record<string, unknown>>): string | und
 
 /** Text to be learned whole, as it is. */
 export function mapText(row: RowReader): Turn[] {
-  return [{ input: "", output: row.text(textColumn(row.value) ?? "text") }];
+  return [{ input: "", output: row.text(textColumn(row.value) ?? "text"), isText: true }];
 }
 
 /** What of a row is learned as text, and what is not. */
 export function describeText(row: unknown): string {
   const columns = isJsonObject(row) ? Object.keys(row) : [];
   const column = isJsonObject(row) ? (textColumn(row) ?? "text") : "text";
-  const others = columns.filter((name) => name !== column);
+  const others = columns.filter((name) => name !== column && name !== "continues");
   const unread = others.length === 0 ? "" : ` (not read: ${others.slice(0, 8).join(", ")})`;
   return `"${column}" to be learned whole${unread}`;
 }

@@ -25,7 +25,7 @@ export function promptTemplate(name: string): PromptTemplate {
 export function applyTemplate(conversation: Conversation, template: PromptTemplate): Turn[] {
   if (usesTools(conversation)) throw noPlaceForTools();
   return conversation.map((turn, i) => {
-    if (turn.isRaw === true) return turn;
+    if (turn.isRaw === true || turn.isText === true) return turn;
     const values = { system: turn.system, input: turn.input, round: i + 1 };
     const input = renderPrompt(template, values);
     if (template === NO_TEMPLATE) return { ...turn, input };

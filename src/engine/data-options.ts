@@ -2,7 +2,7 @@
 import { UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
 import type { DatasetOptions, EncodeDatasetOptions } from "../data/dataset.ts";
-import { formatNamed } from "../data/formats.ts";
+import { type FieldNames, formatNamed, formatsNamed } from "../data/formats.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { ChosenTemplate } from "./model-folder.ts";
 
@@ -17,11 +17,26 @@ export function encodeOptionsOf(
     template,
     system: config.system,
     maxLength: config.max_length,
-    format: formatNamed(config.dataset_format),
+    format: config.dataset_format.includes(",")
+      ? formatsNamed(config.dataset_format, config.data.length)
+      : formatNamed(config.dataset_format),
+    fields: fieldNamesOf(config),
+    mapAsXtuner: config.compat === "xtuner-0.1.17",
     maxRows: config.max_dataset_length < 0 ? undefined : config.max_dataset_length,
     seed: config.seed,
     inputIdsWithOutput: config.input_ids_with_output,
     continueTexts: config.compat === "none",
+  };
+}
+
+/** An empty name is found by itself. */
+function fieldNamesOf(config: TrainConfig): FieldNames {
+  const { field_messages: messages, message_field_role: role } = config;
+  const content = config.message_field_content;
+  return {
+    ...(messages === "" ? {} : { messages }),
+    ...(role === "" ? {} : { role }),
+    ...(content === "" ? {} : { content }),
   };
 }
 
