@@ -11,7 +11,7 @@ import { findFaults, type Finding, surveyExamples } from "../engine/dataset-find
 import { drawSamples, type Sample } from "../engine/dataset-samples.ts";
 import { buildDatasetView, type DatasetView, openEncoding } from "../engine/dataset-view.ts";
 import { openDataset, takesConfig } from "./config-flags.ts";
-import { asText, banner, listOf } from "./dataset-print.ts";
+import { banner, listOf } from "./dataset-print.ts";
 import { wholeFlag } from "./flags.ts";
 import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
 import { createPaint } from "./terminal.ts";
@@ -46,7 +46,7 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   const { config } = request;
   const encoding = await openEncoding(request);
   const limit = config.max_dataset_length > 0 ? config.max_dataset_length : SHOWN_ROWS;
-  const samples = await drawSamples(request, encoding, flags.rows ?? limit);
+  const { samples, ...odd } = await drawSamples(request, encoding, flags.rows ?? limit);
   for (const sample of samples) printSample(session, sample);
 
   // A row that cannot be read is a finding; the others are looked at all the same.
@@ -54,7 +54,7 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   const view = await buildDatasetView(request, { ...encoding, options });
   if (config.pack_to_max_length) printPacked(session, view, samples, config);
   const survey = surveyExamples(view.encoded.examples, encoding.opened.tokenizer.bosId);
-  const findings = findFaults(view, config, survey);
+  const findings = findFaults(view, config, survey, odd);
   const lines = view.dataset ? formatFunnel(view.dataset.report) : [];
   const longest = survey.longest.map(
     ({ example, tokens }) => `${formatCount(tokens)} (example ${formatCount(example)})`,
@@ -72,10 +72,8 @@ function printSample({ output }: Session, sample: Sample): void {
     ...sample,
     example: example && { ...example, ...listsOf(example) },
   });
-  const isTerminal = process.stdout.isTTY;
-  const show = (title: string, text: string) =>
-    output.print(banner(title) + asText(text, isTerminal));
-  show(where, JSON.stringify(raw));
+  const show = (title: string, text: string) => output.print(`${banner(title)}${visible(text)}\n`);
+  show(visible(where), JSON.stringify(raw));
   show("dataset after `dataset_map_fn`", turnsOf(conversation));
   if (example === undefined) return;
   show(

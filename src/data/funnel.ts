@@ -137,6 +137,6 @@ function describeDrops(funnel: EncodeFunnel): string {
 }
 
 /** "1 row", "2,000 rows". */
-function countOf(count: number, noun: string): string {
+export function countOf(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }

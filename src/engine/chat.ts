@@ -27,7 +27,7 @@ import { createStopper } from "./stopper.ts";
 const DEFAULT_CONTEXT_TOKENS = 2048;
 
 /** A prompt that leaves no room for an answer. */
-export class ContextFullError extends UserError {
+class ContextFullError extends UserError {
   override readonly name = "ContextFullError";
 }
 

@@ -3,8 +3,9 @@ import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import type { ExampleList } from "../data/encode.ts";
-import type { EncodeFunnel } from "../data/funnel.ts";
+import { countOf, type EncodeFunnel } from "../data/funnel.ts";
 import { encodePrompt } from "../data/prompt.ts";
+import type { Samples } from "./dataset-samples.ts";
 import type { DatasetView } from "./dataset-view.ts";
 import { chooseTemplate } from "./model-folder.ts";
 
@@ -61,10 +62,19 @@ function hashOf(numbers: ArrayLike<number>): string {
   return `${a >>> 0}-${b >>> 0}`;
 }
 
-export function findFaults(view: DatasetView, config: TrainConfig, survey: Survey): Finding[] {
+export function findFaults(
+  view: DatasetView,
+  config: TrainConfig,
+  survey: Survey,
+  { oddRows, firstOdd }: Omit<Samples, "samples">,
+): Finding[] {
   const { funnel } = view.encoded;
   return [
     ...rowFaults(funnel),
+    ...when(oddRows > 0, "warning", () => [
+      `Mapped to hardly what is meant: ${countOf(oddRows, "row")}. The first: ${firstOdd ?? ""}`,
+      "Correct them, or choose another dataset_format.",
+    ]),
     ...(config.input_ids_with_output ? endFaults(funnel) : []),
     ...exampleFaults(view, survey),
     ...templateFaults(view, config),
@@ -77,19 +87,19 @@ function rowFaults(funnel: EncodeFunnel): Finding[] {
   const { droppedBroken, droppedEmpty, droppedUnlabeled, truncated, kept, maxLength } = funnel;
   return [
     ...when(droppedBroken > 0, "error", () => [
-      `${n(droppedBroken)} rows cannot be read. The first: ${firstLine(funnel.firstBroken)}`,
+      `${countOf(droppedBroken, "row")} cannot be read. The first: ${firstLine(funnel.firstBroken)}`,
       "Correct them: training refuses the file.",
     ]),
     ...when(droppedEmpty > 0, severityOf(droppedEmpty, kept), () => [
-      `${n(droppedEmpty)} rows hold no conversation, and are left out.`,
+      `Without a conversation, and left out: ${countOf(droppedEmpty, "row")}.`,
       "Check that they have an answer by an assistant, and that dataset_format is the right one.",
     ]),
     ...when(droppedUnlabeled > 0, severityOf(droppedUnlabeled, kept), () => [
-      `${n(droppedUnlabeled)} rows have no token to learn within ${n(maxLength)} tokens, and are left out.`,
+      `Without a token to learn within ${n(maxLength)} tokens, and left out: ${countOf(droppedUnlabeled, "row")}.`,
       "Raise max_length or shorten their prompts, or check that their answers are not marked as not learned.",
     ]),
     ...when(truncated > 0, "warning", () => [
-      `${n(truncated)} of ${n(kept)} examples are cut at ${n(maxLength)} tokens, and lose ${n(funnel.tokensLost)}.`,
+      `Cut at ${n(maxLength)} tokens: ${n(truncated)} of ${countOf(kept, "example")}, which lose ${countOf(funnel.tokensLost, "token")}.`,
       "Raise max_length, or split the longest rows.",
     ]),
   ];
@@ -118,11 +128,11 @@ function exampleFaults({ encoded, opened }: DatasetView, { copies, doubleBos }: 
   const bos = opened.tokenizer.bosToken ?? "BOS";
   return [
     ...when(doubleBos > 0, "error", () => [
-      `${n(doubleBos)} examples begin with ${bos} twice: once from their text, once from the tokenizer.`,
+      `Beginning with ${bos} twice, once from their text and once from the tokenizer: ${countOf(doubleBos, "example")}.`,
       `Remove ${bos} from the data, or choose a template without it.`,
     ]),
     ...when(copies > 0, "warning", () => [
-      `${n(copies)} of ${n(kept)} examples are copies of another.`,
+      `Copies of another: ${n(copies)} of ${countOf(kept, "example")}.`,
       "Remove them, unless the answer is to be learned by heart.",
     ]),
   ];
@@ -171,7 +181,7 @@ function compatFaults({ encoded, rows }: DatasetView, { compat }: TrainConfig): 
       "Convert it to JSON for XTuner.",
     ]),
     ...when(silent > 0, "warning", () => [
-      `${formatCount(silent)} of ${formatCount(rows.length)} rows have no token to learn: XTuner's loss on them is no number.`,
+      `Without a token to learn, so that XTuner's loss on them is no number: ${formatCount(silent)} of ${countOf(rows.length, "row")}.`,
       "Raise max_length, or leave compat out: such rows are left out then.",
     ]),
   ];

@@ -3,6 +3,7 @@ import type { Conversation } from "../data/conversation.ts";
 import { createEncoder, mapOptionsOf, withSystem } from "../data/dataset.ts";
 import { createDraw } from "../data/draw.ts";
 import type { EncodedExample } from "../data/encode.ts";
+import { warnOfRow } from "../data/formats.ts";
 import { readMappedRows } from "../data/mapped-rows.ts";
 import { applyTemplate } from "../data/templates.ts";
 import { abortable } from "./data-source.ts";
@@ -21,12 +22,20 @@ export interface Sample {
   readonly example?: EncodedExample;
 }
 
-/** Draws `count` rows by the config's seed, in the order of the files. */
+export interface Samples {
+  /** In the order of the files. */
+  readonly samples: readonly Sample[];
+  /** Rows, of all, that are mapped although something visibly goes wrong with them, and the first one's words. */
+  readonly oddRows: number;
+  readonly firstOdd?: string;
+}
+
+/** Draws `count` rows by the config's seed. */
 export async function drawSamples(
   { config, data, signal }: DatasetRequest,
   { options, opened }: Encoding,
   count: number,
-): Promise<Sample[]> {
+): Promise<Samples> {
   const encode = createEncoder(options);
   const encodeWhole = createEncoder({ ...options, maxLength: Number.MAX_SAFE_INTEGER });
   const { template, system = "" } = options;
@@ -35,12 +44,15 @@ export async function drawSamples(
       ? opened.tokenizer.decode(encodeWhole(conversation).inputIds)
       : applyTemplate(withSystem(conversation, system), template);
   const draw = createDraw<Sample>(count, config.seed);
+  const oddities: string[] = [];
   for (const [index, source] of data.entries()) {
     const rows = readMappedRows(abortable(source, signal), {
       ...mapOptionsOf(options, index),
       onBrokenRow: leaveOut,
     });
     for await (const mapped of rows) {
+      const oddity = warnOfRow(mapped.detected.format, mapped.row, source.name);
+      if (oddity !== undefined) oddities.push(oddity);
       if (!draw.isNextDrawn()) continue;
       const { value: raw, row, line } = mapped.row;
       const conversation = mapped.map();
@@ -53,7 +65,9 @@ export async function drawSamples(
       );
     }
   }
-  return draw.drawn();
+  const [firstOdd] = oddities;
+  const odd = { oddRows: oddities.length, ...(firstOdd !== undefined && { firstOdd }) };
+  return { samples: draw.drawn(), ...odd };
 }
 
 /** Rows that cannot be read are told with the whole data set. */

@@ -49,7 +49,9 @@ async function findingsOf(
 ): Promise<Finding[]> {
   const view = await viewOf(rows, options, name);
   const survey = surveyExamples(view.encoded.examples, view.opened.tokenizer.bosId);
-  return findFaults(view, requestOf(rows, options).config, survey);
+  const request = requestOf(rows, options, name);
+  const odd = await drawSamples(request, await openEncoding(request), 0);
+  return findFaults(view, request.config, survey, odd);
 }
 
 describe("a row in order", () => {
@@ -109,9 +111,9 @@ describe("a row in order", () => {
 test("samples are drawn by the seed, each at all its stages", async () => {
   const request = requestOf(tinyRows(50), { prompt_template: "default", system: "Be kind." });
   const encoding = await openEncoding(request);
-  const samples = await drawSamples(request, encoding, 4);
+  const { samples } = await drawSamples(request, encoding, 4);
   expect(samples).toHaveLength(4);
-  expect(await drawSamples(request, encoding, 4)).toEqual(samples);
+  expect((await drawSamples(request, encoding, 4)).samples).toEqual(samples);
   const [{ where, raw, conversation, templated, example }] = samples as [(typeof samples)[0]];
   const row = Number(/row (\d+)/.exec(where)?.[1]);
   expect(raw).toEqual(tinyRows(50)[row - 1]);
@@ -132,34 +134,34 @@ describe("findings", () => {
   });
 
   test.each([
-    ["copies", [...good, ...good], {}, "warning", "4 of 8 examples are copies of another."],
+    ["copies", [...good, ...good], {}, "warning", "Copies of another: 4 of 8 examples."],
     [
       "long examples",
       [...good, rowOf("Why?", "Because. ".repeat(60))],
       {},
       "warning",
-      "1 of 5 examples are cut at 64 tokens, and lose",
+      "Cut at 64 tokens: 1 of 5 examples, which lose",
     ],
     [
       "long prompts",
       [...good, rowOf("Why? ".repeat(60), "So.")],
       {},
       "warning",
-      "1 rows have no token to learn within 64 tokens",
+      "Without a token to learn within 64 tokens, and left out: 1 row.",
     ],
     [
       "long prompts nearly everywhere",
       [rowOf("a ", "b"), ...Array.from({ length: 3 }, () => rowOf("Why? ".repeat(60), "So."))],
       {},
       "error",
-      "3 rows have no token to learn",
+      "and left out: 3 rows.",
     ],
     [
       "two BOS",
       good.map(({ input, output }) => rowOf(`<s>${input}`, output)),
       { prompt_template: "none" },
       "error",
-      "4 examples begin with <s> twice",
+      "Beginning with <s> twice",
     ],
     [
       "another template",
@@ -167,6 +169,13 @@ describe("findings", () => {
       { prompt_template: "default" },
       "warning",
       "prompt_template default writes",
+    ],
+    [
+      "headings in oasst1",
+      [{ text: "### Human: Hi\n### Assistant: # A\n### B\ntext" }],
+      { max_length: 512 },
+      "warning",
+      "Mapped to hardly what is meant: 1 row. The first: rows.json, row 1",
     ],
     ["long rows", good, { max_length: 1024 }, "warning", "made for at most 512 tokens"],
     [
