@@ -456,6 +456,18 @@ export interface DataPreview extends DataExample {
   readonly funnel: FunnelReport;
 }
 
+/** A config that was read, with what its reader should know. */
+export interface ReadConfig {
+  readonly config: TrainConfig;
+  readonly notes: readonly { readonly severity: "warning" | "info"; readonly text: string }[];
+}
+
+/** A ready-made config by name. */
+export interface ConfigChoice {
+  readonly name: string;
+  readonly about: string;
+}
+
 export interface DataService {
   configure(options: ServiceOptions): Promise<void>;
   storage(): Promise<StorageReport>;
@@ -490,6 +502,11 @@ export interface DataService {
   /** Those that were begun and are not complete. */
   listDataDownloads(): Promise<readonly DataDownload[]>;
   deleteDataDownload(id: string): Promise<void>;
+  /** A config of XTuner, a .py file. Throws a UserError that tells every line against it. */
+  readXtuner(text: string, place: string): Promise<ReadConfig>;
+  /** The first of the ready-made configs with these words in their names. */
+  findReadyConfigs(pattern: string): Promise<readonly ConfigChoice[]>;
+  readReadyConfig(name: string): Promise<ReadConfig>;
   importText(name: string, text: string): Promise<StoredData>;
   /** One of the samples that come with the page. */
   importSample(name: SampleName): Promise<StoredData>;

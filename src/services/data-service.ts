@@ -1,6 +1,7 @@
 // What the page may ask of the data worker: models and adapters, data sets, and data as the model will see it.
 import { invariant } from "../base/error.ts";
 import type { DataService } from "./api.ts";
+import { findReadyConfigs, readReadyConfig, readXtuner } from "./config-files.ts";
 import {
   cancelImports,
   importFile,
@@ -57,6 +58,10 @@ export function createDataService(): Readonly<DataService> {
     cancelDataDownload: async (id) => places().downloads.cancelDataDownload(id),
     listDataDownloads: async () => places().downloads.listDataDownloads(),
     deleteDataDownload: async (id) => places().downloads.deleteDataDownload(id),
+
+    readXtuner,
+    findReadyConfigs,
+    readReadyConfig,
 
     listData,
     importFile,

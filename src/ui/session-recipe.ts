@@ -5,7 +5,7 @@ import { createEffect, createSignal, on } from "solid-js";
 import { PRESET_PATHS, type PresetName, PRESETS } from "../config-presets.ts";
 import { type ChangedValue, changedValues, type ConfigValues, valuesOf } from "../config-values.ts";
 import { ALL_OPTIONS } from "../config.ts";
-import type { TrainConfig } from "../services/api.ts";
+import type { ConfigChoice, ReadConfig, TrainConfig } from "../services/api.ts";
 import {
   commandOf,
   completeConfig,
@@ -38,8 +38,15 @@ export interface RecipeSlice {
   readonly differences: () => readonly ChangedValue[];
   /** Replaces the whole recipe: a loaded file's, an earlier run's. */
   load(config: TrainConfig): void;
-  /** Loads a config's text. Throws a UserError with each problem and its line. */
-  loadYaml(yaml: string, place: string): Promise<void>;
+  /**
+   * Loads a config's text, YAML or XTuner's Python, and resolves to what its reader should know. Throws a
+   * UserError with each problem and its line.
+   */
+  loadText(text: string, place: string): Promise<ReadConfig["notes"]>;
+  /** Loads a ready-made config. */
+  loadReady(name: string): Promise<void>;
+  /** Ready-made configs with these words in their names. */
+  findReady(pattern: string): Promise<readonly ConfigChoice[]>;
   toYaml(): Promise<string>;
   /** The command that trains the same in a terminal. */
   readonly command: () => string;
@@ -123,11 +130,22 @@ export function createRecipeSlice(context: SliceContext): RecipeSlice {
     differences: () =>
       changedValues(values(), base(kept().preset)).filter(({ path }) => !SET_BY_THE_PAGE.has(path)),
     load,
-    async loadYaml(yaml, place) {
+    async loadText(written, place) {
+      if (isPython(written, place)) {
+        const { config: read, notes } = await context.workers.data.readXtuner(written, place);
+        load(fitFormat(read, chosen().data.length));
+        return notes;
+      }
       const { readConfig } = await import("../config-read.ts");
       // Which model and data is chosen on their own screens.
-      load(readConfig(yaml, place, ["model=MODEL", "data=DATA"]));
+      load(readConfig(written, place, ["model=MODEL", "data=DATA"]));
+      return [];
     },
+    async loadReady(name) {
+      const { config: read } = await context.workers.data.readReadyConfig(name);
+      load(fitFormat(read, chosen().data.length));
+    },
+    findReady: (pattern) => context.workers.data.findReadyConfigs(pattern),
     async toYaml() {
       const { serializeConfig } = await import("../config-read.ts");
       return serializeConfig(config());
@@ -153,6 +171,17 @@ function createQuestions({ workers, app, session }: SliceContext): () => readonl
     }),
   );
   return questions;
+}
+
+/** A .py file, or pasted text with the imports that every config of XTuner begins with. */
+function isPython(text: string, place: string): boolean {
+  return /\.py$/i.test(place) || /^(from [\w.]+ )?import \w/m.test(text);
+}
+
+/** Formats of several data sets are for as many; of others they are found out. */
+function fitFormat(config: TrainConfig, dataSets: number): TrainConfig {
+  const count = config.dataset_format.split(",").length;
+  return count === 1 || count === dataSets ? config : { ...config, dataset_format: "auto" };
 }
 
 function optionAt(path: string) {

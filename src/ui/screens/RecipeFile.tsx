@@ -1,27 +1,31 @@
-// The recipe as YAML, in and out, and as the command that does the same in a terminal.
+// The recipe as YAML, in and out, XTuner's configs in, and as the command that does the same in a terminal.
 import { createSignal, Show } from "solid-js";
 import { messageOf } from "../../base/error.ts";
 import { Snippet } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";
 import { Dialog } from "../parts/Dialog.tsx";
 import { TextField } from "../parts/Fields.tsx";
-import { ErrorNotice } from "../parts/Notice.tsx";
+import { ErrorNotice, Notice } from "../parts/Notice.tsx";
 import { saveFile } from "../save-file.ts";
+import type { ReadConfig } from "../../services/api.ts";
 import { useSession, useText } from "../session.ts";
+import { RecipeReady } from "./RecipeReady.tsx";
 
 export function RecipeFile() {
   const { app, recipe } = useSession();
   const text = useText();
   const words = () => text().plan.recipe.file;
   const [fault, setFault] = createSignal<string>();
+  const [read, setRead] = createSignal<{ place: string; notes: ReadConfig["notes"] }>();
   const [isPasting, setIsPasting] = createSignal(false);
   const [pasted, setPasted] = createSignal("");
   let picker: HTMLInputElement | undefined;
 
-  const load = async (yaml: string, place: string) => {
+  const load = async (config: string, place: string) => {
     setFault(undefined);
+    setRead(undefined);
     try {
-      await recipe.loadYaml(yaml, place);
+      setRead({ place, notes: await recipe.loadText(config, place) });
       app.tell("good", words().loaded(place));
     } catch (error) {
       setFault(messageOf(error));
@@ -30,9 +34,9 @@ export function RecipeFile() {
   const pick = async (input: HTMLInputElement) => {
     const file = input.files?.[0];
     if (!file) return;
-    const yaml = await file.text();
+    const config = await file.text();
     input.value = ""; // the same file may be picked again
-    await load(yaml, file.name);
+    await load(config, file.name);
   };
   const save = async () => {
     const yaml = await recipe.toYaml();
@@ -46,13 +50,14 @@ export function RecipeFile() {
         <Button onClick={() => void app.attempt(save)}>{words().save}</Button>
         <Button onClick={() => picker?.click()}>{words().load}</Button>
         <Button onClick={() => setIsPasting(true)}>{words().paste}</Button>
+        <RecipeReady />
       </div>
       <input
         ref={(input) => {
           picker = input;
         }}
         type="file"
-        accept=".yaml,.yml"
+        accept=".yaml,.yml,.py"
         hidden
         onChange={(event) => void app.attempt(() => pick(event.currentTarget))}
       />
@@ -60,6 +65,19 @@ export function RecipeFile() {
         {(message) => (
           <div class="recipe-fault">
             <ErrorNotice message={message()} />
+          </div>
+        )}
+      </Show>
+      <Show when={(read()?.notes.length ?? 0) > 0 && read()}>
+        {(loaded) => (
+          <div class="recipe-fault">
+            <Notice
+              kind="info"
+              problem={words().notes(loaded().place)}
+              remedy={loaded()
+                .notes.map((note) => note.text)
+                .join("\n")}
+            />
           </div>
         )}
       </Show>
