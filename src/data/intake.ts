@@ -31,8 +31,12 @@ export interface Intake {
   take(map: () => Conversation): void;
   /** Takes a text to be continued over rows; where `continues`, the next call has more of it. */
   takeText(text: string, continues: boolean): void;
+  /** Whether the last call of `takeText` said that there is more to come. */
+  isInText(): boolean;
   /** Counts a row that cannot be read. */
   readonly noteBroken: (fault: UserError) => void;
+  /** Counts a row in which something visibly goes wrong, though it is read. */
+  noteDoubt(doubt: string): void;
   noteFile(reading: FileReading): void;
   finish(): EncodedDataset;
 }
@@ -83,10 +87,15 @@ export function createIntake(options: IntakeOptions): Intake {
       if (text.isDrawn) settle({ fate: end === first ? "empty" : "kept", first, end });
       text = undefined;
     },
+    isInText: () => text !== undefined,
     noteBroken(fault) {
       funnel.rowsRead++;
       funnel.droppedBroken++;
       funnel.firstBroken ??= fault.message;
+    },
+    noteDoubt(doubt) {
+      funnel.doubtful++;
+      funnel.firstDoubt ??= doubt;
     },
     noteFile: (reading) => void funnel.files.push(reading),
     finish() {
@@ -132,6 +141,7 @@ function emptyFunnel(maxLength: number): EncodeFunnel {
     files: [],
     rowsRead: 0,
     droppedBroken: 0,
+    doubtful: 0,
     notDrawn: 0,
     droppedEmpty: 0,
     droppedUnlabeled: 0,

@@ -72,10 +72,15 @@ async function* readRecords(chunks: TextChunks, place: string): AsyncGenerator<T
   yield* splitter.end();
 }
 
-/** Whether some delimiter cuts most of the first records, two at least, into as many fields. */
+/** Whether some delimiter cuts most of the first records, two at least, into as many fields, below names. */
 export function looksLikeTable(sample: string): boolean {
-  const { records, share } = bestDelimiter(`${sample}\n`);
-  return records > 1 && share >= LEAST_SHARE;
+  const { records, share, names } = bestDelimiter(`${sample}\n`);
+  return records > 1 && share >= LEAST_SHARE && names.every(looksLikeName);
+}
+
+/** A part of a sentence is longer, or ends with a mark. */
+function looksLikeName(field: string): boolean {
+  return field.length <= 40 && !/[.!?…。！？]\s*$/.test(field);
 }
 
 /** Below this, commas are punctuation. */
@@ -86,12 +91,28 @@ function findDelimiter(sample: string): string {
   return bestDelimiter(sample).delimiter;
 }
 
-function bestDelimiter(sample: string): { delimiter: string; share: number; records: number } {
+/** How many of the first records have as many fields as the first, which are the names of a table's columns. */
+interface Cutting {
+  readonly delimiter: string;
+  readonly share: number;
+  readonly records: number;
+  readonly names: readonly string[];
+}
+
+function bestDelimiter(sample: string): Cutting {
   const text = sample.slice(0, SAMPLE_CHARS);
-  let best = { delimiter: ",", score: 0, share: 0, records: 0 };
+  let best: Cutting & { score: number } = {
+    delimiter: ",",
+    score: 0,
+    share: 0,
+    records: 0,
+    names: [],
+  };
   for (const delimiter of DELIMITERS) {
     const counts: number[] = [];
+    let names: readonly string[] = [];
     for (const { fields } of createRecordSplitter(delimiter, "").push(text, true)) {
+      if (counts.length === 0) names = fields;
       counts.push(fields.length);
       if (counts.length === SAMPLE_RECORDS) break;
     }
@@ -99,7 +120,7 @@ function bestDelimiter(sample: string): { delimiter: string; share: number; reco
     const share = counts.filter((count) => count === wanted).length / counts.length;
     // Ties go to the delimiter with more columns, then to the commoner one.
     const score = wanted < 2 ? 0 : share + Math.min(wanted, COLUMN_LIMIT) / (100 * COLUMN_LIMIT);
-    if (score > best.score) best = { delimiter, score, share, records: counts.length };
+    if (score > best.score) best = { delimiter, score, share, records: counts.length, names };
   }
   return best;
 }

@@ -103,7 +103,7 @@ async function beginning(stream: TextChunks): Promise<Begun> {
 /** Text packs to a fifth as a rule, and to a hundredth where it repeats itself. */
 const RATIO_LIMIT = 200;
 /** What a file of any size may unpack to. */
-const FREE_BYTES = 64 << 20;
+const FREE_BYTES = 16 << 20;
 
 /** A packed file's content, refused where it grows beyond reason. */
 async function* unpacked(
