@@ -7,6 +7,7 @@ import type { Folder } from "../base/folder.ts";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { type CardConfig, readCardConfigs } from "../config-data-card.ts";
 import type { DataSource } from "../engine.ts";
+import { checkModelConfig } from "../engine/check-config.ts";
 import {
   chooseConverted,
   chooseDataFiles,
@@ -53,15 +54,16 @@ export async function openHubModel(text: string, output: Output): Promise<Folder
     const choose = (files: readonly HubFile[]) => chooseFiles(files, path, repo);
     const isEnough = (files: readonly HubFile[]) => isWholeModel(files, path);
     const cached = await openRepo(place, reference, { signal, isEnough });
-    const { files, folder } = choose(cached.repo.files);
-    // The small ones first: with them it may turn out that the large ones are of no use.
-    const ordered = files.toSorted((a, b) => a.bytes - b.bytes);
-    await bring(place, cached, ordered, { output, signal });
+    const { files, folder, kind } = choose(cached.repo.files);
+    const inside = openFolder(join(cached.folder, folder).replace(/[/\\]$/, ""));
+    // With the small ones it may turn out that the weights are of no use.
+    const check = async () => (kind === "model" ? checkModelConfig(inside) : undefined);
+    await bring(place, cached, files, { output, signal, check });
     const [first] = files;
     if (first && files.length === 1 && /\.gguf$/i.test(first.name)) {
       return openFileAsFolder(join(cached.folder, first.name));
     }
-    return openFolder(join(cached.folder, folder).replace(/[/\\]$/, ""));
+    return inside;
   });
 }
 
@@ -206,12 +208,19 @@ function describeChoice({ repo }: CachedRepo, choice: DataChoice<HubFile>): stri
   return `Data set ${repo.repo}${config === undefined ? "" : `, config ${config}`}: ${what}${of}, ${REASONS[reason]}.`;
 }
 
+interface Bringing extends Saying {
+  /** Called when all but weights are here; what it throws saves the rest. */
+  readonly check?: () => Promise<void>;
+}
+
+const isWeight = ({ name }: HubFile) => /\.(safetensors|gguf|bin)$/i.test(name);
+
 /** Downloads what is missing of these files, saying what and how much, and where it goes. */
 export async function bring(
   place: HubPlace,
   cached: CachedRepo,
   files: readonly HubFile[],
-  { output, signal }: Saying,
+  { output, signal, check }: Bringing,
 ): Promise<void> {
   const { repo, commit, revision, isGated } = cached.repo;
   const missing = await missingFiles(cached, files);
@@ -229,12 +238,16 @@ export async function bring(
     `Downloading ${repo} (${at}): ${count}, ${formatBytes(bytes)} to come, into ${cached.folder}`,
   );
   output.emit("download", { ...event, files: missing.map(({ name }) => name), bytes });
-  const tell = progressTeller(output, repo);
-  await fetchFiles(place, cached, files, {
+  const options = {
     signal,
-    onProgress: tell,
-    onWait: (file) => output.say(`Waiting for another process, which is downloading ${file}.`),
-  });
+    onProgress: progressTeller(output, repo),
+    onWait: (file: string) =>
+      output.say(`Waiting for another process, which is downloading ${file}.`),
+  };
+  const small = files.filter((file) => !isWeight(file));
+  await fetchFiles(place, cached, small, options);
+  await check?.();
+  await fetchFiles(place, cached, files.filter(isWeight), options);
   await noteRevision(cached);
   output.status(undefined);
   output.say(`Downloaded ${repo}; every file has the checksum that the hub lists.`);

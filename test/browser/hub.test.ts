@@ -77,7 +77,7 @@ test("what cannot be used is refused before a download, with the reason", async 
   await lookUp("org/gated");
   await told(app.page, /org\/gated is gated/);
   await lookUp("org/pickle");
-  await told(app.page, /a Python pickle, which can run code/);
+  await told(app.page, /has its weights in x\.bin alone/);
   await lookUp("org/missing");
   await told(app.page, /org\/missing/);
   await lookUp("not a model");
@@ -184,7 +184,7 @@ test("a data set by its id goes on after a reload, and its rows are chosen", asy
   await page.getByText(data.arrived("org/rows (train)")).first().waitFor();
   const added = card(page, "org/rows (train)");
   await added.getByText(app.text.data.list.rows("900")).waitFor();
-  expect(await added.getByRole("checkbox").isChecked()).toBe(true);
+  await expect.poll(() => added.getByRole("checkbox").isChecked(), WAIT).toBe(true);
   await expect.poll(part, WAIT).toEqual([]);
   const from = hub.requests.filter(
     ({ path }) => path.includes("/rows/") && path.endsWith("train.jsonl"),

@@ -62,6 +62,16 @@ test("a config with ids trains: it says what comes, and the next time nothing do
   expect(hub.requests).toEqual([]);
 });
 
+test("a model of a kind that cannot be computed is refused before its weights come", async () => {
+  const config = Buffer.from('{"model_type":"mamba"}');
+  hub.repos.set("org/odd", { files: { ...tiny, "config.json": config } });
+  const { code, stderr } = await run(["chat", "org/odd"]);
+  expect(code).toBe(1);
+  expect(stderr).toContain('model_type is "mamba"');
+  const asked = hub.requests.filter(({ path }) => path.endsWith("safetensors"));
+  expect(asked).toEqual([]);
+});
+
 test("download prints the folder, tells events, and puts plain files where one wants them", async () => {
   const cached = await run(["download", "org/tiny"]);
   expect(cached.code, cached.stderr).toBe(0);
