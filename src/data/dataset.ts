@@ -143,6 +143,8 @@ async function intakeFile(
     detected = row.detected;
     try {
       continues = takeRow(row, continues, intake, options);
+      const doubt = row.warning();
+      if (doubt !== undefined) intake.noteDoubt(doubt);
     } catch (error) {
       throw withPlace(error, row.place);
     }
@@ -170,6 +172,9 @@ function takeRow(
 
 /** A fault that a row shows only when it is encoded, with the row. */
 function withPlace(error: unknown, place: string): unknown {
+  if (error instanceof RangeError) {
+    return new UserError(`${place}: it is nested too deep.`, "Correct that row.", { cause: error });
+  }
   if (!(error instanceof UserError) || error.message.startsWith(place)) return error;
   const [problem = "", ...remedy] = error.message.split("\n");
   return new UserError(`${place}: ${problem}`, remedy.join("\n"), { cause: error });

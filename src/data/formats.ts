@@ -230,7 +230,14 @@ export function mapRow(
   options: Pick<MapOptions, "asXtuner"> = {},
 ): Conversation {
   const named = fields === undefined ? options : { ...options, fields };
-  return FORMATS[format].map(readerOf(row, place), named);
+  try {
+    return FORMATS[format].map(readerOf(row, place), named);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`${placeOf(row, place)}: it is nested too deep.`, "Correct that row.", {
+      cause: error,
+    });
+  }
 }
 
 /** What visibly goes wrong with a row that is mapped all the same, with the row's place; or undefined. */

@@ -21,6 +21,10 @@ export interface EncodeFunnel {
   droppedBroken: number;
   /** The first broken row's error. */
   firstBroken?: string;
+  /** Read all the same, though something in them visibly goes wrong. */
+  doubtful: number;
+  /** What goes wrong in the first of them. */
+  firstDoubt?: string;
   /** Left out by the draw of max_dataset_length. */
   notDrawn: number;
   /** Nothing in the conversation. */
@@ -72,6 +76,9 @@ export function formatFunnel(report: FunnelReport): string[] {
   if (drops !== "") lines.push(`Left out: ${drops}.`);
   if (report.firstBroken !== undefined) {
     lines.push(`The first that cannot be read: ${report.firstBroken.split("\n")[0] ?? ""}`);
+  }
+  if (report.firstDoubt !== undefined) {
+    lines.push(`Look at ${countOf(report.doubtful, "row")}. The first: ${report.firstDoubt}`);
   }
   const share = ((100 * labelTokens) / tokens).toFixed(1);
   lines.push(

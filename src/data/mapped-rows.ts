@@ -1,7 +1,7 @@
 // A file's rows with the format they are in, which its first rows tell where the config does not.
 import type { UserError } from "../base/error.ts";
 import type { Conversation } from "./conversation.ts";
-import { detectFormat, mapRow, placeOf } from "./formats.ts";
+import { detectFormat, mapRow, placeOf, warnOfRow } from "./formats.ts";
 import type { DatasetFormatName, DetectedFormat, FieldNames } from "./formats.ts";
 import { type DataFile, readDataRows } from "./read-data.ts";
 import type { DataRow } from "./read.ts";
@@ -16,6 +16,8 @@ export interface MappedRow {
   readonly detected: DetectedFormat;
   /** What the format's map function makes of the row. Throws where the row is not of the format. */
   readonly map: () => Conversation;
+  /** What visibly goes wrong with a row that is mapped all the same, with its place. */
+  readonly warning: () => string | undefined;
 }
 
 export interface MapRowsOptions {
@@ -41,6 +43,7 @@ export async function* readMappedRows(
     place: placeOf(row, name),
     detected: found,
     map: () => mapRow(found.format, row, name, fields, { asXtuner }),
+    warning: () => warnOfRow(found.format, row, name),
   });
 
   const waiting: DataRow[] = [];

@@ -1,5 +1,6 @@
 // What a config says of formats and fields, from a file's rows to examples; and plain text without a template.
 import { expect, test } from "vitest";
+import { UserError } from "../../src/base/error.ts";
 import { encodeDataset, type EncodeDatasetOptions } from "../../src/data/dataset.ts";
 import { promptTemplate } from "../../src/data/templates.ts";
 import { toyTokenizer } from "./toy-tokenizer.ts";
@@ -81,4 +82,27 @@ test("text for pre-training has no template around it and goes on over examples,
   const compat = { format: "pretrain", mapAsXtuner: true, continueTexts: false } as const;
   const { texts } = await textsOf(rows, compat);
   expect(texts[0]?.[0]).toBe("^<|User|>:\n<|Bot|>:once upon a time$\n");
+});
+
+test("a heading that cuts an oasst1 text is told, and so are roles that do not take turns", async () => {
+  const rows = [
+    { text: "### Human: q### Assistant: a" },
+    { text: "### Human: q### Assistant: a\n### A heading\nmore" },
+    { text: "### Human: q### Human: r### Assistant: a### Assistant: b" },
+  ];
+  const { funnel } = await textsOf(rows);
+  expect(funnel.doubtful).toBe(2);
+  expect(funnel.firstDoubt).toBe(
+    'd.jsonl, row 2 (line 2): "###" stands where nobody begins to speak, so "A heading\\nmore" is left out.',
+  );
+  const [, , last] = await Promise.all(rows.map((row) => textsOf([row])));
+  expect(last?.funnel.firstDoubt).toMatch(/message 2 is a human's, where the other was due/);
+});
+
+test("a row nested deeper than any reader goes is refused", async () => {
+  const deep = `${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}`;
+  const text = `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"tools":[${deep}]}`;
+  const file = { name: "d.jsonl", stream: () => [text] };
+  const options = { tokenizer: toyTokenizer, template: promptTemplate("default"), maxLength: 9 };
+  await expect(encodeDataset([file], options)).rejects.toThrow(UserError);
 });
