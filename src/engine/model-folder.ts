@@ -87,7 +87,7 @@ export function chooseTemplate(name: string, { tokenizer, folder }: ModelFolder)
   if (tokenizer.chatTemplate === undefined) {
     throw new UserError(
       `${folder.path} carries no chat template.`,
-      "Name one with prompt_template (--prompt-template in chat), such as internlm2_chat or default.",
+      "Name one with prompt_template (--prompt-template in chat), such as internlm2_chat or default; none is for plain text.",
     );
   }
   return { name, template: compileChatTemplate(tokenizer.chatTemplate), stopWords: [] };

@@ -1,11 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeExample } from "../../src/data/encode.ts";
+import { encodePrompt } from "../../src/data/prompt.ts";
 import { PROMPT_TEMPLATES, SYSTEM_TEMPLATES } from "../../src/data/template-table.ts";
 import type { PromptTemplate } from "../../src/data/template-table.ts";
 import { applyTemplate, promptTemplate, renderPrompt } from "../../src/data/templates.ts";
 import data from "../fixtures/data.json";
 import upstream from "../fixtures/templates.json";
+import rendered from "../fixtures/templates-rendered.json";
 import { toyTokenizer } from "./toy-tokenizer.ts";
 
 test("all 26 templates and 8 system texts are upstream's, to the character", () => {
@@ -52,6 +54,37 @@ describe("a two-turn conversation renders, and is masked, as XTuner does it", ()
     expect(labelTokens).toBe(expected.n_loss);
     expect(segments(inputIds, labels)).toEqual(expected.segments);
   });
+});
+
+test.each(Object.entries(rendered.segments))(
+  "three turns by %s, with braces, an empty turn and a system text",
+  (name, expected) => {
+    const template = promptTemplate(name);
+    const turns = [
+      { system: template.system === undefined ? "" : "S {x}", input: "u{round} 1", output: "a1 " },
+      { system: "", input: "", output: "" },
+      { input: "u3", output: "{a}" },
+    ];
+    const { inputIds, labels } = encodeExample(applyTemplate(turns, template), toyTokenizer, {
+      maxLength: 9999,
+    });
+    expect(segments(inputIds, labels)).toEqual(expected);
+  },
+);
+
+test("none writes nothing, leaves turns their own ends, and travels by its name", () => {
+  const none = promptTemplate("none");
+  const turn = { system: "S", input: "u", output: "a", needEosToken: false, sep: "|" };
+  expect(applyTemplate([turn, { input: "v", output: "b" }], none)).toEqual([
+    { ...turn, input: "Su" },
+    { input: "v", output: "b" },
+  ]);
+  const asked = [
+    { role: "user", content: "u" },
+    { role: "assistant", content: "a" },
+    { role: "user", content: "v" },
+  ];
+  expect(toyTokenizer.decode(encodePrompt(asked, toyTokenizer, none))).toBe("uav");
 });
 
 /** Runs of learned and masked text, as the fixture writes them. */
