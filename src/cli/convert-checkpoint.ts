@@ -7,9 +7,9 @@ import type { TrainConfig } from "../config.ts";
 import type { Engine } from "../engine.ts";
 import { openFolder } from "../hosts/node.ts";
 import { readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
-import { openConfig } from "./config-flags.ts";
-import { exportAdapter, sayExport } from "./export-words.ts";
+import { exportAdapter, sayExport, withFiles } from "./export-words.ts";
 import { bytesFlag, numberFlag } from "./flags.ts";
+import { loadConfig } from "./load-config.ts";
 import { openNewFolder } from "./paths.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
@@ -91,7 +91,6 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
   const name = basename(checkpoint);
   const known = await findConfig(session, engine, job);
   const written = await openNewFolder(job.output);
-  for (const [file, text] of Object.entries(known.files)) await written.write(file, text);
   const summary = await engine.convertCheckpoint({
     folder,
     name,
@@ -103,7 +102,7 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
     ...(known.config &&
       existsSync(known.config.model) && { model: openFolder(known.config.model) }),
   });
-  sayExport(output, job.output, summary);
+  sayExport(output, job.output, await withFiles(summary, written, known.files));
   output.say(
     `The matrices are in ${flags.fp32 ? "float32, as in the checkpoint" : "float16, as XTuner writes them; --fp32 keeps float32"}. They are written as safetensors, which PEFT reads alike: no pickle is written.`,
   );
@@ -119,7 +118,8 @@ async function findConfig(
   if (flags.alpha !== undefined) return { files };
   const { cfgOptions = [] } = flags;
   if (named !== undefined) {
-    return { config: openConfig(output, named, { cfgOptions }).config, files };
+    // What its notes are about has no say in an adapter.
+    return { config: loadConfig(named, { cfgOptions }).config, files };
   }
   const folder = openFolder(dirname(checkpoint));
   const text = await engine.readCheckpointConfig(folder, basename(checkpoint));

@@ -1,4 +1,5 @@
 // What the convert commands have in common: an adapter copied, and what was written said.
+import type { Folder } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
 import type { Engine, ExportSummary } from "../engine.ts";
 import { openAdapter, openNewFolder, pathIn } from "./paths.ts";
@@ -14,8 +15,22 @@ export async function exportAdapter(
 ): Promise<void> {
   const folder = await openNewFolder(outputPath);
   const checkpoint = await openAdapter(checkpointPath, output);
-  for (const [name, text] of Object.entries(files)) await folder.write(name, text);
-  sayExport(output, outputPath, await engine.exportAdapter(checkpoint, folder));
+  const summary = await engine.exportAdapter(checkpoint, folder);
+  sayExport(output, outputPath, await withFiles(summary, folder, files));
+}
+
+/** Writes texts beside what was exported, once that is complete. */
+export async function withFiles(
+  summary: ExportSummary,
+  folder: Folder,
+  files: Readonly<Record<string, string>>,
+): Promise<ExportSummary> {
+  const added: { name: string; bytes: number }[] = [];
+  for (const [name, text] of Object.entries(files)) {
+    await folder.write(name, text);
+    added.push({ name, bytes: (await folder.size(name)) ?? 0 });
+  }
+  return { ...summary, files: [...summary.files, ...added] };
 }
 
 export function sayExport(output: Session["output"], path: string, summary: ExportSummary): void {
