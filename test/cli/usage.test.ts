@@ -23,6 +23,7 @@ const COMMANDS: string[][] = [
   ["convert", "merge"],
   ["list-cfg"],
   ["copy-cfg"],
+  ["list-dataset-format"],
   ["doctor"],
 ];
 
