@@ -25,7 +25,7 @@ export function DataAdd() {
       <FileDrop
         label={words().drop}
         pickFiles={words().pick}
-        accept=".json,.jsonl,.ndjson,.csv,.tsv,.txt,application/json,text/csv,text/plain"
+        accept=".json,.jsonl,.ndjson,.csv,.tsv,.parquet,.txt,.md,.gz,application/json,text/csv,text/plain,text/markdown,application/gzip"
         onFiles={(files) => void data.addFiles(files)}
       >
         <div class="row data-ways">

@@ -7,7 +7,7 @@ export const enData = {
   chosen: (names: string, rows: string) => `${names} · ${rows} rows`,
   add: {
     title: "Add data",
-    drop: "Drop a file here: JSON, JSONL, CSV or TSV",
+    drop: "Drop a file here: JSON, JSONL, CSV, TSV, Parquet or text",
     pick: "Choose files…",
     paste: "Paste text…",
     write: "Write examples…",

@@ -8,7 +8,7 @@ export const zhData: typeof enData = {
   chosen: (names, rows) => `${names} · ${rows} 行`,
   add: {
     title: "添加数据",
-    drop: "把文件拖到这里：JSON、JSONL、CSV 或 TSV",
+    drop: "把文件拖到这里：JSON、JSONL、CSV、TSV、Parquet 或纯文本",
     pick: "选择文件……",
     paste: "粘贴文本……",
     write: "手写示例……",
