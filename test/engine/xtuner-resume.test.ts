@@ -32,6 +32,7 @@ const config = parseConfig(
     save_steps: 5,
     save_total_limit: -1,
     evaluation_inputs: ["你是谁"],
+    evaluation_system: "我是模型",
     evaluation_freq: 5,
     evaluation_max_new_tokens: 2,
     seed: 3,
@@ -63,10 +64,21 @@ async function train(
 
 const whole = temporaryFolder();
 
+let told: readonly TrainEvent[];
+
 beforeAll(async () => {
   writeInternlm2(model);
   writeTutorialData(data, 40);
-  await train(whole, {});
+  told = (await train(whole, {})).events;
+});
+
+test("questions are asked with their own system message, and drawn by the seed", () => {
+  const sequences = told.flatMap((event) => (event.type === "sample" ? [event.sequence] : []));
+  expect(sequences.length).toBe(7); // before, at 5, 10, 15, 20 and twice at 22
+  for (const sequence of sequences) {
+    expect(sequence).toMatch(/^<s><\|System\|>:我是模型\n<\|User\|>:你是谁\n<\|Bot\|>:/);
+  }
+  expect(sequences[6]).toBe(sequences[5]);
 });
 
 test("checkpoints are saved every so many iterations, also inside a group", () => {

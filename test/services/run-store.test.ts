@@ -5,6 +5,7 @@ import type { EngineService, RunRecord } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";
 import { RECORDS_LOCK, takeLock } from "../../src/services/locks.ts";
 import { findProgress } from "../../src/services/run-record.ts";
+import { checkpointFolder, workFolder } from "../../src/services/run-store.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
 import { createFakeEngine, type FakeEngine } from "./fake-engine.ts";
 import { createGate, expectClosed, newRun, stubStored } from "./stored.ts";
@@ -136,6 +137,20 @@ test("a checkpoint's loss is found from the end of a long log", async () => {
   expect(await findProgress(work)).toMatchObject({ step: 6, finalLoss: 6 / 8 });
   await work.write("metrics.jsonl", before.replace('"step":6', '"step":60'));
   expect(await findProgress(work)).toMatchObject({ step: 6, finalLoss: null });
+});
+
+test("checkpoints of a run under compat are found by XTuner's names", async () => {
+  const { id } = await service.createRun(newRun());
+  const work = await workFolder(id);
+  for (const name of ["iter_300.pth", "iter_600.pth"]) await work.write(`${name}/state.json`, "{}");
+  await work.write("last_checkpoint", "/opfs/runs/a/work/iter_300.pth");
+  expect(await findProgress(work)).toMatchObject({
+    step: 300,
+    checkpoint: "iter_300.pth",
+    checkpoints: ["iter_300.pth", "iter_600.pth"],
+  });
+  expect((await checkpointFolder(id, "iter_600.pth")).path).toContain("iter_600.pth");
+  await expect(checkpointFolder(id, "iter_600.pth/..")).rejects.toThrow("no complete checkpoint");
 });
 
 async function rewrite(id: string, change: Partial<RunRecord>): Promise<RunRecord> {
