@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { buildDataset } from "../../src/data/dataset.ts";
 import { promptTemplate } from "../../src/data/templates.ts";
@@ -44,6 +46,14 @@ const stored = async (id: string) => (await dataFile(id)).text();
 const names = async () => (await listData()).map(({ name }: StoredData) => name);
 const utf16 = (text: string, mark: string) =>
   Buffer.from(mark + text, "utf16le") as unknown as BlobPart;
+const parquetOf = (rows: readonly Record<string, string>[]) =>
+  parquetWriteBuffer({
+    columnData: Object.keys(rows[0] ?? {}).map((name) => ({
+      name,
+      data: rows.map((row) => row[name]),
+      type: "STRING" as const,
+    })),
+  });
 const shelf = async () => (await shelfFolder("data")).list();
 
 describe("what comes in is kept as it is, one row a line", () => {
@@ -53,6 +63,8 @@ describe("what comes in is kept as it is, one row a line", () => {
     ["a table", "a.csv", "instruction,input,output\nask 1,,say 1\nask 2,,say 2\n"],
     ["a table with tabs", "a.tsv", "instruction\tinput\toutput\nask 1\t\tsay 1\nask 2\t\tsay 2\n"],
     ["JSON of no extension", "a", `\uFEFF ${jsonl([alpaca(1), alpaca(2)])}`],
+    ["JSONL that is packed", "a.jsonl.gz", gzipSync(jsonl([alpaca(1), alpaca(2)])) as BlobPart],
+    ["Parquet", "a.parquet", parquetOf([alpaca(1), alpaca(2)])],
   ])("%s", async (_, name, content) => {
     const data = await importOf(name, content);
     expect(data).toMatchObject({
@@ -100,6 +112,21 @@ describe("what comes in is kept as it is, one row a line", () => {
     });
     expect(report.files.map(({ format }) => format)).toEqual(["sharegpt", "prompt_completion"]);
     expect(report.kept).toBe(2);
+  });
+
+  test("a text file is kept in pieces, which the engine reads as one text", async () => {
+    const text = "the cat sat on the mat\n\n".repeat(20_000).trim();
+    const data = await importOf("a.txt", text);
+    expect(data).toMatchObject({ format: "text", broken: 0 });
+    const { report } = await buildDataset(await dataSources([data.id]), {
+      tokenizer: toyTokenizer,
+      template: promptTemplate("default"),
+      maxLength: 1000,
+      pack: true,
+      seed: 1,
+    });
+    // BOS and EOS stand around the whole text alone.
+    expect(report).toMatchObject({ rowsRead: 1, continued: 1, tokens: text.length + 2 });
   });
 
   test("rows written by hand, and an assistant's introduction in both languages", async () => {
