@@ -239,7 +239,7 @@ function attributeOf(symbol: PySymbol, name: string): PySymbol {
 }
 
 /** value[key] as Python has it. */
-export function itemOf(value: PyValue, key: PyValue): PyValue {
+function itemOf(value: PyValue, key: PyValue): PyValue {
   if (isDict(value)) {
     const entry = value.entries.get(keyOf(key));
     if (entry !== undefined) return entry.value;

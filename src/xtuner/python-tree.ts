@@ -17,7 +17,9 @@ export interface PythonTree {
   textOf(node: SyntaxNode): string;
 }
 
-export function parsePython(text: string, place: string): PythonTree {
+export function parsePython(given: string, place: string): PythonTree {
+  // Editors on Windows begin files with a mark, which Python skips.
+  const text = given.replace(/^\uFEFF/, "");
   if (text.length > MOST_CHARACTERS) {
     throw new UsageError(
       `${place} has ${text.length} characters; a config has at most ${MOST_CHARACTERS}.`,

@@ -101,6 +101,18 @@ test("the tutorial's config is the tutorial's run, field by field", () => {
   ]);
 });
 
+test("a mark at the beginning, ends of lines and tabs make no difference", () => {
+  const { config } = read(TUTORIAL);
+  for (const text of [
+    `\uFEFF${TUTORIAL}`,
+    TUTORIAL.replaceAll("\n", "\r\n"),
+    TUTORIAL.trimEnd(),
+    TUTORIAL.replaceAll("    ", "\t"),
+  ]) {
+    expect(read(text).config).toEqual(config);
+  }
+});
+
 test("the same file as mmengine dumps it, imports as texts, is the same run", () => {
   const dotted: readonly (readonly [RegExp, string])[] = [
     [/\b(AutoTokenizer\.from_pretrained|AutoModelForCausalLM\.from_pretrained|BitsAndBytesConfig)\b(?=[,)])/g, "'transformers.$1'"],
