@@ -46,7 +46,7 @@ export function checkpointCommand(run: Runner): Command {
     .option("--max-shard-size <size>", "as XTuner takes it; an adapter is one file", bytesFlag)
     .addHelpText(
       "after",
-      "\nCONFIG is needed where an iter_N.pth does not carry it; for a checkpoint of Hone it is not.\n\nExample:\n  hone convert pth_to_hf my-config.py work_dirs/my-config/iter_768.pth ./adapter",
+      "\nCONFIG is needed where an iter_N.pth does not carry it; a checkpoint of Hone\nneeds none.\n\nExample:\n  hone convert pth_to_hf my-config.py work_dirs/my-run/iter_768.pth ./adapter",
     )
     .action((paths: readonly string[], flags: CheckpointFlags, command: Command) => {
       const [checkpoint, output] = paths.slice(-2);

@@ -21,6 +21,7 @@ const COMMANDS: string[][] = [
   ["convert", "adapter"],
   ["convert", "pth_to_hf"],
   ["convert", "merge"],
+  ["convert", "split"],
   ["list-cfg"],
   ["copy-cfg"],
   ["list-dataset-format"],
