@@ -23,10 +23,7 @@ import { writeAdapter } from "./write-adapter.ts";
 const DEEPSPEED_FILE = "mp_rank_00_model_states.pt";
 
 /** The file with the tensors: `name` itself, or in the folder of that name that DeepSpeed writes. */
-export async function findCheckpointFile(
-  folder: Folder,
-  name: string,
-): Promise<string | undefined> {
+async function findCheckpointFile(folder: Folder, name: string): Promise<string | undefined> {
   for (const file of [name, `${name}/${DEEPSPEED_FILE}`]) {
     if ((await folder.size(file)) !== undefined) return file;
   }

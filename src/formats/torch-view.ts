@@ -39,7 +39,7 @@ function partUnit({ storage }: PickledTensor, size: number): number {
 }
 
 /** Whether the elements lie side by side. Sizes of 1 have no say. */
-export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
+function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   let expected = 1;
   for (let i = shape.length - 1; i >= 0; i--) {
     const size = shape[i] ?? 0;

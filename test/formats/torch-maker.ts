@@ -26,7 +26,7 @@ function number(size: number, value: number): Code {
   return bytes.slice(0, size);
 }
 
-export const u16 = (value: number) => number(2, value);
+const u16 = (value: number) => number(2, value);
 export const u32 = (value: number) => number(4, value);
 export const u64 = (value: number) => number(8, value);
 
@@ -35,7 +35,7 @@ const op = (letter: string) => letters(letter);
 
 // Values.
 export const none = op("N");
-export const no = join([0x89]);
+const no = join([0x89]);
 export const text = (value: string) => join(op("X"), u32(letters(value).length), letters(value));
 /** Of any size: 32 bits where they do, else a LONG1 of 8 bytes. */
 export const int = (value: number) =>
