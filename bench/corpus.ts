@@ -18,7 +18,7 @@ export interface Corpus {
   readonly words: readonly string[];
 }
 
-export function createCorpus(seed: number, vocabulary = 30_000): Corpus {
+function createCorpus(seed: number, vocabulary = 30_000): Corpus {
   const random = createRandom(seed);
   const words = Array.from(new Set(Array.from({ length: vocabulary }, () => makeWord(random))));
   const pick = (count: number) => Math.floor(count ** random.next()) - 1; // Zipf's law
