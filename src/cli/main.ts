@@ -94,7 +94,12 @@ function describeProgram(program: Command, run: Runner): Command {
   forEachCommand(program, (command) => {
     command
       .exitOverride()
-      .configureHelp({ showGlobalOptions: true, minWidthToWrap: 20 }) // all in 80 columns
+      // All in 80 columns. Names alone in the list: a long one would leave no room for what they do.
+      .configureHelp({
+        showGlobalOptions: true,
+        minWidthToWrap: 20,
+        subcommandTerm: (listed) => listed.name(),
+      })
       .configureOutput({ outputError: () => {} }); // `explain` prints what went wrong
   });
   return program;
