@@ -23,8 +23,9 @@ function printConfigs({ output }: Session, pattern: string | undefined): Promise
   for (const { name, about, path } of found) {
     output.emit("config", { name, about, ...(path === undefined ? {} : { path }) });
   }
-  if (pattern === undefined) output.print(overview(configs.length));
-  else output.print(columnsOf(found));
+  // Whoever pipes the list into grep wants all of it.
+  const isWhole = pattern !== undefined || !process.stdout.isTTY;
+  output.print(isWhole ? columnsOf(found) : overview(configs.length));
   if (found.length === 0) output.say(`No ready-made config has "${pattern}" in its name.`);
   return Promise.resolve(EXIT.done);
 }
@@ -37,8 +38,8 @@ function columnsOf(configs: readonly ReadyConfig[]): string {
 const COLUMNS = 80;
 const INDENT = " ".repeat(10);
 
-/** The few that stand for themselves, and what the names of the others are made of. */
-function overview(count: number): string {
+/** The few of all `count` that stand for themselves, and what the names of the others are made of. */
+export function overview(count: number): string {
   const { models, methods, data } = zooParts();
   const own = ownConfigs();
   const parts = Object.entries({ MODEL: models, METHOD: methods, DATA: data }).map(
@@ -50,6 +51,6 @@ function overview(count: number): string {
   return `${columnsOf(own)}
 ${formatCount(count - own.length)} more are named MODEL_METHOD_DATA, as in internlm2_1_8b_qlora_alpaca_e3:
 ${parts.join("")}
-hone list-cfg -p TEXT lists those with a text in their names.
+hone list-cfg -p TEXT lists those with TEXT in their names; a pipe gets all.
 `;
 }

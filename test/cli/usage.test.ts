@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { overview } from "../../src/cli/list-cfg.ts";
 import { readConfig } from "../../src/config-read.ts";
 import { ALL_OPTIONS } from "../../src/config.ts";
 import { hone, temporaryFolder } from "./run-cli.ts";
@@ -176,9 +177,14 @@ describe("ready-made configs", () => {
     }
   });
 
-  test("list-cfg fits into 80 columns", async () => {
+  test("list-cfg shows an overview in 80 columns, and into a pipe every name", async () => {
+    expect(
+      overview(4000)
+        .split("\n")
+        .filter((line) => line.length > 80),
+    ).toEqual([]);
     const { stdout } = await hone(["list-cfg"]);
-    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
+    expect(stdout).toMatch(/^qwen2_5_7b_qlora_alpaca_e3 /m);
   });
 
   test("list-cfg finds by a part of the name, in any case", async () => {
