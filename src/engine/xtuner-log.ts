@@ -120,8 +120,9 @@ export class XtunerLog {
   async evaluated(moment: Moment, step: number, saves: boolean): Promise<void> {
     if (moment === "before") this.#announce();
     if (moment !== "during" || !saves) return;
+    // The hook keeps each output with a newline at its end, and puts three behind that.
     const text = this.#outputs
-      .map((output, i) => `Eval output ${i + 1}:\n${output}\n\n\n`)
+      .map((output, i) => `Eval output ${i + 1}:\n${output}\n\n\n\n`)
       .join("");
     const file = this.#visData(`eval_outputs_iter_${step - 1}.txt`);
     await this.#options.workDir.write(file, text);

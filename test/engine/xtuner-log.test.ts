@@ -242,7 +242,7 @@ test("samples in order, and as a file only where a checkpoint is saved", async (
   ]);
   expect(readdirSync(join(path, STAMP, "vis_data"))).toEqual(["eval_outputs_iter_9.txt"]);
   expect(read("vis_data/eval_outputs_iter_9.txt")).toBe(
-    "Eval output 1:\n<s>one</s>\n\n\nEval output 2:\n<s>two\nlines\n\n\n",
+    "Eval output 1:\n<s>one</s>\n\n\n\nEval output 2:\n<s>two\nlines\n\n\n\n",
   );
 });
 

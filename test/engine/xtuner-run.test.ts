@@ -140,7 +140,7 @@ test("questions are answered five times, as files where a checkpoint is saved", 
   const text = read(`${STAMP}/vis_data/eval_outputs_iter_299.txt`);
   const expected = samples
     .slice(3, 6)
-    .map(({ sequence }, i) => `Eval output ${i + 1}:\n${sequence}\n\n\n`);
+    .map(({ sequence }, i) => `Eval output ${i + 1}:\n${sequence}\n\n\n\n`);
   expect(text).toBe(expected.join(""));
   expect(text).toContain("Eval output 1:\n<s><|User|>:请你介绍一下你自己\n<|Bot|>:");
 });
