@@ -35,15 +35,21 @@ import type { Output } from "./output.ts";
 import { formatBytesBar } from "./progress.ts";
 import { untilCancelled } from "./session.ts";
 
+/** What files of data and weights end on; no repo of the hub that is read here does, but for those of GGUF files. */
+const FILE_END =
+  /\.(jsonl?|ndjson|csv|tsv|txt|parquet|arrow|py|ya?ml|md|safetensors|bin|pth?|ckpt|npz|zip)(\.(gz|bz2|xz|zst))?$/i;
+
 /**
- * Whether a name that is nothing on this disk may be an id of the hub, or a link to it. What begins as a path, or
- * has a part of a path that is there, is a path with a mistake in it.
+ * Whether a name that is nothing on this disk may be an id of the hub, or a link to it. What begins as a path, ends
+ * as a file where a repo's name stands, or has a part of a path that is there, is a path with a mistake in it: its
+ * words are nobody else's business.
  */
 export function mayBeOnHub(name: string, kind: RepoKind): boolean {
+  if (/^[a-z]:[\\/]|^[./~]|\\/i.test(name)) return false;
   if (/^([a-z][a-z0-9+.-]*:\/|hf:)/i.test(name)) return true;
-  if (/^([./~]|[A-Za-z]:[\\/])|\\/.test(name)) return false;
-  const [first = "", second] = name.split("/");
+  const [first = "", second, third] = name.split("/");
   if (second === undefined) return false;
+  if (FILE_END.test(second) || (third === undefined && /\.gguf$/i.test(second))) return false;
   return !existsSync(first) || first === `${kind}s`;
 }
 

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { readMessages } from "../../src/cli/chat-input.ts";
 import { demoDataset } from "../../src/cli/demo-data.ts";
 import { bytesFlag, numberFlag, wholeFlag } from "../../src/cli/flags.ts";
+import { mayBeOnHub } from "../../src/cli/hub.ts";
 import { formatLoadingBar, formatStepBar, formatStepLine } from "../../src/cli/progress.ts";
 import { canRedraw, createPaint, lineWidth } from "../../src/cli/terminal.ts";
 import type { StepReport } from "../../src/engine.ts";
@@ -121,4 +122,36 @@ test("the demo's data set is byte for byte what the tutorial's Python script wri
   expect(createHash("sha256").update(demoDataset()).digest("hex")).toBe(
     "deaa1f3bd96c6e70e0630ef445a4c449919eea40290006d2c800090567dbbcbb",
   );
+});
+
+test("a mistyped path of a file is not taken for an id of the hub, which would be told its words", () => {
+  const local = [
+    "clients/secret.json",
+    "clients/secret.JSONL.gz",
+    "clients/rows.parquet",
+    "clients/weights.safetensors",
+    "clients/model.gguf",
+    "./org/name",
+    "../org/name",
+    "~/org/name",
+    "/org/name",
+    "C:/org/name",
+    "org\\name",
+    "name",
+  ];
+  for (const name of local) {
+    expect(mayBeOnHub(name, "dataset"), name).toBe(false);
+    expect(mayBeOnHub(name, "model"), name).toBe(false);
+  }
+  const ids = [
+    "org/name",
+    "org/Model-0.5B-GGUF",
+    "org/name-v1.5",
+    "org/name@main",
+    "org/name/train.jsonl",
+    "org/name.gguf/name-q4.gguf",
+    "hf:org/rows.json",
+    "https://huggingface.co/datasets/org/rows.json",
+  ];
+  for (const name of ids) expect(mayBeOnHub(name, "dataset"), name).toBe(true);
 });
