@@ -45,7 +45,8 @@ export function reportTraining(
         output.say(formatStepLine(event));
         break;
       case "log":
-        output.say(visible(event.line));
+        // A log is what such a run is watched by: `| tee log` gets it whole, as mmengine's.
+        output.print(`${visible(event.line)}\n`);
         break;
       case "sample":
         output.say(`${paint.dim(`step ${event.step}`)}  ${paint.bold(visible(event.input))}`);
