@@ -44,9 +44,17 @@ export interface DataSource {
   readonly read?: (start: number, end: number) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** A base model as others find it too: a repo of the hub, at a revision other than its main one if that is given. */
+export interface BaseModel {
+  readonly name: string;
+  readonly revision?: string;
+}
+
 export interface TrainRequest {
   readonly config: TrainConfig;
   readonly model: Folder;
+  /** What adapters name as their base; by default `config.model` as it stands. */
+  readonly base?: BaseModel;
   readonly data: readonly DataSource[];
   readonly workDir: Folder;
   /**
@@ -372,6 +380,8 @@ export interface ConvertCheckpointRequest {
   readonly output: Folder;
   /** The run's, which says α, dropout, base and prompt template. */
   readonly config?: TrainConfig;
+  /** What the adapter names as its base; by default `config.model` as it stands. */
+  readonly base?: BaseModel;
   /** Instead of the config's; one of the two must be known. */
   readonly alpha?: number;
   readonly dropout?: number;

@@ -110,6 +110,7 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
 
 /** The run's config: the one that is named, else the one in the checkpoint; neither with --alpha. */
 async function findConfig(
+  const base = known.config && hubBaseOf(known.config.model);
   { output }: Session,
   engine: Engine,
   { config: named, checkpoint, flags }: CheckpointJob,
@@ -117,6 +118,7 @@ async function findConfig(
   const files = copyOf(named);
   if (flags.alpha !== undefined) return { files };
   const { cfgOptions = [] } = flags;
+    ...(base && { base }),
   if (named !== undefined) {
     // What its notes are about has no say in an adapter.
     return { config: loadConfig(named, { cfgOptions }).config, files };

@@ -6,7 +6,7 @@ import { AbortedError, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { type CardConfig, readCardConfigs } from "../config-data-card.ts";
-import type { DataSource } from "../engine.ts";
+import type { BaseModel, DataSource } from "../engine.ts";
 import { checkModelConfig } from "../engine/check-config.ts";
 import {
   chooseConverted,
@@ -51,6 +51,18 @@ export function mayBeOnHub(name: string, kind: RepoKind): boolean {
   if (second === undefined) return false;
   if (FILE_END.test(second) || (third === undefined && /\.gguf$/i.test(second))) return false;
   return !existsSync(first) || first === `${kind}s`;
+}
+
+/** The repo that a model's name leads to, as adapters name their base; undefined for what is on this disk. */
+export function hubBaseOf(name: string): BaseModel | undefined {
+  if (existsSync(name) || !mayBeOnHub(name, "model")) return undefined;
+  try {
+    const { repo, revision } = parseHubReference(name, hubPlace().hubUrl);
+    return { name: repo, ...(revision !== "main" && { revision }) };
+  } catch (error) {
+    if (error instanceof UserError) return undefined; // no name of the hub after all
+    throw error;
+  }
 }
 
 /** The folder of a model or adapter, or the GGUF file that was named, with all that it needs. */

@@ -175,10 +175,12 @@ async function openRun(
   const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from, output) } : {};
   const model = await openModel(config.model, output);
   const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
+  const base = hubBaseOf(config.model);
   return {
     config: { ...config, ...formats },
     model,
     data: files.flat(),
+    ...(base && { base }),
     workDir: folder,
     ...loadFrom,
     ...(source && { source }),

@@ -58,29 +58,32 @@ function nameOf(path: string): string {
 
 /** README.md, as Hugging Face shows it. */
 export function modelCard(
-  { config, chosen }: Pick<CompanionParts, "config" | "chosen">,
+  { config, chosen, adapterConfig }: Pick<CompanionParts, "config" | "chosen" | "adapterConfig">,
   names: readonly string[],
   trainedWith = "Trained with Hone (QLoRA on WebGPU).",
 ): string {
   const { r, lora_alpha: alpha, lora_dropout: dropout } = config.lora;
+  const { baseModel, revision } = adapterConfig;
+  const base = baseModel ?? config.model;
+  // In YAML's quotes, which are JSON's: a path may hold ": " or " #".
   return `---
-base_model: ${config.model}
+base_model: ${JSON.stringify(base)}
 base_model_relation: adapter
 library_name: peft
 pipeline_tag: text-generation
 tags:
-  - base_model:adapter:${config.model}
+  - ${JSON.stringify(`base_model:adapter:${base}`)}
   - lora
   - transformers
 ---
 
-# LoRA adapter for ${config.model}
+# LoRA adapter for ${base}
 
 ${trainedWith}
 
 | | |
 |---|---|
-| Base model | ${config.model} |
+| Base model | ${base}${revision === null ? "" : `, revision ${revision}`} |
 | Quantization of the base in training | ${config.quantization} |
 | Rank, alpha, dropout | ${r}, ${alpha}, ${dropout} |
 | Adapted layers | ${names.join(", ")} |

@@ -64,7 +64,7 @@ export async function convertCheckpoint(request: ConvertCheckpointRequest): Prom
     await output.write(MANIFEST, `${JSON.stringify(manifest, null, 2)}\n`);
     const names = [adapter.targetModules].flat();
     const card = modelCard(
-      { config, chosen: { name: template } },
+      { config, chosen: { name: template }, adapterConfig: adapter },
       names,
       "Trained with XTuner, converted by Hone.",
     );
@@ -191,7 +191,7 @@ function refuseMissingLayers(modules: readonly AdaptedModule[], place: string): 
 }
 
 function adapterConfigOf(
-  { config, alpha, dropout }: ConvertCheckpointRequest,
+  { config, base, alpha, dropout }: ConvertCheckpointRequest,
   modules: readonly AdaptedModule[],
   place: string,
 ): AdapterConfig {
@@ -215,7 +215,8 @@ function adapterConfigOf(
   if (Array.isArray(wanted)) refuseOtherTargets(wanted, modules, place);
   return {
     ...ADAPTER_DEFAULTS,
-    baseModel: config?.model ?? null,
+    baseModel: base?.name ?? config?.model ?? null,
+    revision: base?.revision ?? null,
     rank,
     alpha: usedAlpha,
     dropout: dropout ?? lora?.lora_dropout ?? 0,

@@ -56,7 +56,7 @@ export async function prepareRun(
   const { config, onEvent, workDir, signal } = request;
   const opened = await openModelFolder(request.model);
   const chosen = chooseTemplate(config.prompt_template, opened);
-  const { adapterConfig, targets } = adapterOf(config, opened.architecture);
+  const { adapterConfig, targets } = adapterOf(config, opened.architecture, request.base);
   const matrices = resumed ? undefined : await readFirst(request, opened, targets);
   throwIfAborted(signal);
 

@@ -1,7 +1,7 @@
 // All that a run holds on the GPU, made in one place: by training, and by the count of what it takes.
 import { throwIfAborted } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
-import type { TrainEvent } from "../engine.ts";
+import type { BaseModel, TrainEvent } from "../engine.ts";
 import {
   ADAPTER_DEFAULTS,
   type AdapterConfig,
@@ -43,12 +43,14 @@ export interface RunParts {
 export function adapterOf(
   config: TrainConfig,
   architecture: Architecture,
+  base: BaseModel = { name: config.model },
 ): { adapterConfig: AdapterConfig; targets: readonly AdapterTarget[] } {
   const modules = modulesOf(allLinears(architecture));
   const { target_modules: wanted } = config.lora;
   const adapterConfig: AdapterConfig = {
     ...ADAPTER_DEFAULTS,
-    baseModel: config.model,
+    baseModel: base.name,
+    revision: base.revision ?? null,
     rank: config.lora.r,
     alpha: config.lora.lora_alpha,
     dropout: config.lora.lora_dropout,

@@ -155,3 +155,17 @@ test("a mistyped path of a file is not taken for an id of the hub, which would b
   ];
   for (const name of ids) expect(mayBeOnHub(name, "dataset"), name).toBe(true);
 });
+
+test("an adapter's base is the repo that a model's name leads to, and its revision", () => {
+  expect(hubBaseOf("org/name")).toEqual({ name: "org/name" });
+  expect(hubBaseOf("org/name@main")).toEqual({ name: "org/name" });
+  expect(hubBaseOf("org/name@v2")).toEqual({ name: "org/name", revision: "v2" });
+  expect(hubBaseOf("org/name-GGUF/q4.gguf")).toEqual({ name: "org/name-GGUF" });
+  expect(hubBaseOf("https://huggingface.co/org/name/tree/refs%2Fpr%2F1")).toEqual({
+    name: "org/name",
+    revision: "refs/pr/1",
+  });
+  for (const local of ["src/cli", "./org/name@v2", "seedling", "https://example.com/org/name"]) {
+    expect(hubBaseOf(local)).toBeUndefined();
+  }
+});

@@ -118,6 +118,13 @@ describe("a checkpoint of XTuner", () => {
     expect(Buffer.from(a.buffer).toString("hex")).toBe(WRITTEN[ofLayer(1, "v_proj", "A")]?.hex);
   });
 
+  test("names the repo that the config's model was found in", async () => {
+    const { output } = await convert({ base: { name: "org/name", revision: "v2" } });
+    const config = parseAdapterConfig(await output.readText("adapter_config.json"), "it");
+    expect(config).toMatchObject({ baseModel: "org/name", revision: "v2" });
+    expect(await output.readText("README.md")).toContain('base_model: "org/name"');
+  });
+
   test("needs no config where alpha is given", async () => {
     const { output } = await convert({ config: undefined!, alpha: 4, dropout: 0.5 });
     const config = parseAdapterConfig(await output.readText("adapter_config.json"), "it");
