@@ -9,6 +9,7 @@ import { openFolder } from "../hosts/node.ts";
 import { readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
 import { exportAdapter, sayExport, withFiles } from "./export-words.ts";
 import { bytesFlag, numberFlag } from "./flags.ts";
+import { hubBaseOf } from "./hub.ts";
 import { loadConfig } from "./load-config.ts";
 import { openNewFolder } from "./paths.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
@@ -90,6 +91,7 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
   const folder = openFolder(dirname(checkpoint));
   const name = basename(checkpoint);
   const known = await findConfig(session, engine, job);
+  const base = known.config && hubBaseOf(known.config.model);
   const written = await openNewFolder(job.output);
   const summary = await engine.convertCheckpoint({
     folder,
@@ -97,6 +99,7 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
     output: written,
     isFloat32: flags.fp32 === true,
     ...(known.config && { config: known.config }),
+    ...(base && { base }),
     ...(flags.alpha !== undefined && { alpha: flags.alpha }),
     ...(flags.dropout !== undefined && { dropout: flags.dropout }),
     ...(known.config &&
@@ -110,7 +113,6 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
 
 /** The run's config: the one that is named, else the one in the checkpoint; neither with --alpha. */
 async function findConfig(
-  const base = known.config && hubBaseOf(known.config.model);
   { output }: Session,
   engine: Engine,
   { config: named, checkpoint, flags }: CheckpointJob,
@@ -118,7 +120,6 @@ async function findConfig(
   const files = copyOf(named);
   if (flags.alpha !== undefined) return { files };
   const { cfgOptions = [] } = flags;
-    ...(base && { base }),
   if (named !== undefined) {
     // What its notes are about has no say in an adapter.
     return { config: loadConfig(named, { cfgOptions }).config, files };

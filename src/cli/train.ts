@@ -7,6 +7,7 @@ import type { RunSummary, TrainRequest } from "../engine.ts";
 import { refuseUsedFolder } from "../engine/used-folder.ts";
 import { openFolder } from "../hosts/node.ts";
 import { openConfig } from "./config-flags.ts";
+import { hubBaseOf } from "./hub.ts";
 import { formatsOfFiles, openAdapter, openData, openModel, pathIn } from "./paths.ts";
 import {
   EXIT,
@@ -174,13 +175,13 @@ async function openRun(
   const begins = resume === undefined && config.load_from !== "";
   const loadFrom = begins ? { loadFrom: await openAdapter(config.load_from, output) } : {};
   const model = await openModel(config.model, output);
-  const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
   const base = hubBaseOf(config.model);
+  const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
   return {
     config: { ...config, ...formats },
     model,
-    data: files.flat(),
     ...(base && { base }),
+    data: files.flat(),
     workDir: folder,
     ...loadFrom,
     ...(source && { source }),

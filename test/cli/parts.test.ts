@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { readMessages } from "../../src/cli/chat-input.ts";
 import { demoDataset } from "../../src/cli/demo-data.ts";
 import { bytesFlag, numberFlag, wholeFlag } from "../../src/cli/flags.ts";
-import { mayBeOnHub } from "../../src/cli/hub.ts";
+import { hubBaseOf, mayBeOnHub } from "../../src/cli/hub.ts";
 import { formatLoadingBar, formatStepBar, formatStepLine } from "../../src/cli/progress.ts";
 import { canRedraw, createPaint, lineWidth } from "../../src/cli/terminal.ts";
 import type { StepReport } from "../../src/engine.ts";
