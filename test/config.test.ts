@@ -198,4 +198,6 @@ test("a written config carries each option's help", () => {
   const yaml = serializeConfig(parseConfig(SMALLEST, "test"));
   expect(yaml).toContain("# peak learning rate, reached at the end of warm-up\nlr: 0.0002\n");
   expect(yaml).toContain("lora:\n  # rank of the adapter's matrices\n  r: 64\n");
+  // In words that hold with and without compat.
+  expect(yaml).toMatch(/; optimizer steps, under compat iterations \(steps\)\nsave_steps: /);
 });

@@ -37,7 +37,7 @@ export function reportTraining(
         for (const line of formatFunnel(event.funnel)) output.say(line);
         break;
       case "plan":
-        for (const line of formatPlan(event.plan)) output.say(line);
+        for (const line of formatPlan(event.plan, isXtuner)) output.say(line);
         break;
       case "step":
         output.status(formatStepBar(event, output.columns));
@@ -71,14 +71,15 @@ export function reportTraining(
   };
 }
 
-/** "Finished 30 steps in 1:02 …" */
-export function formatSummary(summary: RunSummary): string {
+/** "Finished 30 of 30 steps in 1:02 …"; a run under compat counts iterations. */
+export function formatSummary(summary: RunSummary, isXtuner = false): string {
+  const unit = isXtuner ? "iterations" : "steps";
   // Resumed where nothing was left to do: there is no loss to tell of.
   if (Number.isNaN(summary.finalLoss) && summary.endedBy === "finished") {
-    return `All ${formatCount(summary.steps)} steps were done before; nothing was left to do.`;
+    return `All ${formatCount(summary.steps)} ${unit} were done before; nothing was left to do.`;
   }
   const verb = summary.endedBy === "finished" ? "Finished" : "Stopped after";
-  const steps = `${formatCount(summary.step)} of ${formatCount(summary.steps)} steps`;
+  const steps = `${formatCount(summary.step)} of ${formatCount(summary.steps)} ${unit}`;
   const skipped = summary.skipped > 0 ? `, ${summary.skipped} skipped` : "";
   return `${verb} ${steps} in ${formatDuration(summary.seconds)}: loss ${summary.finalLoss.toFixed(4)}${skipped}, at most ${formatBytes(summary.peakGpuBytes)} on the GPU.`;
 }
@@ -109,11 +110,12 @@ export function indent(text: string): string {
   return text.replaceAll(/^(?=.)/gm, "  ");
 }
 
-function formatPlan(plan: RunPlan): string[] {
-  const from = plan.firstStep > 0 ? ` from step ${plan.firstStep}` : "";
+function formatPlan(plan: RunPlan, isXtuner: boolean): string[] {
+  const unit = isXtuner ? "iteration" : "step";
+  const from = plan.firstStep > 0 ? ` from ${unit} ${plan.firstStep}` : "";
   return [
     `${plan.adapterName}, ${plan.computeDtype}, ${formatBytes(plan.memory.total)} of GPU memory (${formatBytesByKind(plan.memory.byKind)})`,
-    `${formatCount(plan.trainableParameters)} trainable parameters, ${formatCount(plan.steps)} steps${from}`,
+    `${formatCount(plan.trainableParameters)} trainable parameters, ${formatCount(plan.steps)} ${unit}s${from}`,
   ];
 }
 

@@ -132,7 +132,7 @@ export async function train(session: Session, job: TrainJob): Promise<RunSummary
       withEngine(session, (engine) => engine.train({ ...request, signal })),
     );
     output.emit("summary", { ...summary });
-    output.say(formatSummary(summary));
+    output.say(formatSummary(summary, job.config.compat !== "none"));
     return summary;
   } catch (error) {
     throw inWordsOfTrain(error);

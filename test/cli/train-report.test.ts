@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import type { Output } from "../../src/cli/output.ts";
 import { createPaint } from "../../src/cli/terminal.ts";
-import { reportTraining } from "../../src/cli/train-report.ts";
+import type { RunPlan, RunSummary } from "../../src/engine.ts";
+import { formatSummary, reportTraining } from "../../src/cli/train-report.ts";
 
 function collecting() {
   const said: string[] = [];
@@ -27,4 +28,36 @@ test("lines of XTuner's log go to stdout, and Hone's own words do not", () => {
   report({ type: "warning", message: "Low memory." });
   expect(printed()).toBe("mmengine - INFO - Iter␛[2J\n");
   expect(said).toEqual([expect.stringContaining("Low memory.")]);
+});
+
+test.each([
+  [false, "steps"],
+  [true, "iterations"],
+])("what a run counts has its name: under compat %s", (isXtuner, unit) => {
+  const { output, said } = collecting();
+  const plan: RunPlan = {
+    adapterName: "a GPU",
+    computeDtype: "f32",
+    steps: 128,
+    firstStep: 0,
+    trainableParameters: 1000,
+    dispatchesPerMicroBatch: 1,
+    memory: { total: 0, byKind: {} } as unknown as RunPlan["memory"],
+  };
+  reportTraining(output, { loggingSteps: 10, isXtuner })({ type: "plan", plan });
+  expect(said[1]).toBe(`1,000 trainable parameters, 128 ${unit}`);
+  const summary: RunSummary = {
+    endedBy: "finished",
+    step: 128,
+    steps: 128,
+    finalLoss: 1,
+    skipped: 0,
+    checkpoint: "iter_128",
+    seconds: 1,
+    timeToFirstStepSeconds: 1,
+    peakGpuBytes: 0,
+  };
+  expect(formatSummary(summary, isXtuner)).toContain(`Finished 128 of 128 ${unit} in`);
+  const nothing = formatSummary({ ...summary, finalLoss: Number.NaN }, isXtuner);
+  expect(nothing).toContain(`All 128 ${unit} were done before`);
 });

@@ -71,7 +71,7 @@ const words: (typeof enOptions)["words"] = {
   max_epochs: { label: "训练轮数", help: "把数据过多少遍" },
   max_steps: {
     label: "最多步数",
-    help: "到这么多步就结束，数据不够时重复使用，不受 max_epochs 限制；-1 表示由 max_epochs 决定",
+    help: "到这么多步就结束，数据不够时重复使用，不受 max_epochs 限制；-1 表示由 max_epochs 决定；步数为优化器步，compat 下为迭代次数",
   },
   lr: { label: "学习率", help: "学习率的峰值，在预热结束时达到" },
   lr_scheduler: { label: "学习率曲线", help: "预热之后学习率如何下降" },
@@ -119,15 +119,18 @@ const words: (typeof enOptions)["words"] = {
     label: "工作目录",
     help: "存放检查点和日志的文件夹；留空为 ./work_dirs/ 加配置名",
   },
-  save_steps: { label: "保存间隔", help: "多久保存一次检查点；最后一步总会保存" },
+  save_steps: {
+    label: "保存间隔",
+    help: "多久保存一次检查点；最后一步总会保存；步数为优化器步，compat 下为迭代次数",
+  },
   save_total_limit: { label: "保留检查点数", help: "更早的检查点会被删除；-1 表示全部保留" },
   logging_steps: {
     label: "日志间隔",
-    help: "没有进度条时多久打印一行；metrics.jsonl 记录每一步",
+    help: "没有进度条时多久打印一行；metrics.jsonl 记录每一步；步数为优化器步，compat 下为迭代次数",
   },
   evaluation_freq: {
     label: "评估间隔",
-    help: "多久回答一次评估问题并计算留出损失；0 表示只在训练前后",
+    help: "多久回答一次评估问题并计算留出损失；0 表示只在训练前后；步数为优化器步，compat 下为迭代次数",
   },
   evaluation_inputs: { label: "评估问题", help: "训练前、训练中和训练后要模型回答的问题" },
 };
@@ -136,7 +139,7 @@ const UNITS: Readonly<Record<string, string>> = {
   tokens: "词元",
   rows: "行",
   passes: "次",
-  "optimizer steps": "步",
+  steps: "步",
 };
 
 /** As `Option.takes` says it in English, made from the same field. */
