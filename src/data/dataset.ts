@@ -5,6 +5,7 @@ import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import { createRandom } from "../base/random.ts";
 import type { ChatTemplate } from "../formats/chat-template.ts";
+import { isJsonObject } from "../formats/json.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
 import { encodeByChatTemplate, encodeExample } from "./encode.ts";
@@ -15,12 +16,12 @@ import { nothingLeft } from "./funnel.ts";
 import type { FunnelReport } from "./funnel.ts";
 import { createIntake } from "./intake.ts";
 import type { EncodedDataset, Intake } from "./intake.ts";
+import { textColumn } from "./map-conversations.ts";
 import { type MappedRow, type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
 import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
 import type { PackedRow, RowList } from "./pack.ts";
 import { createTextEncoder } from "./plain-text.ts";
 import type { DataFile } from "./read-data.ts";
-import type { TextRow } from "./read-text.ts";
 import type { PromptTemplate } from "./template-table.ts";
 import { applyTemplate } from "./templates.ts";
 import { packAsXtuner } from "./xtuner-pack.ts";
@@ -138,40 +139,44 @@ async function intakeFile(
   let detected: DetectedFormat | undefined;
   const onBrokenRow = options.brokenRows === "drop" ? intake.noteBroken : undefined;
   const rows = readMappedRows(file, { ...mapOptionsOf(options, index), onBrokenRow });
-  let continues = false;
   for await (const row of rows) {
     detected = row.detected;
     try {
-      continues = takeRow(row, continues, intake, options);
-      const doubt = row.warning();
+      const isDrawn = takeRow(row, intake, options);
+      const doubt = isDrawn ? row.warning() : undefined;
       if (doubt !== undefined) intake.noteDoubt(doubt);
     } catch (error) {
-      throw withPlace(error, row.place);
+      const fault = withPlace(error, row.place);
+      if (onBrokenRow === undefined || !(fault instanceof UserError)) throw fault;
+      intake.endText();
+      onBrokenRow(fault);
     }
   }
+  // Its last row may say that it goes on; the next file is another text all the same.
+  intake.endText();
   intake.noteFile({ name, ...(detected ?? { reason: "every row is broken" }) });
 }
 
-/** Text for pre-training goes on over examples, and a file of text over rows; says whether it does. */
+/** Text for pre-training goes on over examples, and a file of text over rows. Says whether the row is drawn. */
 function takeRow(
   { row, detected, map }: MappedRow,
-  isContinued: boolean,
   intake: Intake,
   options: EncodeDatasetOptions,
 ): boolean {
-  if (options.continueTexts === false || !isPlainText(detected.format)) {
-    intake.take(map);
-    return false;
-  }
-  const { text, continues = false } = row.value as Partial<TextRow>;
-  const [turn] = map();
-  // Formats may strip a text, but not what lies between its pieces.
-  intake.takeText((isContinued || continues ? text : turn?.output) ?? "", continues);
-  return continues;
+  if (options.continueTexts === false || !isPlainText(detected.format)) return intake.take(map);
+  const value = row.value as Readonly<Record<string, unknown>>;
+  const continues = isJsonObject(value) && value["continues"] === true;
+  const isPiece = continues || intake.isInText();
+  return intake.takeText(() => {
+    const [turn] = map();
+    // Formats may strip a text, but not what lies between its pieces.
+    const text = isPiece ? value[textColumn(value) ?? "text"] : turn?.output;
+    return typeof text === "string" ? text : "";
+  }, continues);
 }
 
 /** A fault that a row shows only when it is encoded, with the row. */
-function withPlace(error: unknown, place: string): unknown {
+export function withPlace(error: unknown, place: string): unknown {
   if (error instanceof RangeError) {
     return new UserError(`${place}: it is nested too deep.`, "Correct that row.", { cause: error });
   }

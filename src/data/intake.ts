@@ -27,12 +27,14 @@ export interface EncodedDataset {
 }
 
 export interface Intake {
-  /** Takes a row; `map` is called where it is drawn, and may throw. */
-  take(map: () => Conversation): void;
-  /** Takes a text to be continued over rows; where `continues`, the next call has more of it. */
-  takeText(text: string, continues: boolean): void;
+  /** Takes a row and says whether it is drawn; if so `map` is called. Where it throws, the row is not counted. */
+  take(map: () => Conversation): boolean;
+  /** The same for a text to be continued over rows; where `continues`, the next call has more of it. */
+  takeText(read: () => string, continues: boolean): boolean;
   /** Whether the last call of `takeText` said that there is more to come. */
   isInText(): boolean;
+  /** Ends a text of which no more comes after all. */
+  endText(): void;
   /** Counts a row that cannot be read. */
   readonly noteBroken: (fault: UserError) => void;
   /** Counts a row in which something visibly goes wrong, though it is read. */
@@ -48,14 +50,19 @@ interface Outcome {
   readonly end: number;
 }
 
+/** Whether the text is drawn, and where its examples begin. */
+interface TextUnderWay {
+  readonly isDrawn: boolean;
+  readonly first: number;
+}
+
 export function createIntake(options: IntakeOptions): Intake {
   const store = new TokenStore();
   const funnel = emptyFunnel(options.maxLength);
   const draw =
     options.maxRows === undefined ? undefined : createDraw<Outcome>(options.maxRows, options.seed);
   const encode = createRepeater(store, options);
-  /** The text under way: whether it is drawn, and where its examples begin. */
-  let text: { readonly isDrawn: boolean; readonly first: number } | undefined;
+  let text: TextUnderWay | undefined;
 
   const count = ({ fate, first, end }: Outcome) => {
     if (fate === "empty") funnel.droppedEmpty++;
@@ -67,25 +74,46 @@ export function createIntake(options: IntakeOptions): Intake {
     return draw?.isNextDrawn() ?? true;
   };
   const settle = (outcome: Outcome) => (draw ? draw.keep(outcome) : count(outcome));
+  const uncountedOnFault = <T>(read: () => T): T => {
+    try {
+      return read();
+    } catch (error) {
+      funnel.rowsRead--;
+      throw error;
+    }
+  };
+  const addText = (piece: string, continues: boolean) => {
+    for (const example of options.encodeText(piece, continues)) store.add(example);
+  };
+  const closeText = ({ isDrawn: wasDrawn, first }: TextUnderWay) => {
+    const end = store.length;
+    if (wasDrawn) settle({ fate: end === first ? "empty" : "kept", first, end });
+    text = undefined;
+  };
 
   return {
     take(map) {
-      if (!isDrawn()) return;
+      if (!isDrawn()) return false;
       const first = store.length;
-      const conversation = map();
-      const fate = conversation.length === 0 ? "empty" : encode(conversation);
+      const fate = uncountedOnFault(() => {
+        const conversation = map();
+        return conversation.length === 0 ? "empty" : encode(conversation);
+      });
       settle({ fate, first, end: store.length });
+      return true;
     },
-    takeText(piece, continues) {
-      text ??= { isDrawn: isDrawn(), first: store.length };
-      const { first } = text;
-      if (text.isDrawn) {
-        for (const example of options.encodeText(piece, continues)) store.add(example);
-      }
-      if (continues) return;
-      const end = store.length;
-      if (text.isDrawn) settle({ fate: end === first ? "empty" : "kept", first, end });
-      text = undefined;
+    takeText(read, continues) {
+      const under = text ?? { isDrawn: isDrawn(), first: store.length };
+      const piece = under.isDrawn ? (text ? read() : uncountedOnFault(read)) : "";
+      text = under;
+      if (text.isDrawn) addText(piece, continues);
+      if (!continues) closeText(text);
+      return under.isDrawn;
+    },
+    endText() {
+      if (!text) return;
+      if (text.isDrawn) addText("", false);
+      closeText(text);
     },
     isInText: () => text !== undefined,
     noteBroken(fault) {

@@ -5,7 +5,7 @@ import { trimEnd, trimStart } from "../formats/white-space.ts";
 import { type DataRow, decodeText, type TextChunks } from "./read.ts";
 
 /** A row of a text's own form. */
-export interface TextRow {
+interface TextRow {
   readonly text: string;
   /** The text goes on in the next row. */
   readonly continues?: true;
