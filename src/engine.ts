@@ -391,6 +391,11 @@ export interface ConvertCheckpointRequest {
   readonly model?: Folder;
 }
 
+export interface AdapterExportOptions {
+  /** The run's, which must be the one that the checkpoint is of. */
+  readonly config?: TrainConfig;
+}
+
 export interface ExportSummary {
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   /** What was compared after writing, in a sentence. */
@@ -446,7 +451,11 @@ export interface Engine {
   /** Puts questions and compares the logits of the letters behind each: one pass, nothing is generated. */
   askChoices(request: ChoicesRequest): Promise<ChoicesReport>;
   /** A checkpoint's adapter as a PEFT folder of its own, re-read after writing. */
-  exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary>;
+  exportAdapter(
+    checkpoint: Folder,
+    output: Folder,
+    options?: AdapterExportOptions,
+  ): Promise<ExportSummary>;
   merge(request: MergeRequest): Promise<ExportSummary>;
   /** A base as a Hugging Face folder of plain weights. */
   convertModel(request: ConvertRequest): Promise<ExportSummary>;
@@ -481,7 +490,7 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     openChat: async (request) => openChat(await open(), host.now, request),
     evaluate: async (request) => evaluateData(await open(), request),
     askChoices: async (request) => askChoices(await open(), request),
-    exportAdapter: (checkpoint, output) => exportAdapter(checkpoint, output),
+    exportAdapter: (checkpoint, output, asked) => exportAdapter(checkpoint, output, asked),
     merge: async (request) => merge(await open(), request),
     convertModel: (request) => convertModel(request),
     quantizeModel: async (request) => quantizeModel(await open(), request),

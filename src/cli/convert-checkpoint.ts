@@ -65,9 +65,28 @@ async function convert(session: Session, job: CheckpointJob): Promise<ExitCode> 
   await withEngine(session, (engine) =>
     isPickled(job.checkpoint)
       ? convertPickled(session, engine, job)
-      : exportAdapter(session, engine, job.checkpoint, job.output, copyOf(job.config)),
+      : convertOwn(session, engine, job),
   );
   return EXIT.done;
+}
+
+/** A checkpoint of Hone, or an adapter: it says all of itself, so that a config can only be compared. */
+async function convertOwn(session: Session, engine: Engine, job: CheckpointJob): Promise<void> {
+  const { alpha, dropout, cfgOptions } = job.flags;
+  const config =
+    job.config === undefined
+      ? undefined
+      : loadConfig(job.config, cfgOptions ? { cfgOptions } : {}).config;
+  const idle = [
+    ...(alpha === undefined ? [] : ["--alpha"]),
+    ...(dropout === undefined ? [] : ["--dropout"]),
+    ...(cfgOptions === undefined ? [] : ["--cfg-options"]),
+  ];
+  for (const flag of idle) {
+    session.output.say(`${flag} changes nothing here: ${job.checkpoint} carries its own settings.`);
+  }
+  const files = copyOf(job.config);
+  await exportAdapter(session, engine, job.checkpoint, job.output, files, config ? { config } : {});
 }
 
 /** A file, or the folder that DeepSpeed makes in its stead. A checkpoint of Hone is a folder of another kind. */

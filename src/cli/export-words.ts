@@ -1,7 +1,7 @@
 // What the convert commands have in common: an adapter copied, and what was written said.
 import type { Folder } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
-import type { Engine, ExportSummary } from "../engine.ts";
+import type { AdapterExportOptions, Engine, ExportSummary } from "../engine.ts";
 import { openAdapter, openNewFolder, pathIn } from "./paths.ts";
 import type { Session } from "./session.ts";
 
@@ -12,10 +12,11 @@ export async function exportAdapter(
   checkpointPath: string,
   outputPath: string,
   files: Readonly<Record<string, string>> = {},
+  options: AdapterExportOptions = {},
 ): Promise<void> {
   const folder = await openNewFolder(outputPath);
   const checkpoint = await openAdapter(checkpointPath, output);
-  const summary = await engine.exportAdapter(checkpoint, folder);
+  const summary = await engine.exportAdapter(checkpoint, folder, options);
   sayExport(output, outputPath, await withFiles(summary, folder, files));
 }
 

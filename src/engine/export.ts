@@ -1,7 +1,7 @@
 // Adapter and merged weights as folders of their own, each read again after it was written.
 import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
-import type { ExportSummary, MergeRequest } from "../engine.ts";
+import type { AdapterExportOptions, ExportSummary, MergeRequest } from "../engine.ts";
 import type { AdapterTarget } from "../formats/peft.ts";
 import { pairAdapterTensors } from "../formats/peft-tensors.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -12,6 +12,7 @@ import type { Architecture } from "../model/architecture.ts";
 import { openTensorFile } from "../model/checkpoint-files.ts";
 import { allLinears } from "../model/linears.ts";
 import { CHAT_TEMPLATE } from "./adapter-companions.ts";
+import { refuseOtherConfig } from "./checkpoint-match.ts";
 import { MANIFEST, openModelFolder, readManifest } from "./model-folder.ts";
 import {
   checkWritten,
@@ -30,13 +31,18 @@ const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE,
  * Copies a checkpoint's adapter without what only resuming needs. One in another form (a pickle, mlx-lm's)
  * is written as PEFT's two files.
  */
-export async function exportAdapter(checkpoint: Folder, output: Folder): Promise<ExportSummary> {
+export async function exportAdapter(
+  checkpoint: Folder,
+  output: Folder,
+  options: AdapterExportOptions = {},
+): Promise<ExportSummary> {
   if ((await checkpoint.size(ADAPTER_CONFIG)) === undefined) {
     throw new UserError(
       `${checkpoint.path} has no ${ADAPTER_CONFIG}; it is no checkpoint of Hone and no adapter.`,
       "Give a folder such as work_dirs/my-run/iter_300.",
     );
   }
+  if (options.config) await refuseOtherConfig(checkpoint, options.config);
   const isOurs = (await checkpoint.size(ADAPTER_WEIGHTS)) !== undefined;
   for (const name of ADAPTER_FILES) {
     if ((await checkpoint.size(name)) === undefined) continue;

@@ -38,6 +38,24 @@ test("pth_to_hf writes the adapter of an iter_N.pth, by the config it carries or
   expect(existsSync(join(folder, "wrong"))).toBe(false);
 });
 
+test("pth_to_hf compares a config with a checkpoint of Hone, and refuses one that is missing", async () => {
+  const folder = temporaryFolder();
+  expect((await hone(["convert", "pth_to_hf", CHECKPOINT, "own"], { folder })).code).toBe(0);
+  const convert = (...args: string[]) => hone(["convert", "pth_to_hf", ...args], { folder });
+  const missing = await convert("none.py", "own", "out");
+  expect(missing.code).toBe(1);
+  expect(missing.stderr).toContain("There is no config none.py");
+  const same = await convert("own/xtuner_config.py", "own", "same", "--alpha", "3");
+  expect(same.code).toBe(0);
+  expect(same.stderr).toContain("--alpha changes nothing here");
+  expect(existsSync(join(folder, "same/xtuner_config.py"))).toBe(true);
+  const options = ["--cfg-options", "model.lora.lora_alpha=8"];
+  const other = await convert("own/xtuner_config.py", "own", "other", ...options);
+  expect(other.code).toBe(1);
+  expect(other.stderr).toMatch(/has lora_alpha \d+, and the config says 8/);
+  expect(existsSync(join(folder, "other"))).toBe(false);
+});
+
 test("a checkpoint's file is no adapter, and what XTuner has for pictures is refused", async () => {
   const folder = temporaryFolder();
   const file = await hone(["convert", "merge", "seedling", CHECKPOINT, "out"], { folder });
