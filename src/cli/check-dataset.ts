@@ -46,7 +46,7 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   const { config } = request;
   const encoding = await openEncoding(request);
   const limit = config.max_dataset_length > 0 ? config.max_dataset_length : SHOWN_ROWS;
-  const { samples, ...odd } = await drawSamples(request, encoding, flags.rows ?? limit);
+  const samples = await drawSamples(request, encoding, flags.rows ?? limit);
   for (const sample of samples) printSample(session, sample);
 
   // A row that cannot be read is a finding; the others are looked at all the same.
@@ -54,7 +54,7 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   const view = await buildDatasetView(request, { ...encoding, options });
   if (config.pack_to_max_length) printPacked(session, view, samples, config);
   const survey = surveyExamples(view.encoded.examples, encoding.opened.tokenizer.bosId);
-  const findings = findFaults(view, config, survey, odd);
+  const findings = findFaults(view, config, survey);
   const lines = view.dataset ? formatFunnel(view.dataset.report) : [];
   const longest = survey.longest.map(
     ({ example, tokens }) => `${formatCount(tokens)} (example ${formatCount(example)})`,

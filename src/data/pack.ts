@@ -181,6 +181,16 @@ export function selectRows(rows: RowList, indices: ArrayLike<number>): RowList {
   };
 }
 
+/** Rows in which no token is learned. The first of a row is never predicted, whatever its label. */
+export function countUnlabeled(rows: RowList): number {
+  let count = 0;
+  for (let index = 0; index < rows.length; index++) {
+    const isLearned = rows.at(index)?.labels.some((label, i) => i > 0 && label >= 0);
+    if (isLearned !== true) count++;
+  }
+  return count;
+}
+
 /** An example as a row of its own. */
 export function rowOf(example: Example): PackedRow {
   const { inputIds, labels } = example;

@@ -2,10 +2,10 @@
 import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
-import type { ExampleList } from "../data/encode.ts";
+import type { EncodedExample, ExampleList } from "../data/encode.ts";
 import { countOf, type EncodeFunnel } from "../data/funnel.ts";
+import { countUnlabeled } from "../data/pack.ts";
 import { encodePrompt } from "../data/prompt.ts";
-import type { Samples } from "./dataset-samples.ts";
 import type { DatasetView } from "./dataset-view.ts";
 import { chooseTemplate } from "./model-folder.ts";
 
@@ -29,17 +29,15 @@ const LONGEST = 3;
 
 /** Looks at every example once. */
 export function surveyExamples(examples: ExampleList, bosId: number | undefined): Survey {
-  const seen = new Set<string>();
-  let copies = 0;
+  const hashes = new Float64Array(examples.length);
+  let count = 0;
   let doubleBos = 0;
   let longest: { example: number; tokens: number }[] = [];
   for (let i = 0; i < examples.length; i++) {
     const example = examples.at(i);
     if (example === undefined) continue;
-    const { inputIds, labels, tokensLost } = example;
-    const key = `${hashOf(inputIds)} ${hashOf(labels)} ${inputIds.length} ${tokensLost}`;
-    if (seen.has(key)) copies++;
-    seen.add(key);
+    const { inputIds, tokensLost } = example;
+    hashes[count++] = hashOf(example);
     if (bosId !== undefined && inputIds[0] === bosId && inputIds[1] === bosId) doubleBos++;
     const tokens = inputIds.length + tokensLost;
     if (longest.length === LONGEST && tokens <= (longest.at(-1)?.tokens ?? 0)) continue;
@@ -47,32 +45,33 @@ export function surveyExamples(examples: ExampleList, bosId: number | undefined)
       .toSorted((a, b) => b.tokens - a.tokens)
       .slice(0, LONGEST);
   }
+  const sorted = hashes.subarray(0, count).toSorted();
+  const copies = sorted.reduce((sum, hash, i) => sum + Number(i > 0 && hash === sorted[i - 1]), 0);
   return { longest, copies, doubleBos };
 }
 
-/** FNV-1a over whole numbers, 2 × 32 bits: equal for equal lists, and by chance for no others. */
-function hashOf(numbers: ArrayLike<number>): string {
+/** FNV-1a over an example's numbers, 53 bits of it: equal for equal examples, and by chance for no others. */
+function hashOf({ inputIds, labels, tokensLost }: EncodedExample): number {
   let a = 0x811c9dc5;
   let b = 0x01000193;
-  for (let i = 0; i < numbers.length; i++) {
-    const number = numbers[i] ?? 0;
+  const mix = (number: number) => {
     a = Math.imul(a ^ number, 0x01000193);
     b = Math.imul(b ^ number, 0x85ebca6b) ^ (b >>> 13);
-  }
-  return `${a >>> 0}-${b >>> 0}`;
+  };
+  mix(inputIds.length);
+  mix(tokensLost);
+  for (const id of inputIds) mix(id);
+  for (const label of labels) mix(label);
+  return (a >>> 0) * 0x200000 + (b >>> 11);
 }
 
-export function findFaults(
-  view: DatasetView,
-  config: TrainConfig,
-  survey: Survey,
-  { oddRows, firstOdd }: Omit<Samples, "samples">,
-): Finding[] {
+export function findFaults(view: DatasetView, config: TrainConfig, survey: Survey): Finding[] {
   const { funnel } = view.encoded;
+  const { doubtful, firstDoubt = "" } = funnel;
   return [
     ...rowFaults(funnel),
-    ...when(oddRows > 0, "warning", () => [
-      `Mapped to hardly what is meant: ${countOf(oddRows, "row")}. The first: ${firstOdd ?? ""}`,
+    ...when(doubtful > 0, "warning", () => [
+      `Mapped to hardly what is meant: ${countOf(doubtful, "row")}. The first: ${firstDoubt}`,
       "Correct them, or choose another dataset_format.",
     ]),
     ...(config.input_ids_with_output ? endFaults(funnel) : []),
@@ -171,10 +170,7 @@ function compatFaults({ encoded, rows }: DatasetView, { compat }: TrainConfig): 
   if (compat === "none") return [];
   const { files } = encoded.funnel;
   const others = files.filter(({ name }) => !/\.jsonl?$/i.test(name)).map(({ name }) => name);
-  let silent = 0;
-  for (let i = 0; i < rows.length; i++) {
-    if (rows.at(i)?.labels.every((label) => label < 0) === true) silent++;
-  }
+  const silent = countUnlabeled(rows);
   return [
     ...when(others.length > 0, "warning", () => [
       `XTuner's check-custom-dataset takes JSON alone; ${others.join(", ")} is read here all the same.`,

@@ -1,10 +1,10 @@
 // Some rows of a data set at every stage between the file and the tokens.
+import { UserError } from "../base/error.ts";
 import type { Conversation } from "../data/conversation.ts";
-import { createEncoder, mapOptionsOf, withSystem } from "../data/dataset.ts";
+import { createEncoder, mapOptionsOf, withPlace, withSystem } from "../data/dataset.ts";
 import { createDraw } from "../data/draw.ts";
 import type { EncodedExample } from "../data/encode.ts";
-import { warnOfRow } from "../data/formats.ts";
-import { readMappedRows } from "../data/mapped-rows.ts";
+import { type MappedRow, readMappedRows } from "../data/mapped-rows.ts";
 import { applyTemplate } from "../data/templates.ts";
 import { abortable } from "./data-source.ts";
 import type { DatasetRequest, Encoding } from "./dataset-view.ts";
@@ -22,20 +22,12 @@ export interface Sample {
   readonly example?: EncodedExample;
 }
 
-export interface Samples {
-  /** In the order of the files. */
-  readonly samples: readonly Sample[];
-  /** Rows, of all, that are mapped although something visibly goes wrong with them, and the first one's words. */
-  readonly oddRows: number;
-  readonly firstOdd?: string;
-}
-
-/** Draws `count` rows by the config's seed. */
+/** Draws `count` rows by the config's seed, and gives them in the order of the files. */
 export async function drawSamples(
   { config, data, signal }: DatasetRequest,
   { options, opened }: Encoding,
   count: number,
-): Promise<Samples> {
+): Promise<Sample[]> {
   const encode = createEncoder(options);
   const encodeWhole = createEncoder({ ...options, maxLength: Number.MAX_SAFE_INTEGER });
   const { template, system = "" } = options;
@@ -43,31 +35,30 @@ export async function drawSamples(
     "render" in template
       ? opened.tokenizer.decode(encodeWhole(conversation).inputIds)
       : applyTemplate(withSystem(conversation, system), template);
+  const sampleOf = ({ row: { value: raw }, place: where, map }: MappedRow): Sample => {
+    const conversation = map();
+    const sample = { where, raw, conversation };
+    if (conversation.length === 0) return { ...sample, templated: [] };
+    return { ...sample, templated: templatedBy(conversation), example: encode(conversation) };
+  };
   const draw = createDraw<Sample>(count, config.seed);
-  const oddities: string[] = [];
   for (const [index, source] of data.entries()) {
     const rows = readMappedRows(abortable(source, signal), {
       ...mapOptionsOf(options, index),
       onBrokenRow: leaveOut,
     });
     for await (const mapped of rows) {
-      const oddity = warnOfRow(mapped.detected.format, mapped.row, source.name);
-      if (oddity !== undefined) oddities.push(oddity);
       if (!draw.isNextDrawn()) continue;
-      const { value: raw, row, line } = mapped.row;
-      const conversation = mapped.map();
-      const where = `${source.name}, row ${row} (line ${line})`;
-      const sample = { where, raw, conversation };
-      draw.keep(
-        conversation.length === 0
-          ? { ...sample, templated: [] }
-          : { ...sample, templated: templatedBy(conversation), example: encode(conversation) },
-      );
+      try {
+        draw.keep(sampleOf(mapped));
+      } catch (error) {
+        const fault = withPlace(error, mapped.place);
+        if (!(fault instanceof UserError)) throw fault;
+        leaveOut();
+      }
     }
   }
-  const [firstOdd] = oddities;
-  const odd = { oddRows: oddities.length, ...(firstOdd !== undefined && { firstOdd }) };
-  return { samples: draw.drawn(), ...odd };
+  return draw.drawn();
 }
 
 /** Rows that cannot be read are told with the whole data set. */

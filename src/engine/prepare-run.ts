@@ -4,7 +4,7 @@ import { formatCount } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import { type Batches, createBatches } from "../data/batches.ts";
 import { type Dataset, encodeDataset, packDataset } from "../data/dataset.ts";
-import type { RowList } from "../data/pack.ts";
+import { countUnlabeled, type RowList } from "../data/pack.ts";
 import type { Host, TrainRequest } from "../engine.ts";
 import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
@@ -174,13 +174,4 @@ function doubts(
         ]
       : []),
   ];
-}
-
-function countUnlabeled(rows: RowList): number {
-  let count = 0;
-  for (let index = 0; index < rows.length; index++) {
-    const isLearned = rows.at(index)?.labels.some((label, i) => i > 0 && label >= 0);
-    if (isLearned !== true) count++;
-  }
-  return count;
 }

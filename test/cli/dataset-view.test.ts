@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { asText, banner, listOf, maskedText } from "../../src/cli/dataset-print.ts";
 import { createPaint } from "../../src/cli/terminal.ts";
 import { parseConfig } from "../../src/config-read.ts";
+import type { EncodedExample } from "../../src/data/encode.ts";
 import type { DataSource } from "../../src/engine.ts";
 import { findFaults, type Finding, surveyExamples } from "../../src/engine/dataset-findings.ts";
 import { drawSamples } from "../../src/engine/dataset-samples.ts";
@@ -50,8 +51,7 @@ async function findingsOf(
   const view = await viewOf(rows, options, name);
   const survey = surveyExamples(view.encoded.examples, view.opened.tokenizer.bosId);
   const request = requestOf(rows, options, name);
-  const odd = await drawSamples(request, await openEncoding(request), 0);
-  return findFaults(view, request.config, survey, odd);
+  return findFaults(view, request.config, survey);
 }
 
 describe("a row in order", () => {
@@ -111,15 +111,45 @@ describe("a row in order", () => {
 test("samples are drawn by the seed, each at all its stages", async () => {
   const request = requestOf(tinyRows(50), { prompt_template: "default", system: "Be kind." });
   const encoding = await openEncoding(request);
-  const { samples } = await drawSamples(request, encoding, 4);
+  const samples = await drawSamples(request, encoding, 4);
   expect(samples).toHaveLength(4);
-  expect((await drawSamples(request, encoding, 4)).samples).toEqual(samples);
+  expect(await drawSamples(request, encoding, 4)).toEqual(samples);
   const [{ where, raw, conversation, templated, example }] = samples as [(typeof samples)[0]];
   const row = Number(/row (\d+)/.exec(where)?.[1]);
   expect(raw).toEqual(tinyRows(50)[row - 1]);
   expect(conversation).toMatchObject([{ output: `It is ${row - 1 + ((row - 1) % 7)}.` }]);
   expect(templated).toMatchObject([{ input: expect.stringContaining("<|System|>:Be kind.\n") }]);
   expect(encoding.opened.tokenizer.decode(example!.inputIds)).toContain("<|System|>:Be kind.\n");
+});
+
+test("samples leave out rows that cannot be mapped", async () => {
+  const bad = { input: "What is it?", output: ["no text"] };
+  const request = requestOf([...tinyRows(3), bad], { prompt_template: "default" });
+  const encoding = await openEncoding(request);
+  expect(await drawSamples(request, encoding, 9)).toHaveLength(3);
+});
+
+function exampleOf(ids: number[], labels = ids, tokensLost = 0): EncodedExample {
+  return {
+    inputIds: Uint32Array.from(ids),
+    labels: Int32Array.from(labels),
+    truncated: tokensLost > 0,
+    tokensLost,
+    eosSupervised: true,
+    labelTokens: labels.filter((label) => label >= 0).length,
+  };
+}
+
+test("copies are examples that are equal in tokens, labels and what they lost", () => {
+  const examples = [
+    exampleOf([1, 2, 3]),
+    exampleOf([3, 2, 1]),
+    exampleOf([1, 2, 3], [-100, 2, 3]),
+    exampleOf([1, 2, 3], [1, 2, 3], 4),
+    exampleOf([1, 2, 3]),
+    exampleOf([1, 2, 3]),
+  ];
+  expect(surveyExamples(examples, undefined).copies).toBe(2);
 });
 
 function rowOf(question: string, answer: string) {
@@ -193,6 +223,13 @@ describe("findings", () => {
       problem: expect.stringContaining(words),
       remedy: expect.stringMatching(/\.$/),
     });
+  });
+
+  test("a row that cannot be mapped is a finding among the others", async () => {
+    const [finding, ...more] = await findingsOf([...good, { input: "Why?", output: ["no text"] }]);
+    expect(more).toEqual([]);
+    expect(finding?.severity).toBe("error");
+    expect(finding?.problem).toMatch(/^1 row cannot be read. The first: rows.json, row 5/);
   });
 
   test("rows that cannot be read are counted, with the first of them", async () => {

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildBatch, NO_TARGET } from "../../src/data/batches.ts";
-import { Packer, rowOf } from "../../src/data/pack.ts";
+import { countUnlabeled, Packer, rowOf } from "../../src/data/pack.ts";
 import type { Example, PackedRow } from "../../src/data/pack.ts";
 import fixture from "../fixtures/data.json";
 
@@ -125,4 +125,13 @@ test("the next push begins a new row after a flush", () => {
 test("an example by itself is a row with one document", () => {
   const [example] = countingExamples([3]);
   expect(rowOf(example!)).toEqual({ ...example, segmentStarts: Uint32Array.of(0) });
+});
+
+function rowWith(...labels: number[]) {
+  return rowOf({ inputIds: new Uint32Array(labels.length), labels: Int32Array.from(labels) });
+}
+
+test("a row is without a label where only its first token has one", () => {
+  const rows = [rowWith(7, -100), rowWith(-100, -100), rowWith(-100, 0), rowWith(7, 7), rowWith(7)];
+  expect(countUnlabeled(rows)).toBe(3);
 });
