@@ -1,5 +1,6 @@
 // XTuner's --cfg-options: "key=value" texts over an evaluated config, by the rules of MMEngine's DictAction.
 import { UsageError } from "../base/error.ts";
+import { placesOf } from "./config-places.ts";
 import type { Findings } from "./findings.ts";
 import {
   isDict,
@@ -33,15 +34,28 @@ export function applyConfigOptions(
     }
     const keys = option.slice(0, at).split(".");
     const [first = ""] = keys;
+    if (keys.length > MOST_DEPTH) {
+      throw new UsageError(
+        `The option ${option.slice(0, 60)}… goes ${keys.length} levels deep; at most ${MOST_DEPTH} do.`,
+        "Check the path before the =.",
+      );
+    }
     if (!LOOKED_AT.test(first)) {
       findings.warn(
         0,
-        `--cfg-options ${option} sets the name ${first}, which was used before the option came, so it changes nothing, as in XTuner. Name its place, as in optim_wrapper.optimizer.lr=1e-4`,
+        `--cfg-options ${option} sets the name ${first}, which was used before the option came, so it changes nothing, as in XTuner. ${placeHint(names, keys)}`,
       );
     }
     root = put(root, keys, { value: readOption(option.slice(at + 1)), line: 0 }, option) as PyDict;
   }
   return root.entries as ReadonlyMap<string, PyEntry>;
+}
+
+/** Where an option would have to go: to the places of the config that hold what the name stands for. */
+function placeHint(names: Namespace, [first = "", ...rest]: readonly string[]): string {
+  const places = placesOf(names, first, (name) => LOOKED_AT.test(name));
+  if (places.length === 0) return "Name its place, as in optim_wrapper.optimizer.lr=1e-4";
+  return `Its value is at ${places.map((place) => [place, ...rest].join(".")).join(" and ")}`;
 }
 
 /** A copy of `container` with the value at the end of the path; new dicts are made on the way. */
@@ -81,7 +95,7 @@ function emptyDict(): PyDict {
   return { kind: "dict", entries: new Map(), line: 0 };
 }
 
-/** Brackets inside one another at most; more is no setting. */
+/** Brackets inside one another at most, and levels of a path; more is no setting. */
 const MOST_DEPTH = 50;
 
 /** "1", "1e-4", "True", "None", "a,b", "[1,(2,x)]" → what DictAction makes of it. */
@@ -100,7 +114,14 @@ export function readOption(text: string, depth = 0): PyValue {
 
 /** Python's str.strip of both quotes: any number of them, at both ends. */
 function stripQuotes(text: string): string {
-  return text.replaceAll(/^['"]+|['"]+$/g, "");
+  let [from, to] = [0, text.length];
+  while (from < to && isQuote(text[from])) from++;
+  while (to > from && isQuote(text[to - 1])) to--;
+  return text.slice(from, to);
+}
+
+function isQuote(letter: string | undefined): boolean {
+  return letter === "'" || letter === '"';
 }
 
 /** At commas outside brackets, which must be in balance, counted as DictAction counts them. */

@@ -1,6 +1,7 @@
 // What the reading of a config finds, line by line, and a dict of it as a section that is read key by key.
 //
 // Every key of a section is taken, or known to be harmless, or complained of: nothing passes in silence.
+import { UsageError } from "../base/error.ts";
 import { nearestName } from "../base/nearest.ts";
 import {
   excerptOf,
@@ -29,14 +30,26 @@ export interface Findings {
   inform(line: number, text: string): void;
 }
 
+/** More than this no config has that anybody wrote. */
+const MOST_FINDINGS = 200;
+const MOST_CHARACTERS = 1000;
+
 export function createFindings(): Findings {
   const all: Finding[] = [];
-  const add = (severity: Finding["severity"], line: number, text: string) => {
+  const known = new Set<string>();
+  const add = (severity: Finding["severity"], line: number, whole: string) => {
+    const text = shorten(whole, MOST_CHARACTERS);
     // Data sets read from one variable would complain of it once each.
-    const isKnown = all.some(
-      (found) => found.severity === severity && found.line === line && found.text === text,
-    );
-    if (!isKnown) all.push({ severity, line, text });
+    const key = `${severity} ${line} ${text}`;
+    if (known.has(key)) return;
+    if (all.length === MOST_FINDINGS) {
+      throw new UsageError(
+        `The config has more than ${MOST_FINDINGS} things to say something about, the last in line ${line}: ${text}.`,
+        "Check the path: this looks like another kind of file.",
+      );
+    }
+    known.add(key);
+    all.push({ severity, line, text });
   };
   return {
     all,
@@ -105,12 +118,22 @@ export function openSection(dict: PyDict, path: string, findings: Findings): Sec
       for (const [key, { value, line }] of dict.entries) {
         const name = String(key);
         if (known.includes(name) || value === null) continue;
-        const near = nearestName(name, known);
+        const near = name.length > MOST_NAME ? undefined : nearestName(name, known);
         const hint = near === undefined ? "" : ` (${near}?)`;
-        findings[verdict](line, `${prefix}${name}${hint} has no equivalent here`);
+        findings[verdict](
+          line,
+          `${prefix}${shorten(name, MOST_NAME)}${hint} has no equivalent here`,
+        );
       }
     },
   };
+}
+
+const MOST_NAME = 60;
+
+/** A text's beginning, for messages. */
+export function shorten(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 /** "torch.float16" of a symbol, or of a text. */

@@ -1,10 +1,10 @@
 // train_dataloader, val_dataloader and test_dataloader → data, how it is cut into rows, and test questions.
-import { lastOf, notDict, openSection, type Section } from "./findings.ts";
+import { lastOf, notDict, openSection, type Section, shorten } from "./findings.ts";
 import { mapDataset, type MappedDataset } from "./map-dataset.ts";
-import { isDict, isList, type PyEntry } from "./python-value.ts";
+import { isDict, isList, MOST_ITEMS, type PyEntry } from "./python-value.ts";
 import type { Settings } from "./settings.ts";
 
-/** Data sets inside one another are at most so many. */
+/** Data sets, and those that hold them, are at most so many. */
 const MOST_DATASETS = 1000;
 
 export function mapTrainData(dataloader: Section, settings: Settings): void {
@@ -17,7 +17,15 @@ export function mapTrainData(dataloader: Section, settings: Settings): void {
     dataset === undefined ? [] : datasetsOf(dataset, "train_dataloader.dataset", dataloader);
   if (dataset === undefined)
     findings.refuse(dataloader.line, "train_dataloader.dataset is missing");
-  const mapped = datasets.map((one) => mapDataset(one)).filter((one) => one !== undefined);
+  const mapped: MappedDataset[] = [];
+  let files = 0;
+  for (const one of datasets) {
+    const next = files > MOST_ITEMS ? undefined : mapDataset(one);
+    if (next === undefined) continue;
+    files += next.data.length;
+    mapped.push(next);
+  }
+  if (files > MOST_ITEMS) findings.refuse(dataloader.line, `more than ${MOST_ITEMS} files of data`);
   if (mapped.length > 0) setData(mapped, dataloader, settings);
   dataloader.close(
     "num_workers persistent_workers pin_memory prefetch_factor drop_last batch_sampler".split(" "),
@@ -76,7 +84,13 @@ function setData(mapped: readonly MappedDataset[], dataloader: Section, settings
 /** The data sets of a ConcatDataset, in order; of anything else, itself. */
 function datasetsOf(entry: PyEntry, path: string, dataloader: Section): Section[] {
   const found: Section[] = [];
+  // One dict may stand in many places, so that few lines hold more data sets than anybody could count.
+  let visits = 0;
   const visit = ({ value, line }: PyEntry, name: string) => {
+    if (++visits > MOST_DATASETS) {
+      dataloader.findings.refuse(line, `more than ${MOST_DATASETS} data sets inside one another`);
+      return;
+    }
     if (!isDict(value)) {
       dataloader.findings.refuse(line, notDict(name, value));
       return;
@@ -92,13 +106,13 @@ function datasetsOf(entry: PyEntry, path: string, dataloader: Section): Section[
       dataloader.findings.refuse(line, `${name}.datasets is missing`);
     } else if (isList(inner.value)) {
       for (const [index, item] of inner.value.items.entries()) {
-        if (found.length < MOST_DATASETS) {
+        if (visits <= MOST_DATASETS) {
           visit({ value: item, line: inner.line }, `${name}.datasets[${index}]`);
         }
       }
     } else if (isDict(inner.value)) {
       for (const [key, item] of inner.value.entries) {
-        if (found.length < MOST_DATASETS) visit(item, `${name}.${String(key)}`);
+        if (visits <= MOST_DATASETS) visit(item, `${name}.${shorten(String(key), 60)}`);
       }
     } else dataloader.findings.refuse(inner.line, notDict(`${name}.datasets`, inner.value));
     section.close();

@@ -20,6 +20,7 @@ import {
   type PyValue,
   RefusedError,
   type Refusal,
+  stepsOfItems,
 } from "./python-value.ts";
 
 export interface Evaluated {
@@ -56,8 +57,8 @@ export function evaluatePython(
     },
     has: (name) => names.has(name) || unknown.has(name),
     resolve,
-    count() {
-      steps++;
+    count(more = 1) {
+      steps += more;
       if (steps > MOST_STEPS) throw new RefusedError(`more than ${MOST_STEPS} steps`);
     },
   };
@@ -259,6 +260,7 @@ function update(node: SyntaxNode, file: File): void {
   if (target === undefined || operator === undefined) throw new RefusedError("an update");
   const { scope } = file;
   const line = scope.tree.lineAt(node.from);
+  const at = { line, count: scope.count };
   const before = evaluate(target, scope);
   const change = evaluateItems(values, scope);
   if (change.length !== 1 || values.length !== 1) throw new RefusedError("a tuple after +=");
@@ -271,13 +273,18 @@ function update(node: SyntaxNode, file: File): void {
   const [one, other] = [before, by].map((value) =>
     isSymbol(value) ? scope.resolve(value) : value,
   );
-  bind(target, { value: operate(sign, one ?? null, other ?? null, line), line }, file);
+  bind(target, { value: operate(sign, one ?? null, other ?? null, at), line }, file);
 }
 
 function grow(list: PyList, by: PyList, scope: Scope): void {
   for (const item of by.items) refuseCycle(item, list, scope);
   // Made anew first, which refuses what is too long.
-  const grown = operate("+", list, { ...by, kind: "list" }, list.line);
+  const grown = operate(
+    "+",
+    list,
+    { ...by, kind: "list" },
+    { line: list.line, count: scope.count },
+  );
   if (isList(grown)) list.items.splice(0, list.items.length, ...grown.items);
 }
 
@@ -291,7 +298,7 @@ function refuseCycle(value: PyValue, container: PyValue, scope: Scope): void {
     }
     if (seen.has(next) || !(isList(next) || isDict(next))) continue;
     seen.add(next);
-    scope.count();
+    scope.count(1 + stepsOfItems(isList(next) ? next.items.length : next.entries.size));
     const inner = isList(next)
       ? next.items
       : [...next.entries.values()].map((entry) => entry.value);

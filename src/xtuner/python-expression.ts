@@ -1,22 +1,24 @@
 // Expressions of a config → plain values. Only what describes: nothing is called but dict(), int() and float().
 import type { SyntaxNode } from "@lezer/common";
 import { readFormatText, readNumber, readString } from "./python-literal.ts";
-import { checkItems, compare, negate, operate } from "./python-operate.ts";
+import { chargeText, checkItems, compare, negate, operate } from "./python-operate.ts";
 import { childrenOf, type PythonTree } from "./python-tree.ts";
 import {
+  type Count,
   isDict,
   isList,
   isSymbol,
   isTruthy,
   keyOf,
   kindOf,
-  MOST_CHARACTERS,
   type PyDict,
   type PyEntry,
   type PyList,
   type PySymbol,
   type PyValue,
   RefusedError,
+  stepsOfItems,
+  stepsOfText,
 } from "./python-value.ts";
 
 /** What an expression may look at. */
@@ -28,8 +30,8 @@ export interface Scope {
   has(name: string): boolean;
   /** What is known behind an imported name: the text of SYSTEM_TEMPLATE.alpaca. */
   resolve(symbol: PySymbol): PyValue;
-  /** Called for every node; throws when there were too many. */
-  count(): void;
+  /** Called for every node, and for work on whole values by their size. */
+  readonly count: Count;
 }
 
 /** The value of an expression, or a RefusedError that says what it is. */
@@ -54,6 +56,7 @@ export function evaluateItems(nodes: readonly SyntaxNode[], scope: Scope): PyVal
     i++;
     const more = evaluateAt(nodes, i, scope);
     if (!isList(more)) throw new RefusedError(`* before ${kindOf(more)}`);
+    scope.count(stepsOfItems(more.items.length));
     items.push(...more.items);
     checkItems(items.length);
   }
@@ -69,7 +72,9 @@ const READERS: Readonly<Record<string, Reader | undefined>> = {
   String: (node, { tree }) => readString(tree.textOf(node)),
   ContinuedString: (node, scope) => {
     const parts = childrenOf(node).map((part) => evaluate(part, scope));
-    return parts.reduce((one, other) => operate("+", one, other, lineOf(node, scope)));
+    const text = parts.filter((part) => typeof part === "string").join(""); // all of them are texts
+    chargeText(text.length, scope.count);
+    return text;
   },
   FormatString: evaluateFormat,
   VariableName: (node, scope) => scope.lookUp(scope.tree.textOf(node)),
@@ -136,7 +141,7 @@ function evaluateDictionary(node: SyntaxNode, scope: Scope): PyDict {
     if (part === undefined || part.name === ",") continue;
     if (part.name === "**") {
       i++;
-      spread(entries, evaluateAt(nodes, i, scope));
+      spread(entries, evaluateAt(nodes, i, scope), scope);
       continue;
     }
     const key = keyOf(evaluate(part, scope));
@@ -147,8 +152,9 @@ function evaluateDictionary(node: SyntaxNode, scope: Scope): PyDict {
   return { kind: "dict", entries, line: lineOf(node, scope) };
 }
 
-function spread(entries: PyDict["entries"], value: PyValue): void {
+function spread(entries: PyDict["entries"], value: PyValue, { count }: Scope): void {
   if (!isDict(value)) throw new RefusedError(`** before ${kindOf(value)}`);
+  count(stepsOfItems(value.entries.size));
   for (const [key, entry] of value.entries) entries.set(key, entry);
   checkItems(entries.size);
 }
@@ -206,8 +212,8 @@ function evaluateBinary(node: SyntaxNode, scope: Scope): PyValue {
     isSymbol(value) && !isComparison ? scope.resolve(value) : value,
   ) as [PyValue, PyValue];
   return isComparison
-    ? compare(operator, one, other)
-    : operate(operator, one, other, lineOf(node, scope));
+    ? compare(operator, one, other, scope.count)
+    : operate(operator, one, other, { line: lineOf(node, scope), count: scope.count });
 }
 
 const COMPARISONS: ReadonlySet<string> = new Set([
@@ -228,7 +234,7 @@ function evaluateMember(node: SyntaxNode, scope: Scope): PyValue {
   if (key === undefined || more.length !== 1 || key.name === ":") {
     throw new RefusedError("a slice");
   }
-  return itemOf(value, evaluate(key, scope));
+  return itemOf(value, evaluate(key, scope), scope);
 }
 
 function attributeOf(symbol: PySymbol, name: string): PySymbol {
@@ -239,13 +245,14 @@ function attributeOf(symbol: PySymbol, name: string): PySymbol {
 }
 
 /** value[key] as Python has it. */
-function itemOf(value: PyValue, key: PyValue): PyValue {
+function itemOf(value: PyValue, key: PyValue, { count }: Scope): PyValue {
   if (isDict(value)) {
     const entry = value.entries.get(keyOf(key));
     if (entry !== undefined) return entry.value;
-    throw new RefusedError(`the key ${String(keyOf(key))}, which the dict does not have`);
+    throw new RefusedError(`the key ${cut(String(keyOf(key)))}, which the dict does not have`);
   }
   if ((isList(value) || typeof value === "string") && typeof key === "bigint") {
+    if (typeof value === "string") count(stepsOfText(value.length));
     const items: readonly PyValue[] = isList(value) ? value.items : Array.from(value);
     const found = items.at(indexIn(items.length, key));
     if (found !== undefined) return found;
@@ -298,7 +305,7 @@ function makeDict(node: SyntaxNode, args: SyntaxNode, scope: Scope): PyDict {
     if (part === undefined || part.name === ",") continue;
     if (part.name === "**") {
       i++;
-      spread(entries, evaluateAt(nodes, i, scope));
+      spread(entries, evaluateAt(nodes, i, scope), scope);
     } else if (part.name === "VariableName" && nodes[i + 1]?.name === "AssignOp") {
       const key = scope.tree.textOf(part);
       if (entries.has(key)) throw new RefusedError(`${key} twice in a dict()`);
@@ -306,7 +313,7 @@ function makeDict(node: SyntaxNode, args: SyntaxNode, scope: Scope): PyDict {
       entries.set(key, { value: evaluateAt(nodes, i, scope), line: lineOf(part, scope) });
     } else if (i === 0) {
       // dict(other, a=1) begins with a copy.
-      spread(entries, evaluate(part, scope));
+      spread(entries, evaluate(part, scope), scope);
     } else {
       throw new RefusedError("dict() with several values that have no names");
     }
@@ -327,7 +334,6 @@ function evaluateFormat(node: SyntaxNode, scope: Scope): string {
   let at = node.from + opening.length;
   const addText = (to: number) => {
     result += readFormatText(text.slice(at - node.from, to - node.from), isRaw);
-    if (result.length > MOST_CHARACTERS) throw new RefusedError("a text that is too long");
   };
   for (const part of childrenOf(node)) {
     if (part.name === "Escape") continue;
@@ -343,9 +349,11 @@ function evaluateFormat(node: SyntaxNode, scope: Scope): string {
       throw new RefusedError(`${kindOf(resolved)} in an f-string`);
     }
     result += String(resolved);
+    chargeText(result.length, scope.count);
     at = part.to;
   }
   addText(node.to - quote.length);
+  chargeText(result.length, scope.count);
   return result;
 }
 
@@ -359,6 +367,6 @@ function lineOf(node: SyntaxNode, { tree }: Scope): number {
 }
 
 function cut(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ");
+  const line = text.slice(0, 300).replaceAll(/\s+/g, " ");
   return line.length > 60 ? `${line.slice(0, 60)}…` : line;
 }

@@ -1,7 +1,9 @@
 // Python's operators on plain values, with its rules for whole numbers, floats and texts.
 //
-// Nothing here can take long or fill the memory: sizes are looked at before anything is made.
+// Sizes are looked at before anything is made, and what goes through whole texts, lists or dicts is charged by
+// their size to the evaluation's steps, so that nothing here can take long or fill the memory.
 import {
+  type Count,
   isDict,
   isEqual,
   isList,
@@ -11,19 +13,28 @@ import {
   MOST_ITEMS,
   type PyValue,
   RefusedError,
+  stepsOfItems,
+  stepsOfText,
 } from "./python-value.ts";
 
 /** Whole numbers stay below 2 to this: more than any setting needs. */
 const MOST_BITS = 128;
 
+/** Where an operation stands, and what it charges for its work. */
+export interface Operation {
+  /** 1-based. */
+  readonly line: number;
+  readonly count: Count;
+}
+
 /** `one` + `other`, and the like. */
-export function operate(operator: string, one: PyValue, other: PyValue, line: number): PyValue {
+export function operate(operator: string, one: PyValue, other: PyValue, at: Operation): PyValue {
   if (operator === "+") {
-    const joined = join(one, other, line);
+    const joined = join(one, other, at);
     if (joined !== undefined) return joined;
   }
   if (operator === "*") {
-    const repeated = repeat(one, other, line) ?? repeat(other, one, line);
+    const repeated = repeat(one, other, at) ?? repeat(other, one, at);
     if (repeated !== undefined) return repeated;
   }
   const a = numberOf(one);
@@ -46,53 +57,62 @@ export function negate(operator: string, value: PyValue): PyValue {
 }
 
 /** ==, <, in, is, … */
-export function compare(operator: string, one: PyValue, other: PyValue): boolean {
+export function compare(operator: string, one: PyValue, other: PyValue, count: Count): boolean {
   switch (operator) {
     case "==":
-      return isEqual(one, other);
+      return isEqual(one, other, count);
     case "!=":
-      return !isEqual(one, other);
+      return !isEqual(one, other, count);
     case "is":
     case "is not":
       return isSame(one, other) === (operator === "is");
     case "in":
     case "not in":
-      return isIn(one, other) === (operator === "in");
+      return isIn(one, other, count) === (operator === "in");
     default:
-      return isOrdered(operator, one, other);
+      return isOrdered(operator, one, other, count);
   }
 }
 
-function join(one: PyValue, other: PyValue, line: number): PyValue | undefined {
+function join(one: PyValue, other: PyValue, { line, count }: Operation): PyValue | undefined {
   if (typeof one === "string" && typeof other === "string") {
-    checkLength(one.length + other.length);
+    chargeText(one.length + other.length, count);
     return one + other;
   }
   if (isList(one) && isList(other) && one.kind === other.kind) {
-    checkItems(one.items.length + other.items.length);
+    chargeItems(one.items.length + other.items.length, count);
     return { kind: one.kind, items: [...one.items, ...other.items], line };
   }
   return undefined;
 }
 
-function repeat(value: PyValue, times: PyValue, line: number): PyValue | undefined {
+function repeat(value: PyValue, times: PyValue, { line, count }: Operation): PyValue | undefined {
   if (typeof times !== "bigint" && typeof times !== "boolean") return undefined;
   if (typeof value !== "string" && !isList(value)) return undefined;
   const wanted = BigInt(times);
   const most = BigInt(MOST_CHARACTERS + 1);
-  const count = wanted < 0n ? 0 : Number(wanted > most ? most : wanted);
+  const copies = wanted < 0n ? 0 : Number(wanted > most ? most : wanted);
   if (typeof value === "string") {
-    checkLength(value.length * count);
-    return value.repeat(count);
+    chargeText(value.length * copies, count);
+    return value.repeat(copies);
   }
-  checkItems(value.items.length * count);
-  return { kind: value.kind, items: Array.from({ length: count }, () => value.items).flat(), line };
+  chargeItems(value.items.length * copies, count);
+  // A million copies of nothing are nothing.
+  const length = value.items.length === 0 ? 0 : copies;
+  return { kind: value.kind, items: Array.from({ length }, () => value.items).flat(), line };
 }
 
-function checkLength(characters: number): void {
+/** Refuses a longer text than an expression may make, and charges for it. */
+export function chargeText(characters: number, count: Count): void {
   if (characters > MOST_CHARACTERS) {
     throw new RefusedError(`a text of ${characters} characters (at most ${MOST_CHARACTERS})`);
   }
+  count(stepsOfText(characters));
+}
+
+function chargeItems(items: number, count: Count): void {
+  checkItems(items);
+  count(stepsOfItems(items));
 }
 
 /** Refuses more items than a list of a config may have. */
@@ -202,10 +222,10 @@ function floorDivide(operator: string, a: number, b: number): number {
   return quotient - floor > 0.5 ? floor + 1 : floor;
 }
 
-function isOrdered(operator: string, one: PyValue, other: PyValue): boolean {
+function isOrdered(operator: string, one: PyValue, other: PyValue, count: Count): boolean {
   const [a, b] =
     typeof one === "string" && typeof other === "string"
-      ? [compareTexts(one, other), 0]
+      ? [compareTexts(one, other, count), 0]
       : [numberOf(one), numberOf(other)];
   if (a === undefined || b === undefined) {
     throw new RefusedError(`${kindOf(one)} ${operator} ${kindOf(other)}`);
@@ -225,13 +245,14 @@ function isOrdered(operator: string, one: PyValue, other: PyValue): boolean {
 }
 
 /** By code points, as Python compares; JavaScript's < goes by halves of them. */
-function compareTexts(one: string, other: string): number {
-  const [a, b] = [Array.from(one), Array.from(other)];
-  for (let i = 0; i < Math.min(a.length, b.length); i++) {
-    const difference = (a[i]?.codePointAt(0) ?? 0) - (b[i]?.codePointAt(0) ?? 0);
+function compareTexts(one: string, other: string, count: Count): number {
+  count(stepsOfText(Math.min(one.length, other.length)));
+  for (let i = 0; i < Math.min(one.length, other.length); i++) {
+    // Where two texts part in a pair's second half, the code points that differ there are of one plane.
+    const difference = (one.codePointAt(i) ?? 0) - (other.codePointAt(i) ?? 0);
     if (difference !== 0) return difference;
   }
-  return a.length - b.length;
+  return one.length - other.length;
 }
 
 /** Identity: of None, True, False and symbols; for the rest it is an accident of the interpreter. */
@@ -242,9 +263,13 @@ function isSame(one: PyValue, other: PyValue): boolean {
   throw new RefusedError(`${kindOf(one)} is ${kindOf(other)}; compare with ==`);
 }
 
-function isIn(item: PyValue, container: PyValue): boolean {
-  if (typeof container === "string" && typeof item === "string") return container.includes(item);
-  if (isList(container)) return container.items.some((other) => isEqual(item, other));
+function isIn(item: PyValue, container: PyValue, count: Count): boolean {
+  if (typeof container === "string" && typeof item === "string") {
+    // At worst every character is looked at for each of the other's.
+    count(Math.ceil((container.length * item.length) / 2 ** 14));
+    return container.includes(item);
+  }
+  if (isList(container)) return container.items.some((other) => isEqual(item, other, count));
   if (isDict(container)) return container.entries.has(keyOf(item));
   throw new RefusedError(`${kindOf(item)} in ${kindOf(container)}`);
 }

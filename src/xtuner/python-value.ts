@@ -51,6 +51,19 @@ export class RefusedError extends Error {
 export const MOST_CHARACTERS = 1 << 20;
 export const MOST_ITEMS = 10_000;
 
+/** Charges a number of steps, 1 where none is given, to what an evaluation may take; throws when there were too many. */
+export type Count = (steps?: number) => void;
+
+/** What it costs to go through so many characters once, or to make them. */
+export function stepsOfText(characters: number): number {
+  return Math.ceil(characters / 64);
+}
+
+/** What it costs to copy so many items. */
+export function stepsOfItems(items: number): number {
+  return Math.ceil(items / 16);
+}
+
 export function isList(value: PyValue): value is PyList {
   return isObject(value) && (value.kind === "list" || value.kind === "tuple");
 }
@@ -109,29 +122,36 @@ export function isTruthy(value: PyValue): boolean {
   return Boolean(value);
 }
 
-/** Whether two values are equal as == has it. */
-export function isEqual(one: PyValue, other: PyValue): boolean {
+/** Whether two values are equal as == has it. Every visit counts: a list may stand in many places. */
+export function isEqual(one: PyValue, other: PyValue, count: Count): boolean {
+  count();
   if (isList(one) && isList(other)) {
     return (
       one.kind === other.kind &&
       one.items.length === other.items.length &&
-      one.items.every((item, index) => isEqual(item, other.items[index] ?? null))
+      one.items.every((item, index) => isEqual(item, other.items[index] ?? null, count))
     );
   }
   if (isDict(one) && isDict(other)) {
-    return (
-      one.entries.size === other.entries.size &&
-      [...one.entries].every(([key, { value }]) => {
-        const found = other.entries.get(key);
-        return found !== undefined && isEqual(value, found.value);
-      })
-    );
+    if (one.entries.size !== other.entries.size) return false;
+    for (const [key, { value }] of one.entries) {
+      const found = other.entries.get(key);
+      if (found === undefined || !isEqual(value, found.value, count)) return false;
+    }
+    return true;
   }
   if (isSymbol(one) && isSymbol(other)) return one.name === other.name;
   if (isObject(one) || isObject(other)) return false;
   // Loose on purpose: 1n == 1 and true == 1n, as in Python. A text equals nothing but a text.
-  if (typeof one === "string" || typeof other === "string") return one === other;
+  if (typeof one === "string" || typeof other === "string") return isSameText(one, other, count);
   if (one === null || other === null) return one === other;
   // oxlint-disable-next-line eqeqeq
   return one == other;
+}
+
+function isSameText(one: PyValue, other: PyValue, count: Count): boolean {
+  if (typeof one !== "string" || typeof other !== "string") return false;
+  if (one.length !== other.length) return false;
+  count(stepsOfText(one.length));
+  return one === other;
 }

@@ -7,7 +7,7 @@ import { parseConfig } from "../config-read.ts";
 import type { TrainConfig } from "../config.ts";
 import { SYSTEM_TEMPLATES } from "../data/template-table.ts";
 import { applyConfigOptions } from "./cfg-options.ts";
-import { createFindings, type Finding, openSection, type Section } from "./findings.ts";
+import { createFindings, type Finding, openSection, type Section, shorten } from "./findings.ts";
 import { mapTestData, mapTrainData } from "./map-data.ts";
 import { checkTokenizer, mapModel } from "./map-model.ts";
 import {
@@ -20,7 +20,7 @@ import {
 import { mapLength, mapOptimizer, mapSchedulers } from "./map-schedule.ts";
 import { evaluatePython } from "./python-evaluate.ts";
 import type { Namespace, PyEntry, PySymbol, PyValue } from "./python-value.ts";
-import { createSettings } from "./settings.ts";
+import { createSettings, type Settings } from "./settings.ts";
 
 export interface ConfigNote {
   readonly severity: "warning" | "info";
@@ -53,12 +53,30 @@ export function readXtunerConfig(
   mapConfig({ root, names, settings, resolve: resolveKnown });
   const refused = findings.all.filter(({ severity }) => severity === "refused");
   if (refused.length > 0) throw refusal(place, refused);
+  checkSize(settings, place);
   const config = parseConfig(
     settings.nested(),
     place,
     (path) => settings.lineOf(path) || undefined,
   );
   return { config, notes: notesOf(findings.all) };
+}
+
+/** All the texts of a run together; a million copies of a long one are a few words in the file. */
+const MOST_CHARACTERS = 1 << 22;
+
+function checkSize(settings: Settings, place: string): void {
+  let characters = 0;
+  for (const value of Object.values(settings.nested())) {
+    for (const item of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (typeof item === "string") characters += item.length;
+    }
+  }
+  if (characters <= MOST_CHARACTERS) return;
+  throw new UsageError(
+    `${place} comes to texts of ${characters} characters; a run has at most ${MOST_CHARACTERS}.`,
+    "Write fewer or shorter ones.",
+  );
 }
 
 /** The texts that XTuner's tables hold behind a name. */
@@ -142,18 +160,22 @@ const ASKS: Readonly<Record<string, ((value: PyValue) => boolean) | undefined>> 
   launcher: (value) => value !== null && value !== "none",
 };
 
+const MOST_REFUSED = 100;
+
 function refusal(
   place: string,
   found: readonly { readonly line: number; readonly text: string }[],
 ): UsageError {
   const lines = found
     .toSorted((a, b) => a.line - b.line)
-    .map(({ line, text }) => (line === 0 ? text : `line ${line}: ${text}`));
+    .slice(0, MOST_REFUSED)
+    .map(({ line, text }) => shorten(line === 0 ? text : `line ${line}: ${text}`, 500));
+  if (found.length > MOST_REFUSED) lines.push(`… and ${found.length - MOST_REFUSED} more`);
   const remedy = "Change that, or write a YAML config (hone list-cfg has ready ones).";
   return lines.length === 1
     ? new UsageError(`${place} has something that Hone does not do: ${lines[0]}.`, remedy)
     : new UsageError(
-        `${place} has ${lines.length} things that Hone does not do:\n${lines.map((line) => `  ${line}`).join("\n")}`,
+        `${place} has ${found.length} things that Hone does not do:\n${lines.map((line) => `  ${line}`).join("\n")}`,
         remedy,
       );
 }

@@ -80,6 +80,34 @@ describe("applied", () => {
   });
 
   test.each([
+    // By its key, by its value, and what is inside a dict with a name.
+    ["lr=1e-3", "Its value is at optim_wrapper.optimizer.lr"],
+    ["path='b'", "Its value is at train_dataloader.dataset.data_files.train"],
+    ["data.max_length=8", "Its value is at train_dataloader.dataset.max_length"],
+    ["model_name='x'", "Its value is at tokenizer.name and model.llm.name"],
+    // What many things are, and what nothing is.
+    ["flag=False", "Name its place, as in"],
+    ["unknown=1", "Name its place, as in"],
+  ])("%s names the places that hold the value", (option, expected) => {
+    const text = `lr = 2
+path = 'a.json'
+flag = True
+model_name = 'm'
+tokenizer = dict(name=model_name)
+model = dict(llm=dict(name=model_name), other=[tokenizer])
+data = dict(data_files=dict(train=path), tokenizer=tokenizer, shuffle=flag)
+train_dataloader = dict(dataset=data, batch_size=2)
+optim_wrapper = dict(optimizer=dict(lr=lr))
+`;
+    const findings = createFindings();
+    const file = evaluatePython(text, "a.py", (symbol) => symbol);
+    applyConfigOptions(file.names, [option], findings);
+    expect(findings.all.map((found) => found.text.replace(/^.+ as in XTuner\. /, ""))).toEqual([
+      expect.stringMatching(expected.startsWith("Its") ? `^${expected}$` : expected),
+    ]);
+  });
+
+  test.each([
     ["lr", /not of the form key=value/],
     ["custom_hooks.2.a=1", /no item 2; the list has 2/],
     ["optim_wrapper.optimizer.lr.x=1", /a whole number has no x/],

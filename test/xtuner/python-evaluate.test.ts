@@ -121,6 +121,15 @@ describe("refused, with its line", () => {
 
 describe("hostile files end in words, soon", () => {
   const deep = 100_000;
+  // Two lists of 2^40 leaves each, in 80 lines.
+  const TWINS = "ab"
+    .split("")
+    .flatMap((n) => [
+      `${n}0=[0]`,
+      ...Array.from({ length: 40 }, (_, i) => `${n}${i + 1}=[${n}${i},${n}${i}]`),
+    ])
+    .concat("")
+    .join("\n");
   test.each<[string, string, RegExp]>([
     [
       "an import call",
@@ -139,8 +148,33 @@ describe("hostile files end in words, soon", () => {
     ["a list that doubles", `x = [1]\n${"x += x\n".repeat(40)}`, /a list of \d+ items/],
     ["a list in itself", "x = []\nx += [x]", /a list that holds itself/],
     ["a dict in itself", "x = {}\ny = [x]\nx['a'] = y", /a dict that holds itself/],
+    ["shared lists compared", `${TWINS}x = a40 == b40`, /more than 50000 steps/],
+    ["shared lists looked for", `${TWINS}x = a40 in [b40]`, /more than 50000 steps/],
+    [
+      "shared dicts compared",
+      TWINS.replaceAll(/\[(\w+),(\w+)\]/g, "{1:$1,2:$2}") + "x = a40 != b40",
+      /more than 50000 steps/,
+    ],
+    [
+      "long texts compared",
+      `a = 'a' * 10**6\nb = a + 'b'\n${"x = a < b\n".repeat(300)}`,
+      /more than 50000 steps/,
+    ],
+    ["long texts indexed", `a = 'a' * 10**6\n${"x = a[0]\n".repeat(300)}`, /more than 50000 steps/],
+    [
+      "long texts searched",
+      "a = 'a' * 10**6\nx = 'b' + 'a' * 500_000 in a",
+      /more than 50000 steps/,
+    ],
+    [
+      "long texts joined",
+      `a = 'a' * 10**6\n${"x = a + 'b'\n".repeat(300)}`,
+      /more than 50000 steps/,
+    ],
+    ["long lists copied", `a = [0] * 9999\n${"x = [*a]\n".repeat(300)}`, /more than 50000 steps/],
     ["too many steps", "x=---1\n".repeat(12_000), /more than 50000 steps/],
   ])("%s", (_, text, expected) => {
+    const started = performance.now();
     const found = (() => {
       try {
         return refusals(text).join("\n");
@@ -149,6 +183,7 @@ describe("hostile files end in words, soon", () => {
       }
     })();
     expect(found).toMatch(expected);
+    expect(performance.now() - started).toBeLessThan(8000); // a tenth of a second where nothing else runs
   });
 
   test.each<[string, string, RegExp]>([

@@ -162,7 +162,7 @@ describe("what a config may say otherwise", () => {
     const text = edited(
       ["import openai_map_fn,", "import alpaca_zh_map_fn, openai_map_fn,"],
       ["import process_hf_dataset", "import ConcatDataset, process_hf_dataset"],
-      ["train_dataloader = dict(", "zh = dict(**alpaca_en)\nzh['dataset'] = dict(type=load_dataset, path='a/zh')\nzh['dataset_map_fn'] = alpaca_zh_map_fn\nboth = dict(type=ConcatDataset, datasets=[alpaca_en, zh])\ntrain_dataloader = dict("],
+      ["train_dataloader = dict(", "zh = dict(**alpaca_en)\nzh['dataset'] = dict(type=load_dataset, path='a/zh')\nzh['dataset_map_fn'] = alpaca_zh_map_fn\nboth = dict(type='ConcatDataset', datasets=[alpaca_en, zh])\ntrain_dataloader = dict("],
       ["dataset=alpaca_en,", "dataset=both,"],
     ); // prettier-ignore
     expect(read(text).config).toMatchObject({
@@ -303,4 +303,39 @@ test("--cfg-options are put over what the file comes to", () => {
       .notes.map(({ text }) => text)
       .join(),
   ).toContain("changes nothing");
+});
+
+const concat = (items: string) => `dict(type='ConcatDataset', datasets=[${items}])`;
+
+describe("few lines that stand for much end in words, soon", () => {
+  const nested = Array.from({ length: 40 }, (_, i) => `c${i + 1} = ${concat(`c${i}, c${i}`)}\n`);
+  const END = `\ntrain_dataloader['dataset'] = c40\n`;
+  test.each<[string, string, RegExp]>([
+    [
+      "data sets in data sets",
+      `c0 = alpaca_en\n${nested.join("")}${END}`,
+      /more than 1000 data sets/,
+    ],
+    [
+      "no data sets in data sets",
+      `c0 = ${concat("")}\n${nested.join("")}${END}`,
+      /more than 1000 data sets/,
+    ],
+    [
+      "a finding for each",
+      `c40 = ${concat("")}\nc40['datasets'] = [0] * 9000${END}`,
+      /more than 200 things/,
+    ],
+    [
+      "many long texts",
+      `a = 'a' * 10**6\ncustom_hooks = [dict(type=EvaluateChatHook, evaluation_inputs=[a] * 9000)]\n`,
+      /texts of 9\d+ characters/,
+    ],
+    ["many refusals", `a = 'a' * 10**6\n${"x = {}[a]\n".repeat(5000)}`, /and 4900 more/],
+  ])("%s", (_, text, expected) => {
+    const started = performance.now();
+
+    expect(() => read(`${TUTORIAL}\n${text}`)).toThrow(expected);
+    expect(performance.now() - started).toBeLessThan(8000);
+  });
 });
