@@ -8,7 +8,7 @@ const MOST_PLACES = 4;
 
 /**
  * Dotted paths under names that `isLookedAt`, as --cfg-options takes them, that hold the value of `name`:
- * those whose key is the name where there are any, else all with that value.
+ * those whose key is the name or its end where there are any, else all with that value.
  */
 export function placesOf(
   names: Namespace,
@@ -33,9 +33,9 @@ export function placesOf(
     for (const [own, item] of inner) visit(item, `${path}.${String(own)}`, String(own), depth + 1);
   };
   for (const [top, { value }] of names) if (isLookedAt(top)) visit(value, top, top, 0);
-  const named = found.filter(({ key }) => key === name);
-  // True, None and the like are the value of many things.
-  const isTelling = wanted !== null && typeof wanted !== "boolean";
-  const told = named.length > 0 || !isTelling ? named : found;
+  const named = found.filter(({ key }) => key === name || name.endsWith(`_${key}`));
+  // True, None, 0 and 1 are the value of many things.
+  const isCommon = wanted === null || typeof wanted === "boolean" || wanted === 0n || wanted === 1n;
+  const told = named.length > 0 || isCommon ? named : found;
   return told.slice(0, MOST_PLACES).map(({ path }) => path);
 }
