@@ -19,6 +19,10 @@ const INTERVAL = 10;
 const NAME_INTERVAL = 1000;
 const WINDOW = 10;
 
+/** What mmengine's loop warns of before the first iteration of every epoch but the first. */
+const EPOCH_ENDED =
+  "Reach the end of the dataloader, it will be restarted and continue to iterate. It is recommended to use `mmengine.dataset.InfiniteSampler` to enable the dataloader to iterate infinitely.";
+
 export interface XtunerLogOptions {
   readonly workDir: Folder;
   /** The config's name without its ending. */
@@ -148,6 +152,7 @@ export class XtunerLog {
     push(this.#dataTimes, report.iteration?.dataSeconds ?? 0);
     this.#remember(report);
     const { step } = report;
+    if (step > 1 && (step - 1) % epochLength === 0) this.#write("WARNING", EPOCH_ENDED, true);
     const endsFirstEpoch = step === epochLength;
     if (step % NAME_INTERVAL === 0 || endsFirstEpoch) {
       this.#info(`Exp name: ${name}_${this.#stamp}`);

@@ -170,6 +170,8 @@ test("a line every ten iterations, with means over ten entries of each", async (
     line(10, "16", "15", "0.5500", "6.0000"), // norms 4 and 8
     at("11:57:21", `Exp name: a_copy_${STAMP}`),
     line(20, "21", "10", "1.5500", "12.0000"), // 4, 8, … 20
+    // As mmengine 0.10.3 warns when it fetches a batch of the next epoch; none comes after the last.
+    "04/12 11:57:21 - mmengine - WARNING - Reach the end of the dataloader, it will be restarted and continue to iterate. It is recommended to use `mmengine.dataset.InfiniteSampler` to enable the dataloader to iterate infinitely.",
     line(30, "26", "05", "2.5500", "16.0000"), // 4 to 28
     line(40, "31", "00", "3.5500", "22.0000"), // ten norms: 4 to 40
   ]);
@@ -194,7 +196,9 @@ test("no norm before the first optimizer step, none of its lines before the tent
 test("an epoch of no more than ten iterations ends with a line; the name comes again every thousand", () => {
   const { lines, iterate } = openLog({ total: 1005, epochLength: 7 });
   for (let step = 1; step <= 1005; step++) iterate(step);
-  const told = lines.slice(1).map((line) => /Exp name|\[ *(\d+)\//.exec(line)![1] ?? "name");
+  const ours = lines.filter((line) => !line.includes("Reach the end of the dataloader"));
+  expect(lines.length - ours.length).toBe(143); // 1005 / 7 rounded down: before 8, 15, … 1002
+  const told = ours.slice(1).map((line) => /Exp name|\[ *(\d+)\//.exec(line)![1] ?? "name");
   expect(told.slice(0, 3)).toEqual(["name", "7", "10"]);
   expect(told.slice(-3)).toEqual(["990", "name", "1000"]);
 });
