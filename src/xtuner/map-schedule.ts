@@ -7,6 +7,8 @@ import type { Settings } from "./settings.ts";
 export interface RunLength {
   readonly unit: "epochs" | "iterations";
   readonly total: number;
+  /** Where it was given; 0 in an option of the command line. */
+  readonly line: number;
 }
 
 export function mapOptimizer(wrapper: Section, settings: Settings): void {
@@ -131,14 +133,14 @@ export function mapLength(trainCfg: Section, settings: Settings): RunLength | un
   }
   if (iterations !== undefined) {
     settings.set("max_steps", iterations, trainCfg.lineOf("max_iters"));
-    return { unit: "iterations", total: iterations };
+    return { unit: "iterations", total: iterations, line: trainCfg.lineOf("max_iters") };
   }
   if (epochs === undefined) {
     findings.refuse(trainCfg.line, "train_cfg has no max_epochs and no max_iters");
     return undefined;
   }
   settings.set("max_epochs", epochs, trainCfg.lineOf("max_epochs"));
-  return { unit: "epochs", total: epochs };
+  return { unit: "epochs", total: epochs, line: trainCfg.lineOf("max_epochs") };
 }
 
 /** param_scheduler: a warm-up or none, then cosine, linear or constant, over the whole run. */
@@ -162,6 +164,18 @@ export function mapSchedulers(
   const warmup =
     first?.kind === "LinearLR" && first.begin === 0 && first.to === 1 ? first : undefined;
   const [main, ...more] = warmup === undefined ? parts : parts.slice(1);
+  const end = main?.end ?? length.total;
+  if (length.line === 0 && end !== length.total) {
+    const at = (index: number) => (isList(value) ? `param_scheduler.${index}` : "param_scheduler");
+    const paths =
+      warmup === undefined ? `${at(0)}.end` : `${at(0)}.end, ${at(1)}.begin and ${at(1)}.end`;
+    const key = length.unit === "epochs" ? "max_epochs" : "max_iters";
+    findings.refuse(
+      0,
+      `--cfg-options train_cfg.${key}=${length.total}, while param_scheduler still ends at ${end}: give ${paths} in --cfg-options too, or edit ${key} in the file`,
+    );
+    return;
+  }
   if (more.length > 0) {
     findings.refuse(
       line,

@@ -272,6 +272,14 @@ describe("refused, with its line", () => {
     expect(() => read(text)).toThrow(expected);
   }); // prettier-ignore
 
+  test("a length by --cfg-options that the schedule does not follow, with the paths that must", () => {
+    expect(() => read(TUTORIAL, ["train_cfg.max_epochs=4"])).toThrow(
+      /a\.py has something .+: --cfg-options train_cfg\.max_epochs=4, while param_scheduler still ends at 2: give param_scheduler\.0\.end, param_scheduler\.1\.begin and param_scheduler\.1\.end in --cfg-options too, or edit max_epochs in the file\./,
+    );
+    const all = ["train_cfg.max_epochs=4", "param_scheduler.0.end=1", "param_scheduler.1.begin=1", "param_scheduler.1.end=4"]; // prettier-ignore
+    expect(read(TUTORIAL, all).config).toMatchObject({ max_epochs: 4, warmup_ratio: 0.25 });
+  });
+
   test("all of it at once, in the file's order", () => {
     const text = edited(
       ["load_in_8bit=False", "load_in_8bit=True"],
