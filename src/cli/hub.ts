@@ -5,17 +5,11 @@ import { join } from "node:path";
 import { AbortedError, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatBytes, formatCount } from "../base/format.ts";
-import { type CardConfig, readCardConfigs } from "../config-data-card.ts";
+import { readCardConfigs } from "../config-data-card.ts";
 import type { BaseModel, DataSource } from "../engine.ts";
 import { checkModelConfig } from "../engine/check-config.ts";
-import {
-  chooseConverted,
-  chooseDataFiles,
-  CONVERTED,
-  type DataChoice,
-  type DataReason,
-  nothingToRead,
-} from "../hosts/hub-data-files.ts";
+import type { DataChoice, DataReason } from "../hosts/hub-data-files.ts";
+import { findSplit } from "../hosts/hub-data-split.ts";
 import { chooseFiles } from "../hosts/hub-model-files.ts";
 import { type HubReference, parseHubReference, type RepoKind } from "../hosts/hub-reference.ts";
 import type { HubFile } from "../hosts/hub.ts";
@@ -27,7 +21,6 @@ import {
   fetchFiles,
   missingFiles,
   noteRevision,
-  type OpenOptions,
   openRepo,
 } from "../hosts/node-hub.ts";
 import { type HubPlace, hubPlace } from "../hosts/node-hub-place.ts";
@@ -151,53 +144,22 @@ export async function chooseData(
   split: string,
   { output, signal, isFresh = false }: Saying & { readonly isFresh?: boolean },
 ): Promise<FoundData> {
-  const wanted = {
-    place: reference.repo,
-    path: reference.path,
-    split: reference.split ?? split,
-  };
+  const { path } = reference;
+  // A file by its name needs nothing else of the repo; of a whole split only the hub knows the files.
   const isEnough = (files: readonly HubFile[]) =>
-    wanted.path !== "" && files.some(({ name }) => name === wanted.path);
-  const cached = await openRepo(place, reference, { signal, isEnough, isFresh });
-  sayWarning(cached, output);
-  const { files } = cached.repo;
-  if (reference.revision === CONVERTED) {
-    return { cached, choice: chooseConverted(files, { ...wanted, configs: [] }) };
-  }
-  const isNamed = files.some(({ name }) => name === wanted.path);
-  const configs = isNamed ? [] : await readCard(place, cached, signal);
-  const request = { ...wanted, configs };
-  const choice = chooseDataFiles(files, request);
-  if (choice) return { cached, choice };
-  const converted = await openConverted(place, reference, { signal, isFresh });
-  if (!converted) throw nothingToRead(files, request);
-  sayWarning(converted, output);
-  return { cached: converted, choice: chooseConverted(converted.repo.files, request) };
-}
-
-async function readCard(
-  place: HubPlace,
-  cached: CachedRepo,
-  signal: AbortSignal,
-): Promise<CardConfig[]> {
-  const card = cached.repo.files.find(({ name }) => name === "README.md");
-  if (!card) return [];
-  await fetchFiles(place, cached, [card], { signal });
-  return readCardConfigs(await openFolder(cached.folder).readText(card.name));
-}
-
-/** The branch of converted files; undefined where the hub has none. */
-async function openConverted(
-  place: HubPlace,
-  reference: HubReference,
-  options: OpenOptions,
-): Promise<CachedRepo | undefined> {
-  try {
-    return await openRepo(place, { ...reference, revision: CONVERTED }, options);
-  } catch (error) {
-    if (error instanceof ServerRefusal && error.status === 404) return undefined;
-    throw error;
-  }
+    path !== "" && files.some(({ name }) => name === path);
+  const { held, choice } = await findSplit<CachedRepo>(reference, split, {
+    async list(wanted) {
+      const cached = await openRepo(place, wanted, { signal, isEnough, isFresh });
+      sayWarning(cached, output);
+      return cached;
+    },
+    async readCard(cached, card) {
+      await fetchFiles(place, cached, [card], { signal });
+      return readCardConfigs(await openFolder(cached.folder).readText(card.name));
+    },
+  });
+  return { cached: held, choice };
 }
 
 export function sayWarning({ repo, warning }: CachedRepo, output: Output): void {

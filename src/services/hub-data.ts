@@ -6,17 +6,12 @@
 // It goes when its rows are in storage. As with models, the hub is asked again whatever the page hands back.
 import { AbortedError, messageOf, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { type CardConfig, readCardConfigs } from "../config-data-card.ts";
+import { readCardConfigs } from "../config-data-card.ts";
 import { isJsonObject } from "../formats/json.ts";
 import { httpFolder } from "../hosts/http-folder.ts";
 import { type HttpOptions, NetworkError, ServerRefusal } from "../hosts/http.ts";
-import {
-  chooseConverted,
-  chooseDataFiles,
-  CONVERTED,
-  type DataChoice,
-  nothingToRead,
-} from "../hosts/hub-data-files.ts";
+import type { DataChoice } from "../hosts/hub-data-files.ts";
+import { findSplit } from "../hosts/hub-data-split.ts";
 import {
   formatHubReference,
   type HubReference,
@@ -99,41 +94,20 @@ async function findData(
   options: HttpOptions,
 ): Promise<FoundData> {
   const look = { ...LOOK, ...options };
-  const repo = await listRepo(hubUrl, reference, look);
-  refuseGated(repo, hubUrl);
-  const { path, revision } = reference;
-  const pinned = formatHubReference({ repo: repo.repo, revision: repo.commit, path });
-  const request = { place: repo.repo, path, split, configs: await readCard(repo, hubUrl, look) };
-  const given = revision === CONVERTED ? undefined : chooseDataFiles(repo.files, request);
-  if (given) return { repo, choice: given, reference: pinned };
-  const converted = revision === CONVERTED ? repo : await findConverted(hubUrl, reference, look);
-  if (!converted) throw nothingToRead(repo.files, request);
-  const choice = chooseConverted(converted.files, request);
-  return { repo: converted, choice, reference: pinned };
-}
-
-async function readCard(
-  repo: HubRepo,
-  hubUrl: string,
-  options: HttpOptions,
-): Promise<CardConfig[]> {
-  const card = repo.files.find(({ name }) => name === "README.md");
-  if (!card) return [];
-  const folder = httpFolder(filesUrl(hubUrl, repo), [card], { ...options, path: repo.repo });
-  return readCardConfigs(await folder.readText(card.name));
-}
-
-async function findConverted(
-  hubUrl: string,
-  reference: HubReference,
-  options: HttpOptions,
-): Promise<HubRepo | undefined> {
-  try {
-    return await listRepo(hubUrl, { ...reference, revision: CONVERTED }, options);
-  } catch (error) {
-    if (error instanceof ServerRefusal && error.status === 404) return undefined;
-    throw error;
-  }
+  const { named, held, choice } = await findSplit<{ readonly repo: HubRepo }>(reference, split, {
+    async list(wanted) {
+      const repo = await listRepo(hubUrl, wanted, look);
+      refuseGated(repo, hubUrl);
+      return { repo };
+    },
+    async readCard({ repo }, card) {
+      const folder = httpFolder(filesUrl(hubUrl, repo), [card], { ...look, path: repo.repo });
+      return readCardConfigs(await folder.readText(card.name));
+    },
+  });
+  const { repo, commit } = named.repo;
+  const pinned = formatHubReference({ repo, revision: commit, path: reference.path });
+  return { repo: held.repo, choice, reference: pinned };
 }
 
 function refuseGated({ repo, isGated }: HubRepo, hubUrl: string): void {

@@ -80,10 +80,12 @@ describe("a data set of the hub", () => {
     const found = await store.resolveHubData("org/rows", "train");
     tab.hub.fault = ({ path }) => {
       if (!path.endsWith("train.jsonl")) return undefined;
-      setTimeout(() => void store.cancelDataDownload(found.id), 100);
       return { kind: "stall", afterBytes: 200_000 };
     };
-    expect(await refusal(store.downloadData(found, quiet))).toContain("what came so far is kept");
+    const stop = (bytes: number) => {
+      if (bytes > 0) void store.cancelDataDownload(found.id);
+    };
+    expect(await refusal(store.downloadData(found, stop))).toContain("what came so far is kept");
     expect(await listData()).toEqual([]);
     const other = open();
     const [half] = await other.listDataDownloads();
@@ -128,6 +130,14 @@ describe("a data set of the hub", () => {
     const found = await open().resolveHubData("org/rows", "train");
     expect(found.reason).toBe("converted");
     expect(found.files.map(({ name }) => name)).toEqual(["default/train/0000.parquet"]);
+  });
+
+  test("a file that is named comes without a look at the card", async () => {
+    publish({ "README.md": Buffer.from("# Rows"), "en.jsonl": jsonl(0, 1) });
+    tab.hub.requests.length = 0;
+    const found = await open().resolveHubData("org/rows/en.jsonl", "train");
+    expect(found).toMatchObject({ reason: "named", files: [{ name: "en.jsonl" }] });
+    expect(tab.hub.requests.filter(({ path }) => path.includes("README"))).toEqual([]);
   });
 
   test("a config is named by its card", async () => {
