@@ -119,7 +119,15 @@ export function detectFormat(
 /** The most telling format that a row looks like. */
 function formatOfRow(value: unknown): DatasetFormatName | undefined {
   if (!isJsonObject(value)) return undefined;
-  return DETECTION_ORDER.find((format) => FORMATS[format].matches?.(value) === true);
+  return DETECTION_ORDER.find((format) => {
+    try {
+      return FORMATS[format].matches?.(value) === true;
+    } catch (error) {
+      // Nested too deep to be looked at. Mapping refuses it, with its place.
+      if (error instanceof RangeError) return false;
+      throw error;
+    }
+  });
 }
 
 function namedColumn(rows: readonly DataRow[], place: string, column: string): DetectedFormat {

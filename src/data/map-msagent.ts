@@ -31,7 +31,11 @@ export function mapMsAgent(row: RowReader): Turn[] {
     if (from === "system") {
       const value = field("value");
       if (typeof value !== "string") throw unreadable(row, i, '"value" is no text');
-      system += describeTools(toolsIn(value), row, i);
+      const tools = toolsIn(value);
+      if (tools === undefined) {
+        throw unreadable(row, i, '"value" has objects in objects, too many to look for tools in');
+      }
+      system += describeTools(tools, row, i);
     } else if (from === "user") input += `${pythonStr(field("value"))}\n`;
     else if (from === "assistant") {
       const answer = splitAnswer(field("value"));
@@ -67,16 +71,29 @@ function unreadable(row: RowReader, index: number, fact: string) {
   return row.refuse(`conversations[${index}]: ${fact}`, "Correct that row.");
 }
 
-/** The JSON objects of a text that describe a tool. */
-function toolsIn(text: string): Map<PythonValue, PythonValue>[] {
+/** Where an object with a key begins. */
+const OBJECT = /\{[ \t\n\r]*"/g;
+/** An object that is no tool is read again from each object in it: so often a text may be read, … */
+const READS = 4;
+/** … a long one less often, … */
+const REREAD_CHARS = 1 << 23;
+/** … and a short one more. */
+const FREE_CHARS = 1 << 20;
+const ATTEMPT_CHARS = 16;
+
+/** The JSON objects of a text that describe a tool. Undefined where that takes too long to find. */
+function toolsIn(text: string): Map<PythonValue, PythonValue>[] | undefined {
   const tools: Map<PythonValue, PythonValue>[] = [];
-  let at = text.indexOf("{");
-  while (at >= 0) {
-    const found = readPythonJsonAt(text, at);
-    const isTool =
-      found?.value instanceof Map && found.value.has("name") && found.value.has("description");
-    if (isTool) tools.push(found.value as Map<PythonValue, PythonValue>);
-    at = text.indexOf("{", isTool ? found.end : at + 1);
+  const rereads = Math.min((READS - 1) * text.length, REREAD_CHARS);
+  let left = text.length + rereads + FREE_CHARS;
+  OBJECT.lastIndex = 0;
+  for (let found = OBJECT.exec(text); found !== null; found = OBJECT.exec(text)) {
+    const { value, end } = readPythonJsonAt(text, found.index);
+    left -= ATTEMPT_CHARS + end - found.index;
+    if (left < 0) return undefined;
+    const isTool = value instanceof Map && value.has("name") && value.has("description");
+    if (isTool) tools.push(value);
+    OBJECT.lastIndex = isTool ? end : found.index + 1;
   }
   return tools;
 }

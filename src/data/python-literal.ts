@@ -14,15 +14,14 @@ export function readPythonJson(text: string): PythonValue | undefined {
   return readWhole(text, JSON_TEXT);
 }
 
-/** A JSON value that begins at `start`, and where it ends, or undefined. */
+/** A JSON value that begins at `start`, or undefined, and where it ends or cannot be read on. */
 export function readPythonJsonAt(
   text: string,
   start: number,
-): { value: PythonValue; end: number } | undefined {
-  return attempt(() => {
-    const reader = new Reader(text, start, JSON_TEXT);
-    return { value: reader.value(0), end: reader.at };
-  });
+): { value: PythonValue | undefined; end: number } {
+  const reader = new Reader(text, start, JSON_TEXT);
+  const value = attempt(() => reader.value(0));
+  return { value, end: reader.at };
 }
 
 class NoLiteral extends Error {}
@@ -32,7 +31,7 @@ const DEPTH_LIMIT = 200;
 interface Dialect {
   readonly isJson: boolean;
   readonly names: ReadonlyMap<string, PythonValue>;
-  /** What lies between parts. */
+  /** A piece of what lies between parts. */
   readonly space: RegExp;
 }
 
@@ -43,7 +42,8 @@ const PYTHON: Dialect = {
     ["False", false],
     ["None", null],
   ]),
-  space: /(?:[ \t\n\r\f]|#[^\n]*|\\\n)*/y,
+  // One piece at a time: a repeated group keeps a way back for each, and there may be millions.
+  space: /[ \t\n\r\f]+|#[^\n]*|\\\n/y,
 };
 
 const JSON_TEXT: Dialect = {
@@ -56,7 +56,7 @@ const JSON_TEXT: Dialect = {
     ["Infinity", new FloatValue(Number.POSITIVE_INFINITY)],
     ["-Infinity", new FloatValue(Number.NEGATIVE_INFINITY)],
   ]),
-  space: /[ \t\n\r]*/y,
+  space: /[ \t\n\r]+/y,
 };
 
 function readWhole(text: string, dialect: Dialect): PythonValue | undefined {
@@ -74,7 +74,8 @@ function attempt<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (error instanceof NoLiteral) return undefined;
+    // A RangeError: a number or a name of more characters than a pattern can look back over.
+    if (error instanceof NoLiteral || error instanceof RangeError) return undefined;
     throw error;
   }
 }
@@ -98,7 +99,11 @@ class Reader {
   }
 
   skip(): void {
-    this.#take(this.#dialect.space);
+    // Nothing that may be skipped stands past "#" but a backslash, and mostly there is nothing to skip.
+    for (;;) {
+      const unit = this.#text.charCodeAt(this.at);
+      if ((unit > HASH && unit !== BACKSLASH) || this.#take(this.#dialect.space) === "") return;
+    }
   }
 
   value(depth: number): PythonValue {
@@ -181,12 +186,15 @@ class Reader {
 
   #jsonString(): string {
     const start = this.at++;
+    let isPlain = true;
     for (;;) {
       const unit = this.#text.charCodeAt(this.at);
       if (Number.isNaN(unit) || unit < 0x20) throw new NoLiteral();
       this.at += unit === BACKSLASH ? 2 : 1;
       if (unit === QUOTE) break;
+      if (unit === BACKSLASH) isPlain = false;
     }
+    if (isPlain) return this.#text.slice(start + 1, this.at - 1);
     try {
       return JSON.parse(this.#text.slice(start, this.at)) as string;
     } catch {
@@ -284,6 +292,7 @@ class Reader {
 }
 
 const QUOTE = 0x22;
+const HASH = 0x23;
 const BACKSLASH = 0x5c;
 const STRING_START = /[rRuU]?(?:'''|"""|'|")/y;
 const PLAIN_SINGLE = /[^'\\\n]*/y;
