@@ -23,6 +23,8 @@ export default defineConfig(({ isSsrBuild }) => ({
         test: {
           name: "unit",
           include: ["test/**/*.test.{ts,tsx}"],
+          testTimeout: 60_000, // what takes a second takes ten on a busy machine
+          hookTimeout: 60_000,
           exclude: [...GPU_TESTS, "test/{cli,interop,browser}/**"],
           environment: "node",
         },

