@@ -5,19 +5,11 @@
 // fill a row, with what waits, is a short row at once. Only where rows begin and end is kept; a row is
 // built when it is asked for.
 import { invariant } from "../base/error.ts";
-import type { Example, PackedRow } from "./pack.ts";
+import type { Example, Examples, PackedRow } from "./pack.ts";
 
 /** map_num_proc of XTuner, and the batch_size that datasets.map has by default. */
 const PROCESSES = 32;
 const BATCH_EXAMPLES = 1000;
-
-/** Examples by index: an array, or a store that makes each when it is asked for. */
-export interface Examples {
-  readonly length: number;
-  at(index: number): Example | undefined;
-  /** Tokens of an example, where that is known without making it. */
-  lengthOf?(index: number): number;
-}
 
 export interface XtunerPackOptions {
   /** Tokens of a row. */

@@ -1,9 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildBatch, NO_TARGET } from "../../src/data/batches.ts";
-import { countUnlabeled, Packer, rowOf } from "../../src/data/pack.ts";
+import { countUnlabeled, rowOf } from "../../src/data/pack.ts";
 import type { Example, PackedRow } from "../../src/data/pack.ts";
 import fixture from "../fixtures/data.json";
+import { Packer } from "./packer.ts";
 
 type FixtureRow = {
   start: number;

@@ -5,10 +5,11 @@ import { describe, expect, test } from "vitest";
 import { createBatches, NO_TARGET } from "../../src/data/batches.ts";
 import { splitExamples } from "../../src/data/dataset.ts";
 import { createDraw } from "../../src/data/draw.ts";
-import { type Example, IGNORE_INDEX, Packer, packSpans, selectRows } from "../../src/data/pack.ts";
+import { type Example, IGNORE_INDEX, packSpans, selectRows } from "../../src/data/pack.ts";
 import { TokenStore } from "../../src/data/token-store.ts";
 import { packAsXtuner } from "../../src/data/xtuner-pack.ts";
 import { listOf } from "./lists.ts";
+import { Packer } from "./packer.ts";
 
 /** Lengths of examples: none, one, a few, and now and then one of many rows. */
 const lengths = fc.array(
