@@ -394,6 +394,8 @@ export interface ConvertCheckpointRequest {
 export interface AdapterExportOptions {
   /** The run's, which must be the one that the checkpoint is of. */
   readonly config?: TrainConfig;
+  /** Type to write the matrices in; the checkpoint's own, if not given. */
+  readonly dtype?: "F16" | "F32";
 }
 
 export interface ExportSummary {

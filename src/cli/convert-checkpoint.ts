@@ -1,5 +1,5 @@
 // hone convert pth_to_hf: XTuner's command and arguments, for its own checkpoints and for ours.
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Command } from "commander";
 import { messageOf, UserError } from "../base/error.ts";
@@ -7,6 +7,7 @@ import type { TrainConfig } from "../config.ts";
 import type { Engine } from "../engine.ts";
 import { openFolder } from "../hosts/node.ts";
 import { readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
+import { loadConfigText } from "./config-zoo.ts";
 import { exportAdapter, sayExport, withFiles } from "./export-words.ts";
 import { bytesFlag, numberFlag } from "./flags.ts";
 import { hubBaseOf } from "./hub.ts";
@@ -36,7 +37,7 @@ export function checkpointCommand(run: Runner): Command {
     )
     .argument("<paths...>", "[CONFIG] CHECKPOINT OUTPUT")
     .usage("[CONFIG] CHECKPOINT OUTPUT")
-    .option("--fp32", "keep XTuner's matrices in float32; without it they become float16")
+    .option("--fp32", "keep the matrices in float32; without it they become float16")
     .option("--cfg-options <key=value...>", "change options of the config, in XTuner's words")
     .option(
       "--alpha <number>",
@@ -85,8 +86,11 @@ async function convertOwn(session: Session, engine: Engine, job: CheckpointJob):
   for (const flag of idle) {
     session.output.say(`${flag} changes nothing here: ${job.checkpoint} carries its own settings.`);
   }
-  const files = copyOf(job.config);
-  await exportAdapter(session, engine, job.checkpoint, job.output, files, config ? { config } : {});
+  await exportAdapter(session, engine, job.checkpoint, job.output, copyOf(job.config), {
+    ...(config && { config }),
+    dtype: job.flags.fp32 ? "F32" : "F16",
+  });
+  sayType(session, job);
 }
 
 /** A file, or the folder that DeepSpeed makes in its stead. A checkpoint of Hone is a folder of another kind. */
@@ -100,8 +104,9 @@ function isPickled(checkpoint: string): boolean {
 
 /** What XTuner leaves beside an adapter: the config, where it is in its form. */
 function copyOf(config: string | undefined): Readonly<Record<string, string>> {
-  if (config === undefined || !config.endsWith(".py") || !existsSync(config)) return {};
-  return { "xtuner_config.py": readFileSync(config, "utf8") };
+  if (config === undefined) return {};
+  const { text } = loadConfigText(config);
+  return config.endsWith(".py") ? { "xtuner_config.py": text } : {};
 }
 
 async function convertPickled(session: Session, engine: Engine, job: CheckpointJob): Promise<void> {
@@ -125,6 +130,10 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
       existsSync(known.config.model) && { model: openFolder(known.config.model) }),
   });
   sayExport(output, job.output, await withFiles(summary, written, known.files));
+  sayType(session, job);
+}
+
+function sayType({ output }: Session, { flags }: CheckpointJob): void {
   output.say(
     `The matrices are in ${flags.fp32 ? "float32, as in the checkpoint" : "float16, as XTuner writes them; --fp32 keeps float32"}. They are written as safetensors, which PEFT reads alike: no pickle is written.`,
   );

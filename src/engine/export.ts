@@ -29,7 +29,7 @@ const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, CHAT_TEMPLATE,
 
 /**
  * Copies a checkpoint's adapter without what only resuming needs. One in another form (a pickle, mlx-lm's)
- * is written as PEFT's two files.
+ * is written as PEFT's two files, and so is one whose type is asked for.
  */
 export async function exportAdapter(
   checkpoint: Folder,
@@ -43,7 +43,8 @@ export async function exportAdapter(
     );
   }
   if (options.config) await refuseOtherConfig(checkpoint, options.config);
-  const isOurs = (await checkpoint.size(ADAPTER_WEIGHTS)) !== undefined;
+  const { dtype } = options;
+  const isOurs = (await checkpoint.size(ADAPTER_WEIGHTS)) !== undefined && dtype === undefined;
   for (const name of ADAPTER_FILES) {
     if ((await checkpoint.size(name)) === undefined) continue;
     if (name === ADAPTER_CONFIG && !isOurs) continue;
@@ -52,7 +53,7 @@ export async function exportAdapter(
   const place = `${output.path}/${ADAPTER_WEIGHTS}`;
   if (!isOurs) {
     const { config, place: source, tensors } = await openAdapterFolder(checkpoint);
-    const check = await writeAdapter({ config, tensors, source }, output);
+    const check = await writeAdapter({ config, tensors, source, ...(dtype && { dtype }) }, output);
     return { files: await filesOf(output), check };
   }
   if (!(await isCopy(checkpoint, output, ADAPTER_WEIGHTS))) throw damaged(place);

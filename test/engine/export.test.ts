@@ -22,6 +22,7 @@ import { readF32 } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import type { LoraMatrices } from "../../src/model/adapter.ts";
 import { encodeMatrices, modulesOf, readAdapterFolder } from "../../src/model/adapter-files.ts";
+import { openTensorFile } from "../../src/model/checkpoint-files.ts";
 import { allLinears } from "../../src/model/linears.ts";
 import { buildLogitsProgram } from "../../src/model/transformer.ts";
 import { testGpu } from "../gpu.ts";
@@ -54,6 +55,17 @@ test("an exported adapter gives the very same logits", async () => {
   // And the adapter does something at all.
   expect(await logitsOf(base, { quantization: "nf4" })).not.toEqual(before);
 });
+
+test.each(["F16", "F32"] as const)(
+  "an adapter is written in %s where that is asked for",
+  async (dtype) => {
+    const output = openFolder(temporaryFolder());
+    const { check } = await exportAdapter(openFolder(adapterFolder), output, { dtype });
+    expect(check).toContain("read back equal");
+    const tensors = await openTensorFile(output, "adapter_model.safetensors");
+    expect(new Set(tensors.map((tensor) => tensor.dtype))).toEqual(new Set([dtype]));
+  },
+);
 
 test("a large adapter is copied and compared in pieces, to its last byte", async () => {
   const largest = { bytes: 0 };
