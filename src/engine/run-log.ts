@@ -77,14 +77,14 @@ export class RunLog {
     const kept = lines.filter(
       ({ type, step }) => isEvaluated || type === "step" || step !== firstStep,
     );
-    await folder.write(METRICS, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await folder.write(METRICS, kept.map((line) => `${textOf(line)}\n`).join(""));
     if (firstStep === 0) await folder.write(LOG, "");
     const recent = found.steps.slice(-Math.max(1, options.recentSteps ?? 1));
     return new RunLog(folder, options, { isEvaluated, recent });
   }
 
   take(event: TrainEvent): void {
-    if (isMetric(event)) this.#queue.add(METRICS, `${JSON.stringify(event)}\n`);
+    if (isMetric(event)) this.#queue.add(METRICS, `${textOf(event)}\n`);
     const line = lineOf(event, this.#loggingSteps);
     if (line !== undefined) this.#queue.add(LOG, `${line}\n`);
   }
@@ -104,6 +104,20 @@ type Metric = Extract<TrainEvent, { readonly type: "step" | "eval" | "sample" }>
 
 function isMetric(event: { readonly type?: unknown }): event is Metric {
   return event.type === "step" || event.type === "eval" || event.type === "sample";
+}
+
+/** What a step says of the optimizer before its first update, which under compat is after a group of them. */
+const NO_UPDATE = { gradNorm: Number.NaN, lossScale: 0 };
+
+/** A line of metrics.jsonl: what is not known yet is left out of it. */
+function textOf(event: Metric): string {
+  if (event.type !== "step" || !isBeforeUpdate(event)) return JSON.stringify(event);
+  const { gradNorm: _, lossScale: __, ...rest } = event;
+  return JSON.stringify(rest);
+}
+
+function isBeforeUpdate({ gradNorm, lossScale }: StepReport): boolean {
+  return Number.isNaN(gradNorm) && lossScale === 0;
 }
 
 function metricsOf(lines: readonly Metric[]): RunMetrics {
@@ -134,7 +148,8 @@ function readLine(line: string): Metric | undefined {
       part === null ? Number.NaN : part,
     );
     const isLine = typeof value === "object" && value !== null && isMetric(value);
-    return isLine && Number.isSafeInteger(value.step) ? value : undefined;
+    if (!isLine || !Number.isSafeInteger(value.step)) return undefined;
+    return value.type === "step" ? { ...NO_UPDATE, ...value } : value;
   } catch {
     return undefined;
   }
@@ -145,7 +160,8 @@ function lineOf(event: TrainEvent, loggingSteps: number): string | undefined {
     case "step": {
       const { step, steps, loss, learningRate, gradNorm, tokensPerSecond, etaSeconds } = event;
       if (step % loggingSteps !== 0 && step !== steps && step !== 1) return undefined;
-      return `step ${step}/${steps}  loss ${loss.toFixed(4)}  lr ${learningRate.toExponential(3)}  grad_norm ${gradNorm.toFixed(4)}  ${Math.round(tokensPerSecond)} tokens/s  eta ${formatDuration(etaSeconds)}`;
+      const norm = isBeforeUpdate(event) ? "" : `  grad_norm ${gradNorm.toFixed(4)}`;
+      return `step ${step}/${steps}  loss ${loss.toFixed(4)}  lr ${learningRate.toExponential(3)}${norm}  ${Math.round(tokensPerSecond)} tokens/s  eta ${formatDuration(etaSeconds)}`;
     }
     case "eval":
       return `step ${event.step}  held-out loss ${event.loss.toFixed(4)}  perplexity ${event.perplexity.toFixed(2)}  token accuracy ${(100 * event.tokenAccuracy).toFixed(1)}%`;

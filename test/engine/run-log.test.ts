@@ -40,6 +40,22 @@ test("every number comes back as it was, and what was not finite as NaN", async 
   });
 });
 
+test("before the first update there is no norm of gradients and no scale to tell", async () => {
+  const folder = openFolder(temporaryFolder());
+  const log = await RunLog.open(folder, FRESH);
+  const early = report(1, { gradNorm: Number.NaN, lossScale: 0 });
+  log.take({ type: "step", ...early });
+  log.take({ type: "step", ...report(9) });
+  await log.flush();
+  const [first, last] = (await folder.readText("train.log")).split("\n");
+  expect(first).toMatch(/^step 1\/9 .* tokens\/s/);
+  expect(first).not.toContain("grad_norm");
+  expect(last).toContain("grad_norm 3.1416");
+  const text = await folder.readText("metrics.jsonl");
+  expect(Object.keys(JSON.parse(text.split("\n", 1)[0] ?? ""))).not.toContain("lossScale");
+  expect(parseMetrics(text).steps).toEqual([early, report(9)]);
+});
+
 test("a last line that is cut anywhere is as if it were not there", () => {
   const whole = `${JSON.stringify({ type: "step", ...report(1) })}\n`;
   const last = `${JSON.stringify({ type: "step", ...report(2) })}\n`;
