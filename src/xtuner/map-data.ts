@@ -56,7 +56,7 @@ function setData(mapped: readonly MappedDataset[], dataloader: Section, settings
     }
     return first[key];
   };
-  settings.set("split", same("split", "splits") || "train", line);
+  settings.set("split", same("split", "splits"), line);
   settings.set("prompt_template", same("template", "prompt templates"), line);
   settings.set("pack_to_max_length", same("packs", "ways of packing"), line);
   settings.set("shuffle_before_pack", same("shufflesFirst", "ways of shuffling"), line);

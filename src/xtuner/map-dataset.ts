@@ -19,6 +19,9 @@ export interface MappedDataset {
   readonly line: number;
 }
 
+/** Hone's name for every split. */
+const ALL = "all";
+
 const PROCESSES = ["process_hf_dataset", "process_ms_dataset"];
 
 /** What a data set of another making is, in words, and what to do instead. */
@@ -47,8 +50,9 @@ export function mapDataset(dataset: Section, splitByDefault = "train"): MappedDa
     );
     return undefined;
   }
+  // None is all splits, one after the other; only where nothing is said it is train.
   const splitEntry = dataset.take("split");
-  const ownSplit = splitEntry === undefined ? splitByDefault : (dataset.text("split") ?? "");
+  const ownSplit = splitEntry === undefined ? splitByDefault : (dataset.text("split") ?? ALL);
   const source = dataset.section("dataset");
   if (source === undefined) {
     findings.refuse(dataset.line, `${dataset.path}.dataset is missing`);
@@ -158,7 +162,7 @@ function mapFiles(source: Section, split: string): readonly string[] {
   if (files === undefined || files.length === 0) {
     findings.refuse(
       entry?.line ?? source.line,
-      `${source.path}.data_files has no file for the split ${split || "of any name"}; give a path, a list of paths, or a dict of splits`,
+      `${source.path}.data_files has no file for the split ${split === ALL ? "of any name" : split}; give a path, a list of paths, or a dict of splits`,
     );
     return [];
   }
@@ -171,11 +175,11 @@ function mapFiles(source: Section, split: string): readonly string[] {
   );
 }
 
-/** Files of a split: of all splits where it is "", and all files where they are in no splits. */
+/** Files of a split: of all splits where it is "all", and all files where they are in no splits. */
 function filesOf(value: PyValue, split: string): string[] | undefined {
-  if (!isDict(value)) return split === "train" || split === "" ? asTexts(value) : undefined;
+  if (!isDict(value)) return split === "train" || split === ALL ? asTexts(value) : undefined;
   const chosen =
-    split === ""
+    split === ALL
       ? [...value.entries.values()]
       : [value.entries.get(split)].filter((e) => e !== undefined);
   const files = chosen.flatMap((entry) => asTexts(entry.value) ?? []);

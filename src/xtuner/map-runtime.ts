@@ -123,15 +123,14 @@ function mapEvaluation(hook: Section, run: Runtime): void {
     );
   }
   const template = hook.take("prompt_template");
-  if (template !== undefined && template.value !== null) {
-    const name = templateName(template.value, template.line, hook);
-    const trained = settings.get("prompt_template");
-    if (typeof trained === "string" && name !== trained) {
-      findings.warn(
-        template.line,
-        `questions would be asked with the template ${name}; they are asked with ${trained}, as in the data`,
-      );
-    }
+  const name = template?.value ? templateName(template.value, template.line, hook) : "none";
+  const trained = settings.get("prompt_template");
+  if (typeof trained === "string" && name !== trained) {
+    const asked = name === "none" ? "without a template" : `with the template ${name}`;
+    findings.warn(
+      template?.line ?? hook.line,
+      `questions would be asked ${asked}; they are asked with ${trained}, as in the data`,
+    );
   }
   hook.close("type tokenizer stop_word stop_words image_processor generation_kwargs".split(" "));
 }

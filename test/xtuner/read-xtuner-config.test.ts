@@ -137,6 +137,8 @@ describe("what a config may say otherwise", () => {
     ["a file as a text", [["data_files=dict(train=alpaca_en_path)", "data_files=alpaca_en_path"]], { data: ["/root/ft/data/personal_assistant.json"] }],
     ["another split", [["data_files=dict(train=alpaca_en_path)", "data_files=dict(train='a.json', test='t.json')"], ["tokenizer=tokenizer,\n    max_length", "split='test', tokenizer=tokenizer,\n    max_length"]], { data: ["t.json"], split: "test" }],
     ["a data set of the hub with a name", [["path='json', data_files=dict(train=alpaca_en_path)", "path='shibing624/medical', name='finetune'"]], { data: ["shibing624/medical/finetune"] }],
+    ["all splits of the hub", [["path='json', data_files=dict(train=alpaca_en_path)", "path='a/b'"], ["tokenizer=tokenizer,\n    max_length", "split=None, tokenizer=tokenizer,\n    max_length"]], { data: ["a/b"], split: "all" }],
+    ["the hub's train where no split is said", [["path='json', data_files=dict(train=alpaca_en_path)", "path='a/b'"]], { data: ["a/b"], split: "train" }],
     ["a data set of the hub at a revision", [["path='json', data_files=dict(train=alpaca_en_path)", "path='a/b', revision='v1', split='test'"]], { data: ["a/b@v1"], split: "test" }],
     ["a file of the hub", [["path='json', data_files=dict(train=alpaca_en_path)", "path='a/b', data_files='c.json'"]], { data: ["a/b/c.json"] }],
     ["no map function and no template", [["dataset_map_fn=openai_map_fn", "dataset_map_fn=None"], ["template_map_fn=dict(\n        type=template_map_fn_factory, template=prompt_template)", "template_map_fn=None"]], { dataset_format: "standard", prompt_template: "none" }],
@@ -195,6 +197,18 @@ describe("what a config may say otherwise", () => {
         "param_scheduler = dict(type=LinearLR, start_factor=1, end_factor=0.0, end=2, convert_to_iter_based=True)\n",
       ),
     ).toEqual({ ...none, lr_scheduler: "linear" });
+  });
+
+  test.each([
+    ["None", "system=SYSTEM,\n        prompt_template=None)"],
+    ["absent", "system=SYSTEM)"],
+  ])("questions without a template (%s) are asked with the data's, which is said", (_, hook) => {
+    const text = edited(["system=SYSTEM,\n        prompt_template=prompt_template)", hook]);
+    expect(read(text).notes.map((note) => note.text)).toContainEqual(
+      expect.stringContaining(
+        "questions would be asked without a template; they are asked with default",
+      ),
+    );
   });
 
   test("questions of MMLU are those of hone test", () => {
@@ -266,6 +280,8 @@ describe("refused, with its line", () => {
     ["both lengths", "max_epochs=max_epochs)", "max_epochs=max_epochs, max_iters=10)", /takes one of them/],
     ["a rate that is no number", "lr = 2e-4", "lr = '2e-4'", /optimizer\.lr is "2e-4", not a number/],
     ["a rate out of range", "lr = 2e-4", "lr = 2.5", /line \d+: lr is 2\.5, and takes a number from 0 to 1/],
+    ["a tuple inside a list", "betas = (0.9, 0.999)", "betas = [(0.9, 0.999)]", /betas is \[\[0\.9,0\.999\]\], and takes/],
+    ["texts for numbers", "betas = (0.9, 0.999)", "betas = ('0.9', None)", /betas is \["0\.9","None"\], and takes/],
     ["no model", "model = dict(", "modell = dict(", /there is no model: is this a config of XTuner/],
   ])("%s", (_, from, to, expected) => {
     const text = edited([from, to]);
