@@ -14,7 +14,7 @@ export interface ConfigChanges {
 
 export interface LoadedConfig {
   readonly config: TrainConfig;
-  /** The file as it was written, and its name; a run keeps it under compat. */
+  /** The file, and at its end what the command line changed, with its name; a run keeps it under compat. */
   readonly source: { readonly name: string; readonly text: string };
   /** For messages. */
   readonly place: string;
@@ -30,10 +30,49 @@ export function loadConfig(nameOrPath: string, changes: ConfigChanges = {}): Loa
   const { set = [], cfgOptions = [] } = changes;
   const extension = extname(place);
   const name = [".py", ".yaml", ".yml"].includes(extension) ? basename(place) : `${stem}.yaml`;
-  const loaded = { source: { name, text }, place, stem };
+  const loaded = { place, stem };
   if (extension !== ".py") {
-    return { ...loaded, config: readConfig(text, place, [...cfgOptions, ...set]), notes: [] };
+    const all = [...cfgOptions, ...set];
+    const source = { name, text: withChanges(text, all.map(settingWords)) };
+    return { ...loaded, source, config: readConfig(text, place, all), notes: [] };
   }
-  const { config, notes } = readXtunerConfig(text, place, { cfgOptions });
-  return { ...loaded, config: set.length > 0 ? applySettings(config, set) : config, notes };
+  const { config, notes, changes: own } = readXtunerConfig(text, place, { cfgOptions });
+  const placed = set.flatMap((setting) => placeOf(setting) ?? []);
+  const changed = set.length > 0 ? applySettings(config, set) : config;
+  const lines = [
+    ...(placed.length === 0
+      ? own
+      : readXtunerConfig(text, place, { cfgOptions: [...cfgOptions, ...placed] }).changes),
+    ...set.filter((setting) => placeOf(setting) === undefined).map(settingWords),
+  ];
+  return { ...loaded, source: { name, text: withChanges(text, lines) }, config: changed, notes };
+}
+
+/** The text with what the command line changed at its end: Python's lines, or comments. */
+function withChanges(text: string, lines: readonly string[]): string {
+  if (lines.length === 0) return text;
+  const end = text === "" || text.endsWith("\n") ? "" : "\n";
+  return `${text}${end}\n# Changed on the command line:\n${lines.join("\n")}\n`;
+}
+
+function settingWords(setting: string): string {
+  return `# --set ${JSON.stringify(setting)}: config.yaml has it`;
+}
+
+/** Where XTuner's structure has an option of Hone's, for those that are numbers in both. */
+const PLACES: Readonly<Record<string, string | undefined>> = {
+  seed: "randomness.seed",
+  "lora.r": "model.lora.r",
+  "lora.lora_alpha": "model.lora.lora_alpha",
+  "lora.lora_dropout": "model.lora.lora_dropout",
+  lr: "optim_wrapper.optimizer.lr",
+  batch_size: "train_dataloader.batch_size",
+  accumulative_counts: "optim_wrapper.accumulative_counts",
+};
+
+/** "lora.r=8" → "model.lora.r=8"; undefined where the file has no such place. */
+function placeOf(setting: string): string | undefined {
+  const [, option = "", value = ""] = /^([\w.]+)=(\d+(?:\.\d+)?(?:e-?\d+)?)$/.exec(setting) ?? [];
+  const place = Object.hasOwn(PLACES, option) ? PLACES[option] : undefined;
+  return place && `${place}=${value}`;
 }

@@ -16,6 +16,11 @@ import {
 const LOOKED_AT =
   /^(model|tokenizer|train_dataloader|val_dataloader|test_dataloader|optim_wrapper|param_scheduler|train_cfg|val_cfg|test_cfg|default_hooks|custom_hooks|randomness|load_from|resume|work_dir|env_cfg|visualizer|log_processor|log_level|launcher|val_evaluator|test_evaluator|sequence_parallel_size|auto_scale_lr|strategy|framework|training_args|bot_name)$/;
 
+/** Whether an option of that first name changes anything. */
+export function isLookedAt(name: string): boolean {
+  return LOOKED_AT.test(name);
+}
+
 /** The config's names with the options over them. What they were made from stays as it was. */
 export function applyConfigOptions(
   names: Namespace,

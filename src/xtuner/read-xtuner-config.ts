@@ -21,6 +21,7 @@ import { mapLength, mapOptimizer, mapSchedulers } from "./map-schedule.ts";
 import { evaluatePython } from "./python-evaluate.ts";
 import type { Namespace, PyEntry, PySymbol, PyValue } from "./python-value.ts";
 import { createSettings, type Settings } from "./settings.ts";
+import { writeConfigOptions } from "./written-options.ts";
 
 export interface ConfigNote {
   readonly severity: "warning" | "info";
@@ -31,6 +32,8 @@ export interface XtunerConfig {
   readonly config: TrainConfig;
   /** What has no equivalent and does no harm, and how some things are read, in the file's order. */
   readonly notes: readonly ConfigNote[];
+  /** What `cfgOptions` changed, as lines that the end of the file would say it in. */
+  readonly changes: readonly string[];
 }
 
 export interface XtunerReadOptions {
@@ -59,7 +62,11 @@ export function readXtunerConfig(
     place,
     (path) => settings.lineOf(path) || undefined,
   );
-  return { config, notes: notesOf(findings.all) };
+  return {
+    config,
+    notes: notesOf(findings.all),
+    changes: writeConfigOptions(evaluated.names, cfgOptions),
+  };
 }
 
 /** All the texts of a run together; a million copies of a long one are a few words in the file. */

@@ -1,5 +1,6 @@
 // --cfg-options: values as MMEngine's DictAction reads them (oracle: mmengine 0.10.3), put at their place.
 import { describe, expect, test } from "vitest";
+import { writeConfigOptions } from "../../src/xtuner/written-options.ts";
 import { applyConfigOptions, readOption } from "../../src/xtuner/cfg-options.ts";
 import { createFindings } from "../../src/xtuner/findings.ts";
 import { evaluatePython } from "../../src/xtuner/python-evaluate.ts";
@@ -113,5 +114,66 @@ optim_wrapper = dict(optimizer=dict(lr=lr))
     ["optim_wrapper.optimizer.lr.x=1", /a whole number has no x/],
   ])("%s is refused", (option, expected) => {
     expect(() => apply(option)).toThrow(expected);
+  });
+});
+
+/** The names that the text binds; nothing of it is refused. */
+const namesOf = (text: string) => {
+  const { names, refused } = evaluatePython(text, "a.py", (symbol) => symbol);
+  expect(refused).toEqual([]);
+  return names;
+};
+
+describe("written as Python", () => {
+  const TEXT =
+    "opt = dict(lr=1)\noptim_wrapper = dict(optimizer=opt)\ncustom_hooks = [dict(a=1), dict(b=2)]\n" +
+    "one = [dict(c=dict(d=1))]\nmodel = dict(lora=dict(r=8), x=one, y=one)\nparam_scheduler = None\n";
+
+  test.each<[string[], string[]]>([
+    [["model.lora.lora_alpha=32"], ["model['lora']['lora_alpha'] = 32"]],
+    [["custom_hooks.1.b=(0.9,)"], ["custom_hooks[1]['b'] = (0.9,)"]],
+    [
+      ["randomness.seed=7", "randomness.other=x"],
+      ["randomness = {'seed': 7}", "randomness['other'] = 'x'"],
+    ],
+    [
+      ["optim_wrapper.optimizer.lr=2."],
+      [
+        "optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])",
+        "optim_wrapper['optimizer']['lr'] = 2.0",
+      ],
+    ],
+    [
+      ["model.x.0.c.d=2"],
+      [
+        "model['x'] = [*model['x']]",
+        "model['x'][0] = dict(model['x'][0])",
+        "model['x'][0]['c'] = dict(model['x'][0]['c'])",
+        "model['x'][0]['c']['d'] = 2",
+      ],
+    ],
+    [["load_from=it's\\a\nb"], ['load_from = "it\'s\\\\a\\nb"']],
+    [
+      ["model.a=[1,(2,x),inf,-0.,1e-7,1e22]"],
+      ["model['a'] = [1, (2, 'x'), 1e999, -0.0, 1e-7, 1e+22]"],
+    ],
+    [
+      ["param_scheduler=None", "model=False"],
+      ["param_scheduler = None", "model = False"],
+    ],
+  ])("%j, and read back to the same", (options, lines) => {
+    const names = namesOf(TEXT);
+    expect(writeConfigOptions(names, options)).toEqual(lines);
+    const expected = applyConfigOptions(names, options, createFindings());
+    const found = namesOf(`${TEXT}${lines.join("\n")}\n`);
+    for (const [name, { value }] of expected) {
+      expect([name, plainValue(found.get(name)?.value ?? null)]).toEqual([name, plainValue(value)]);
+    }
+  });
+
+  test("what changes nothing is a comment", () => {
+    expect(writeConfigOptions(namesOf(TEXT), ["lr=1\nimport os"])).toEqual([
+      '# --cfg-options "lr=1\\nimport os" changes nothing',
+    ]);
   });
 });
