@@ -2,16 +2,7 @@
 //
 // Anybody may have written it. What is not understood is left out, as if it were not there.
 import { parse } from "yaml";
-
-/** One of a data set's configs ("subsets"). */
-export interface CardConfig {
-  readonly name: string;
-  readonly isDefault: boolean;
-  /** A folder to which everything else is relative; "" for all of the repo. */
-  readonly folder: string;
-  /** Patterns of files by split; undefined where their names are to tell. */
-  readonly splits: ReadonlyMap<string, readonly string[]> | undefined;
-}
+import type { DataConfig } from "./base/data-config.ts";
 
 const HEAD_LIMIT = 1 << 20;
 const DEEPEST = 100;
@@ -19,7 +10,7 @@ const MOST_CONFIGS = 2000;
 const MOST_PATTERNS = 20_000;
 
 /** The configs that a README's head declares; none where it declares none. */
-export function readCardConfigs(readme: string): CardConfig[] {
+export function readCardConfigs(readme: string): DataConfig[] {
   const head = headOf(readme);
   if (head === undefined) return [];
   const { configs } = asRecord(parseYaml(head));

@@ -1,6 +1,7 @@
 // hone test: the test that a config names, which is MMLU's multiple choice.
 import { Command } from "commander";
 import { UsageError } from "../base/error.ts";
+import { formatStamp } from "../engine/xtuner-format.ts";
 import { openFolder } from "../hosts/node.ts";
 import { openConfig, takesConfig } from "./config-flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
@@ -61,15 +62,9 @@ async function test(session: Session, name: string, flags: TestFlags): Promise<E
     data,
   });
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
-  const stamp = stampOf(new Date());
+  const stamp = formatStamp(new Date());
   const file = `${stamp}/${stamp}.json`;
   await openFolder(workDir).write(file, `${JSON.stringify({ mmlu: report }, null, 2)}\n`);
   output.say(`The accuracies are in ${workDir}/${file}.`);
   return EXIT.done;
-}
-
-/** "20240403_181359", by the clock on the wall, as the folders of XTuner's runs are named. */
-function stampOf(date: Date): string {
-  const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
-  return local.toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "_");
 }

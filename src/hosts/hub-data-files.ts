@@ -3,6 +3,7 @@
 // In this order, as the `datasets` library finds them: what was named; what the head of the README declares; the
 // names (data/train-00000-of-00002.parquet, folders called train, files called train); and all data files, where
 // they are of one kind. A loading script is never run: the hub's own conversion to Parquet stands for it.
+import type { DataConfig } from "../base/data-config.ts";
 import { UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import { matchesGlob } from "../base/glob.ts";
@@ -11,14 +12,6 @@ interface Listed {
   /** Path in the repo. */
   readonly name: string;
   readonly bytes: number;
-}
-
-/** As the README's head declares it: `CardConfig` of config-data-card.ts. */
-export interface DataConfig {
-  readonly name: string;
-  readonly isDefault: boolean;
-  readonly folder: string;
-  readonly splits: ReadonlyMap<string, readonly string[]> | undefined;
 }
 
 export interface DataRequest {

@@ -1,12 +1,12 @@
 // Finds the files of a data set's split, wherever they are on the hub: on the branch that was named, or on that of
 // the hub's own conversion. How a branch is listed and its README read differs between a disk's cache and a page.
+import type { DataConfig } from "../base/data-config.ts";
 import { ServerRefusal } from "./http.ts";
 import {
   chooseConverted,
   chooseDataFiles,
   CONVERTED,
   type DataChoice,
-  type DataConfig,
   nothingToRead,
 } from "./hub-data-files.ts";
 import type { HubReference } from "./hub-reference.ts";

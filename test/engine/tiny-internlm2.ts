@@ -13,7 +13,7 @@ const SAMPLE_PIECES =
   );
 const QUESTION_PIECES = ["请你", "介绍一下", "你自己", "你是", "谁", "我的小", "吗"];
 
-export const SAMPLE = {
+const SAMPLE = {
   messages: [
     { role: "user", content: "请做一下自我介绍" },
     {
