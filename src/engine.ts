@@ -1,4 +1,4 @@
-// The engine's whole public surface, as the page, the command line and the tests see it. Past 400 lines, since
+// The engine's calls and all their types, as the page, the command line and the tests see it. Past 400 lines, since
 // it is to be read in one place; it holds types and one table of calls, and no logic.
 import type { Folder } from "./base/folder.ts";
 import type { TrainConfig } from "./config.ts";
