@@ -234,8 +234,15 @@ function keyNode(node: unknown, path: readonly string[]): Node | undefined {
 }
 
 function excerpt(value: unknown): string {
-  const shown = JSON.stringify(value) ?? String(value);
+  const shown = written(value);
   return shown.length > 60 ? `${shown.slice(0, 60)}…` : shown;
+}
+
+/** As JSON, but for what JSON has no word for: numbers that are not finite. */
+function written(value: unknown): string {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  if (Array.isArray(value)) return `[${value.map(written).join(",")}]`;
+  return JSON.stringify(value) ?? String(value);
 }
 
 function isPlain(value: unknown): value is Plain {

@@ -94,7 +94,7 @@ test.each([
 
 test.each([
   [{ lr: "fast" }, 'lr is "fast", and takes a number from 0 to 1'],
-  [{ lr: Number.NaN }, "lr is null, and takes a number from 0 to 1"], // as JSON shows it
+  [{ lr: Number.NaN }, "lr is NaN, and takes a number from 0 to 1"],
   [{ max_length: 12.5 }, "max_length is 12.5, and takes a whole number from 8 to 1048576"],
   [{ max_steps: 0 }, "max_steps is 0, and takes -1 or a whole number from 1 to 1000000000"],
   [{ betas: [0.9, 1] }, "betas is [0.9,1], and takes a list of two numbers"],
@@ -193,6 +193,16 @@ test.each([["a\n\n"], ["a\n \n"], ["\ta\u00a0"], ["a\r\nb"], ["( \u2003"]])(
     expect(readConfig(serializeConfig(config), "test")).toEqual(config);
   },
 );
+
+test("what was written is told, numbers without a word in JSON too", () => {
+  const head = "model: m\ndata: d\n";
+  expect(() => readConfig(`${head}lr: 1e400\n`, "a.yaml")).toThrow(
+    /lr is Infinity, and takes a number/,
+  );
+  expect(() => readConfig(`${head}betas: [.nan, [0.9, -.inf]]\n`, "a.yaml")).toThrow(
+    /betas is \[NaN,\[0\.9,-Infinity\]\], and/,
+  );
+});
 
 test("a written config carries each option's help", () => {
   const yaml = serializeConfig(parseConfig(SMALLEST, "test"));

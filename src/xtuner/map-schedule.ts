@@ -1,6 +1,6 @@
 // optim_wrapper, param_scheduler and train_cfg → the optimizer, the learning rate's course, the run's length.
 import { asNumber, lastOf, notDict, openSection, type Section } from "./findings.ts";
-import { isDict, isList, type PyEntry } from "./python-value.ts";
+import { excerptOf, isDict, isList, type PyEntry, type PyValue } from "./python-value.ts";
 import type { Settings } from "./settings.ts";
 
 /** How long a run is, in its own unit. */
@@ -105,13 +105,22 @@ function mapAdamW(optimizer: Section, settings: Settings): void {
   const betas = optimizer.list("betas");
   settings.set(
     "betas",
-    betas === undefined ? [0.9, 0.999] : betas.items.map((beta) => asNumber(beta)),
+    betas === undefined ? [0.9, 0.999] : betas.items.map(plainOf),
     optimizer.lineOf("betas"),
   );
   for (const key of ["amsgrad", "maximize"]) {
     if (optimizer.flag(key) === true) findings.refuse(optimizer.lineOf(key), `AdamW's ${key}`);
   }
   optimizer.close(["fused", "foreach", "capturable", "differentiable"], "refuse");
+}
+
+/** A number, or what to show of anything else where it is refused; lists one level down. */
+function plainOf(value: PyValue): unknown {
+  return isList(value) ? value.items.map(plainItem) : plainItem(value);
+}
+
+function plainItem(value: PyValue): unknown {
+  return typeof value === "string" ? value : (asNumber(value) ?? excerptOf(value));
 }
 
 /** train_cfg=dict(type=TrainLoop, max_epochs=3), or max_iters. */

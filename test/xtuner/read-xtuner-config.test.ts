@@ -282,6 +282,8 @@ describe("refused, with its line", () => {
     ["a rate out of range", "lr = 2e-4", "lr = 2.5", /line \d+: lr is 2\.5, and takes a number from 0 to 1/],
     ["a tuple inside a list", "betas = (0.9, 0.999)", "betas = [(0.9, 0.999)]", /betas is \[\[0\.9,0\.999\]\], and takes/],
     ["texts for numbers", "betas = (0.9, 0.999)", "betas = ('0.9', None)", /betas is \["0\.9","None"\], and takes/],
+    ["a tuple inside a list", "betas = (0.9, 0.999)", "betas = [(0.9, 0.999)]", /betas is \[\[0\.9,0\.999\]\], and takes/],
+    ["texts for numbers", "betas = (0.9, 0.999)", "betas = ('0.9', None)", /betas is \["0\.9","None"\], and takes/],
     ["no model", "model = dict(", "modell = dict(", /there is no model: is this a config of XTuner/],
   ])("%s", (_, from, to, expected) => {
     const text = edited([from, to]);
