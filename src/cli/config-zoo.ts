@@ -1,5 +1,5 @@
 // The ready-made configs that come with Hone, the page's presets among them, and configs by path.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { UsageError, UserError } from "../base/error.ts";
 import { nearestName } from "../base/nearest.ts";
@@ -98,8 +98,27 @@ export function loadConfigText(nameOrPath: string): ConfigText {
 }
 
 function readText(path: string): string {
+  if (statSync(path).isDirectory()) {
+    throw new UserError(
+      `${path} is a folder, not a config.`,
+      "Name a YAML file, or a .py file of XTuner.",
+    );
+  }
+  const bytes = readBytes(path);
   try {
-    return readFileSync(path, "utf8");
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new UserError(
+      `${path} is not UTF-8 text.`,
+      "Save it as UTF-8 in your editor: Chinese Windows often saves GBK, and PowerShell UTF-16.",
+      { cause: error },
+    );
+  }
+}
+
+function readBytes(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
   } catch (error) {
     throw new UserError(
       `Could not read the config ${path}: ${error instanceof Error ? error.message : String(error)}.`,

@@ -1,5 +1,6 @@
 // hone train: a config and data to an adapter.
-import { basename, dirname, resolve } from "node:path";
+import { existsSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
@@ -77,6 +78,7 @@ async function trainFromFlags(
     cfgOptions: flags.cfgOptions ?? [],
   });
   const workDir = flags.workDir ?? (config.work_dir || `work_dirs/${stem}`);
+  refuseFile(workDir, flags.workDir === undefined ? "work_dir" : "--work-dir");
   const resume =
     flags.resume === undefined ? {} : { resume: checkpointName(flags.resume, workDir) };
   const job = { config, workDir, source, ...resume };
@@ -94,6 +96,19 @@ async function trainFromFlags(
   output.say(`The adapter is in ${checkpoint}. Talk to it with:`);
   output.say(`  hone chat ${config.model} --adapter ${checkpoint}`);
   return EXIT.done;
+}
+
+/** Refuses a work directory that cannot come to be, before anything is opened. `name` is where it was given. */
+export function refuseFile(workDir: string, name: string): void {
+  let place = resolve(workDir);
+  while (!existsSync(place)) place = dirname(place);
+  if (statSync(place).isDirectory()) return;
+  throw new UserError(
+    place === resolve(workDir)
+      ? `${name} ${workDir} is a file, and a run needs a folder.`
+      : `${name} ${workDir} cannot be made: ${place} is a file.`,
+    `Name another folder with --work-dir.`,
+  );
 }
 
 /** XTuner's flags for many GPUs: taken where they ask for nothing, with a word; refused where they do. */
@@ -206,12 +221,11 @@ function inWordsOfTrain(error: unknown): unknown {
   return new UserError(problem, remedy, { cause: error });
 }
 
-/** "work_dirs/x/iter_30" or "iter_30" → "iter_30"; no name → "last". */
+/** "work_dirs/x/iter_30" and "iter_30" as they are, where they are in the work directory; no name → "last". */
 function checkpointName(given: string | true, workDir: string): string {
   if (given === true) return "last";
-  const name = basename(given);
   const folder = dirname(given);
-  if (folder === "." || resolve(folder) === resolve(workDir)) return name;
+  if (folder === "." || resolve(folder) === resolve(workDir)) return given;
   throw new UserError(
     `The checkpoint ${given} is not in the work directory ${workDir}.`,
     `Add --work-dir ${folder}.`,

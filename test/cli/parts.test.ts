@@ -1,13 +1,44 @@
 // The parts of the command line that need no process: lines of progress, chat input, colors, the demo's data.
 import { createHash } from "node:crypto";
-import { expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
 import { readMessages } from "../../src/cli/chat-input.ts";
+import { loadConfigText } from "../../src/cli/config-zoo.ts";
 import { demoDataset } from "../../src/cli/demo-data.ts";
 import { bytesFlag, numberFlag, wholeFlag } from "../../src/cli/flags.ts";
 import { hubBaseOf, mayBeOnHub } from "../../src/cli/hub.ts";
 import { formatLoadingBar, formatStepBar, formatStepLine } from "../../src/cli/progress.ts";
+import { refuseFile } from "../../src/cli/train.ts";
 import { canRedraw, createPaint, lineWidth } from "../../src/cli/terminal.ts";
 import type { StepReport } from "../../src/engine.ts";
+
+function temporaryFolder(): string {
+  const path = mkdtempSync(join(tmpdir(), "hone-parts-"));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+test("a config that is no UTF-8, or a folder, is refused in words", () => {
+  const folder = temporaryFolder();
+  const path = join(folder, "run.yaml");
+  // "你好" in GBK
+  writeFileSync(path, Buffer.concat([Buffer.from("system: "), Buffer.from([196, 227, 186, 195])]));
+  expect(() => loadConfigText(path)).toThrow(/run\.yaml is not UTF-8 text\.[^]*Save it as UTF-8/);
+  writeFileSync(path, "\uFEFFsystem: 你好");
+  expect(loadConfigText(path).text).toBe("system: 你好");
+  expect(() => loadConfigText(folder)).toThrow("is a folder, not a config.");
+});
+
+test("a work directory that is a file, or in one, is refused by its flag", () => {
+  const folder = temporaryFolder();
+  const file = join(folder, "notes");
+  writeFileSync(file, "");
+  expect(() => refuseFile(file, "--work-dir")).toThrow(`--work-dir ${file} is a file`);
+  expect(() => refuseFile(join(file, "run"), "work_dir")).toThrow("cannot be made");
+  expect(() => refuseFile(join(folder, "new/run"), "--work-dir")).not.toThrow();
+});
 
 const REPORT: StepReport = {
   step: 12,
