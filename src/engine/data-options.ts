@@ -59,6 +59,23 @@ export function packOptionsOf(
   };
 }
 
+/** Refuses what XTuner's check_cfg does: its variable-length attention takes one packed row at a time. */
+export function refuseVarlenRows(config: TrainConfig): void {
+  if (config.compat === "none" || !config.use_varlen_attn) return;
+  const what = "use_varlen_attn is true under compat, where XTuner takes it";
+  if (config.batch_size !== 1) {
+    throw new UserError(
+      `${what} with batch_size 1 only, and batch_size is ${config.batch_size}.`,
+      "Set batch_size to 1 (and accumulative_counts higher), or use_varlen_attn to false.",
+    );
+  }
+  if (config.pack_to_max_length) return;
+  throw new UserError(
+    `${what} with packed rows only, and pack_to_max_length is false.`,
+    "Set pack_to_max_length to true, or use_varlen_attn to false.",
+  );
+}
+
 /** Refuses to train on questions without answers. */
 export function refusePromptsOnly(config: TrainConfig): void {
   if (config.input_ids_with_output) return;

@@ -10,7 +10,12 @@ import type { AdapterConfig, AdapterTarget } from "../formats/peft.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { type CheckpointState, chooseCheckpoint, NoCheckpointError } from "../train/checkpoint.ts";
 import { planSteps, type StepPlan } from "../train/plan.ts";
-import { encodeOptionsOf, packOptionsOf, refusePromptsOnly } from "./data-options.ts";
+import {
+  encodeOptionsOf,
+  packOptionsOf,
+  refusePromptsOnly,
+  refuseVarlenRows,
+} from "./data-options.ts";
 import { abortable } from "./data-source.ts";
 import { fingerprintExamples, fingerprintModel } from "./fingerprint.ts";
 import { firstMatrices } from "./first-matrices.ts";
@@ -50,6 +55,7 @@ export async function prepareRun(
   asked: TrainRequest,
 ): Promise<{ prepared: Prepared; matrices?: ReadonlyMap<string, LoraMatrices> }> {
   refusePromptsOnly(asked.config);
+  refuseVarlenRows(asked.config);
   if (asked.resume === undefined) await refuseUsedFolder(asked.workDir);
   const resumed = await findCheckpoint(host, asked);
   const request = { ...asked, config: withSeedOf(resumed, asked) };
