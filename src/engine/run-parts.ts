@@ -6,6 +6,7 @@ import {
   ADAPTER_DEFAULTS,
   type AdapterConfig,
   type AdapterTarget,
+  refuseUnknownTargets,
   selectTargets,
 } from "../formats/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -57,7 +58,11 @@ export function adapterOf(
     useRslora: config.lora.use_rslora,
     targetModules: wanted === "all-linear" ? allLinearNames(config, modules) : wanted,
   };
-  return { adapterConfig, targets: selectTargets(adapterConfig, modules, "lora.target_modules") };
+  const place = "lora.target_modules";
+  const targets = selectTargets(adapterConfig, modules, place);
+  // An adapter that is read has tensors to tell what it acts on; one that is begun has only the names.
+  refuseUnknownTargets(adapterConfig.targetModules, modules, place);
+  return { adapterConfig, targets };
 }
 
 /**

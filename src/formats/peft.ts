@@ -250,9 +250,8 @@ export function selectTargets(
   const targets = modules.filter((module) => isTarget(config, module, place));
   if (targets.length === 0) {
     const wanted = [config.targetModules].flat().join(", ");
-    const names = [...new Set(modules.map(({ path }) => lastName(path)))].toSorted().join(", ");
     throw new UserError(
-      `${place}: target_modules ${wanted} match none of the model's linear layers (${names}).`,
+      `${place}: target_modules ${wanted} match none of the model's linear layers (${lastNames(modules)}).`,
       'Name layers that the model has, or use "all-linear".',
     );
   }
@@ -261,6 +260,27 @@ export function selectTargets(
     const alpha = firstMatch(config.alphaPattern, path, place) ?? config.alpha;
     return { path, rank, alpha, scaling: loraScaling(alpha, rank, config.useRslora) };
   });
+}
+
+/** Refuses a name in a list of targets that no module answers to. */
+export function refuseUnknownTargets(
+  targets: AdapterConfig["targetModules"],
+  modules: readonly LinearModule[],
+  place: string,
+): void {
+  if (typeof targets === "string") return;
+  const unknown = targets.filter((name) =>
+    modules.every(({ path }) => !matchesNames([name], path, place)),
+  );
+  if (unknown.length === 0) return;
+  throw new UserError(
+    `${place}: the model has no linear layer ${unknown.join(", ")}; it has ${lastNames(modules)}.`,
+    'Name layers that the model has, or use "all-linear".',
+  );
+}
+
+function lastNames(modules: readonly LinearModule[]): string {
+  return [...new Set(modules.map(({ path }) => lastName(path)))].toSorted().join(", ");
 }
 
 function isTarget(config: AdapterConfig, module: LinearModule, place: string): boolean {

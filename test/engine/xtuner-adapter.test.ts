@@ -56,6 +56,12 @@ test("InternLM2-chat-1.8B: 242 tensors and 68,968,448 parameters, the head among
   });
 });
 
+test("a name among others that no layer has is refused with those there are", () => {
+  expect(() => sizeOf({ lora: { target_modules: ["wqkv", "q_proj"] } })).toThrow(
+    "lora.target_modules: the model has no linear layer q_proj; it has output, w1, w2, w3, wo, wqkv.",
+  );
+});
+
 test("without compat the head is left out", () => {
   expect(sizeOf({})).toEqual({
     tensors: 240,
