@@ -218,6 +218,8 @@ export interface LoadRequest {
   readonly contextTokens?: number;
   /** A template name; default: the adapter's own, else the model's chat template. */
   readonly promptTemplate?: string;
+  /** Whether a system message will be said: a template without a place for one is refused. */
+  readonly hasSystem?: boolean;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
   /** Aborting frees what was allocated and throws an AbortedError; nothing once it is loaded. */
   readonly signal?: AbortSignal;

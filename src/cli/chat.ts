@@ -46,6 +46,7 @@ async function openAndConverse(
       computeDtype,
       ...(adapter === undefined ? {} : { adapter }),
       ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
+      hasSystem: wantedSystem !== undefined && wantedSystem.length > 0,
       ...(flags.maxLength === undefined ? {} : { contextTokens: flags.maxLength }),
       onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
     });

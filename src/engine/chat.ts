@@ -40,6 +40,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
   const trained = manifest?.promptTemplate;
   const name = request.promptTemplate ?? trained ?? "auto";
   const chosen = chooseTemplate(name, opened);
+  if (request.hasSystem === true) refuseWithoutSystem(chosen);
 
   const capacity = Math.min(
     request.contextTokens ?? DEFAULT_CONTEXT_TOKENS,
@@ -76,6 +77,18 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     setAdapterScale: (factor) => scale.set(factor),
     close: () => opening.free(),
   };
+}
+
+/** Refuses a named template that cannot write a system message; a model's own says so itself. */
+export function refuseWithoutSystem({
+  name,
+  template,
+}: Pick<ChosenTemplate, "name" | "template">): void {
+  if ("render" in template || template.system !== undefined) return;
+  throw new UserError(
+    `The prompt template ${name} has no place for a system message.`,
+    "Leave --system and --system-template out, or choose another --prompt-template.",
+  );
 }
 
 /** A scalar that every run of a program reads: what is cached was computed with the one before. */

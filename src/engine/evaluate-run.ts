@@ -5,6 +5,7 @@ import type { Host, Message, SamplingOptions, TrainEvent } from "../engine.ts";
 import type { Moment } from "../train/plan.ts";
 import type { MicroBatch } from "../train/step.ts";
 import { Answerer } from "./chat.ts";
+import type { ModelFolder } from "./model-folder.ts";
 import type { Prepared } from "./prepare-run.ts";
 import type { RunParts } from "./run-parts.ts";
 
@@ -19,7 +20,8 @@ export async function evaluateRun(
   const { config, signal } = prepared.request;
   if (generator) {
     generator.reset();
-    const answerer = new Answerer(generator, prepared.opened, prepared.chosen, host.now);
+    const opened = withEndsOf(config, prepared.opened);
+    const answerer = new Answerer(generator, opened, prepared.chosen, host.now);
     const sampling = samplingOf(config, moment);
     for (const input of config.evaluation_inputs) {
       const messages = messagesOf(config, input);
@@ -37,6 +39,13 @@ export async function evaluateRun(
     onEvent({ type: "eval", step, ...report });
   }
   return true;
+}
+
+/** XTuner's hook knows the tokenizer's end and the template's stop words, not the ends in generation_config. */
+export function withEndsOf({ compat }: TrainConfig, opened: ModelFolder): ModelFolder {
+  const { eosToken } = opened.tokenizer;
+  const id = eosToken === undefined ? undefined : opened.tokenizer.idOf(eosToken);
+  return compat === "none" || id === undefined ? opened : { ...opened, endIds: [id] };
 }
 
 /** EvaluateChatHook's, before training too. */
