@@ -89,7 +89,10 @@ async function preprocessArxiv(
   await openFolder(dirname(dst)).write(basename(dst), encode(pieces));
   output.emit("saved", { path: dst, items: kept, unreadable: broken });
   output.print(`Save to ${dst}\n${kept} items\n`);
-  if (broken > 0) output.say(`Lines that could not be parsed and were left out: ${broken}.`);
+  if (broken > 0)
+    output.say(
+      `Lines that are no JSON, or lack categories or a date, and were left out: ${broken}.`,
+    );
   return EXIT.done;
 }
 

@@ -11,7 +11,7 @@ export interface ArxivOptions {
   readonly categories: readonly string[];
   /** First day that is kept, from `readDay`. */
   readonly since: number;
-  /** Called for a line that is not JSON, which is left out. */
+  /** Called for a line that is no JSON, or has not its categories or its day, which is left out. */
   readonly onBroken: (text: string, line: number) => void;
   /** Called for each row that is kept. */
   readonly onKept: () => void;
@@ -33,8 +33,9 @@ export async function* filterArxiv(
   let number = 0;
   for await (const line of linesOf(decodeText(chunks, options.place), options.place)) {
     number++;
-    const row = parseLine(line, number, options);
-    if (row === undefined || !isWanted(row, `${options.place}, line ${number}`, options)) continue;
+    const keeps = isWanted(line, options);
+    if (keeps === undefined) options.onBroken(line, number);
+    if (keeps !== true) continue;
     options.onKept();
     piece += separator + rewriteJson(line);
     separator = ", ";
@@ -87,54 +88,26 @@ async function* linesOf(texts: AsyncIterable<string>, place: string): AsyncGener
   else if (rest !== "") yield rest;
 }
 
-/** The row of a line; undefined where it is not JSON, which has been told. */
-function parseLine(
-  line: string,
-  number: number,
-  { place, onBroken }: ArxivOptions,
-): Readonly<Record<string, unknown>> | undefined {
+/** Whether the paper of a line is kept; undefined where it is not JSON, or has not what it is chosen by. */
+function isWanted(line: string, { categories, since }: ArxivOptions): boolean | undefined {
   let row: unknown;
   try {
     row = JSON.parse(line);
   } catch {
-    onBroken(line, number);
     return undefined;
   }
-  if (isJsonObject(row)) return row;
-  throw new UserError(
-    `${place}, line ${number} is JSON, but not an object.`,
-    "Name arXiv's metadata dump, which has one JSON object a line.",
-  );
-}
-
-function isWanted(
-  row: Readonly<Record<string, unknown>>,
-  where: string,
-  { categories, since }: ArxivOptions,
-): boolean {
-  const own = textOf(row, "categories", where).split(PYTHON_SPACE);
-  if (!own.some((category) => category !== "" && categories.includes(category))) return false;
-  const date = textOf(row, "update_date", where);
-  const day = readDay(date);
-  if (day !== undefined) return day >= since;
-  throw new UserError(
-    `${where}: "update_date" is ${JSON.stringify(date)}, which is no day.`,
-    "Write it as YYYY-MM-DD, or remove that line.",
-  );
+  if (!isJsonObject(row)) return undefined;
+  const { categories: own, update_date: date } = row;
+  if (typeof own !== "string") return undefined;
+  const isOne = (category: string) => category !== "" && categories.includes(category);
+  if (!own.split(PYTHON_SPACE).some(isOne)) return false;
+  const day = typeof date === "string" ? readDay(date) : undefined;
+  return day === undefined ? undefined : day >= since;
 }
 
 /** What Python's `str.split` takes for white space: the separators of files, groups, records, units too. */
 // oxlint-disable-next-line no-control-regex
 const PYTHON_SPACE = /(?:[^\S\ufeff]|[\u001c-\u001f\u0085])+/;
-
-function textOf(row: Readonly<Record<string, unknown>>, key: string, where: string): string {
-  const value = row[key];
-  if (typeof value === "string") return value;
-  throw new UserError(
-    `${where}: "${key}" is ${key in row ? "not a text" : "missing"}.`,
-    "Name arXiv's metadata dump, or remove that line.",
-  );
-}
 
 /**
  * JSON with Python's spaces, and ASCII alone. Rewritten from the text, so that keys keep their order and
