@@ -5,6 +5,7 @@ import type { FunnelReport } from "../../services/api.ts";
 import { Slider } from "../parts/Fields.tsx";
 import { ErrorNotice } from "../parts/Notice.tsx";
 import { type FunnelNumbers, funnelNumbers } from "../data-view.ts";
+import { funnelNotes } from "../funnel-notes.ts";
 import { createLatest } from "../latest.ts";
 import { useSession, useText } from "../session.ts";
 
@@ -55,50 +56,28 @@ export function DataFunnel() {
 function Stages(props: { readonly numbers: FunnelNumbers; readonly funnel: FunnelReport }) {
   const text = useText();
   const words = () => text().data.funnel;
-  const n = formatCount;
-  const told = (count: number, say: (count: string) => string) =>
-    count > 0 ? [say(n(count))] : [];
-  const lost = () => [
-    ...told(props.numbers.broken, words().broken),
-    ...told(props.numbers.empty, words().empty),
-    ...told(props.numbers.unlabeled, words().unlabeled),
-  ];
-  const kept = () => [
-    words().tokens(n(props.funnel.tokens), props.numbers.learned.toFixed(0)),
-    ...told(props.numbers.duplicates, words().duplicates),
-    ...told(props.funnel.truncated, (count) => words().truncated(count, n(props.funnel.maxLength))),
-    ...told(props.funnel.endless, words().endless),
-  ];
-  const rows = () => [
-    words().rowLength(n(props.funnel.maxLength), props.numbers.filled.toFixed(0)),
-    ...told(props.funnel.droppedRows, words().droppedRows),
-  ];
+  const notes = createMemo(() => funnelNotes(props.numbers, props.funnel, words()));
   const share = (count: number) => (props.numbers.read > 0 ? count / props.numbers.read : 0);
   return (
     <ol class="data-funnel">
-      <Stage
-        count={props.numbers.read}
-        name={words().read}
-        share={1}
-        notes={lost().length > 0 ? lost() : [words().noLoss]}
-      />
+      <Stage count={props.numbers.read} name={words().read} share={1} notes={notes().read} />
       <Stage
         count={props.numbers.kept}
         name={words().kept}
         share={share(props.numbers.kept)}
-        notes={kept()}
+        notes={notes().kept}
       />
       <Stage
         count={props.numbers.train}
         name={words().train}
         share={share(props.numbers.train)}
-        notes={told(props.numbers.heldOut, words().heldOut)}
+        notes={notes().train}
       />
       <Stage
         count={props.numbers.rows}
         name={words().rows}
         share={share(props.numbers.rows)}
-        notes={rows()}
+        notes={notes().rows}
       />
     </ol>
   );

@@ -197,7 +197,13 @@ export const enData = {
     empty: (count: string) => `${count} left out: no conversation`,
     unlabeled: (count: string) => `${count} left out: nothing in them is learned`,
     duplicates: (count: string) => `${count} are duplicates, and stay`,
-    truncated: (count: string, tokens: string) => `${count} are cut at ${tokens} tokens`,
+    notDrawn: (count: string) => `${count} not drawn: more than the limit takes`,
+    doubtful: (count: string, first: string) =>
+      `${count} read, but hardly as meant. The first: ${first}`,
+    continued: (count: string) => `${count} long texts go on over several examples`,
+    truncated: (count: string, tokens: string, lost: string) =>
+      `${count} are cut at ${tokens} tokens, and ${lost} tokens are lost`,
+    lostTokens: (count: string) => `${count} tokens lost in packing, as XTuner does`,
     endless: (count: string) => `${count} have no end to their answer`,
     heldOut: (count: string) => `${count} held out for evaluation`,
     droppedRows: (count: string) => `${count} left out after packing: nothing in them is learned`,

@@ -192,7 +192,12 @@ export const zhData: typeof enData = {
     empty: (count) => `${count} 行被排除：没有对话`,
     unlabeled: (count) => `${count} 行被排除：没有可以学习的内容`,
     duplicates: (count) => `${count} 行重复，予以保留`,
-    truncated: (count, tokens) => `${count} 条在 ${tokens} 个词元处截断`,
+    notDrawn: (count) => `${count} 行未抽中：超出条数上限`,
+    doubtful: (count, first) => `${count} 行已读取，但结果可能不符合原意。第一处：${first}`,
+    continued: (count) => `${count} 段长文本分成多条示例`,
+    truncated: (count, tokens, lost) =>
+      `${count} 条在 ${tokens} 个词元处截断，共丢失 ${lost} 个词元`,
+    lostTokens: (count) => `打包时丢失 ${count} 个词元，与 XTuner 相同`,
     endless: (count) => `${count} 条的回答没有结尾`,
     heldOut: (count) => `${count} 条留作评估`,
     droppedRows: (count) => `打包后排除 ${count} 行：没有可以学习的内容`,
