@@ -60,13 +60,16 @@ export function findConfig(given: string): FoundConfig {
   if (path !== undefined) return { name, text: readFileSync(path, "utf8"), path };
   const text = zooText(name);
   if (text !== undefined) return { name, text };
+  const isFull = name.includes("_full_");
   const names = listConfigs().map((config) => config.name);
-  const nearest = nearestName(given, names);
+  const nearest = nearestName(isFull ? name.replace("_full_", "_qlora_") : given, names);
   throw new UsageError(
-    `There is no ready-made config "${given}".`,
+    isFull
+      ? `There is no ready-made config "${given}": Hone trains adapters, not all weights.`
+      : `There is no ready-made config "${given}".`,
     nearest === undefined
-      ? "Run hone list-cfg to see their names."
-      : `The nearest is ${nearest}; hone list-cfg shows all.`,
+      ? "Run hone list-cfg to see what their names are made of."
+      : `The nearest is ${nearest}; hone list-cfg -p TEXT lists those with TEXT in their names.`,
   );
 }
 
