@@ -3,6 +3,7 @@ import { basename, extname } from "node:path";
 import { applySettings, readConfig } from "../config-read.ts";
 import type { TrainConfig } from "../config.ts";
 import { type ConfigNote, readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
+import { iterationsToSteps } from "./config-counts.ts";
 import { loadConfigText } from "./config-zoo.ts";
 
 export interface ConfigChanges {
@@ -38,14 +39,19 @@ export function loadConfig(nameOrPath: string, changes: ConfigChanges = {}): Loa
   }
   const { config, notes, changes: own } = readXtunerConfig(text, place, { cfgOptions });
   const placed = set.flatMap((setting) => placeOf(setting) ?? []);
-  const changed = set.length > 0 ? applySettings(config, set) : config;
+  const changed = iterationsToSteps(set.length > 0 ? applySettings(config, set) : config, set);
   const lines = [
     ...(placed.length === 0
       ? own
       : readXtunerConfig(text, place, { cfgOptions: [...cfgOptions, ...placed] }).changes),
     ...set.filter((setting) => placeOf(setting) === undefined).map(settingWords),
   ];
-  return { ...loaded, source: { name, text: withChanges(text, lines) }, config: changed, notes };
+  return {
+    ...loaded,
+    source: { name, text: withChanges(text, lines) },
+    config: changed.config,
+    notes: [...notes, ...changed.notes],
+  };
 }
 
 /** The text with what the command line changed at its end: Python's lines, or comments. */

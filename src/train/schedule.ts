@@ -70,7 +70,7 @@ function refuseTraps(
   if (warmEnd >= total && kind !== "constant") {
     throw new UserError(
       `${what}: the warm-up of ${warmEnd} iterations leaves none for the fall that follows.`,
-      "Lower warmup_ratio, or leave compat off.",
+      "Lower warmup_ratio, or leave compat off (--set compat=none).",
     );
   }
   if (warmEnd >= 2) return;
@@ -82,6 +82,6 @@ function refuseTraps(
   const raise = least < 1 ? `raise warmup_ratio to ${least} or more, ` : "";
   throw new UserError(
     `${what}: ${consequence}.`,
-    `Train on more data, ${raise}set warmup_ratio to 0 for no warm-up, or leave compat off.`,
+    `Train on more data, ${raise}set warmup_ratio to 0 for no warm-up, or leave compat off (--set compat=none).`,
   );
 }

@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { readMessages } from "../../src/cli/chat-input.ts";
 import { loadConfigText } from "../../src/cli/config-zoo.ts";
 import { demoDataset } from "../../src/cli/demo-data.ts";
 import { bytesFlag, numberFlag, wholeFlag } from "../../src/cli/flags.ts";
 import { hubBaseOf, mayBeOnHub } from "../../src/cli/hub.ts";
+import { loadConfig } from "../../src/cli/load-config.ts";
 import { formatLoadingBar, formatStepBar, formatStepLine } from "../../src/cli/progress.ts";
 import { refuseFile } from "../../src/cli/train.ts";
 import { canRedraw, createPaint, lineWidth } from "../../src/cli/terminal.ts";
@@ -29,6 +31,24 @@ test("a config that is no UTF-8, or a folder, is refused in words", () => {
   writeFileSync(path, "\uFEFFsystem: 你好");
   expect(loadConfigText(path).text).toBe("system: 你好");
   expect(() => loadConfigText(folder)).toThrow("is a folder, not a config.");
+});
+
+test("without compat a .py config's iterations become optimizer steps", () => {
+  const fixture = new URL(
+    "../fixtures/xtuner/internlm2_1_8b_qlora_alpaca_e3_copy.py",
+    import.meta.url,
+  );
+  const path = fileURLToPath(fixture);
+  const counted = loadConfig(path).config;
+  expect(counted).toMatchObject({ accumulative_counts: 16, save_steps: 300, evaluation_freq: 300 });
+  const set = ["compat=none", "evaluation_freq=7"];
+  const { config, notes } = loadConfig(path, { set });
+  expect(config).toMatchObject({ compat: "none", save_steps: 19, evaluation_freq: 7 });
+  expect(config.logging_steps).toBe(1);
+  expect(config.max_steps).toBe(counted.max_steps);
+  expect(notes.at(-1)?.text).toContain("save_steps 300 → 19");
+  const single = loadConfig(path, { set: ["compat=none", "accumulative_counts=1"] });
+  expect(single.config.save_steps).toBe(300);
 });
 
 test("a work directory that is a file, or in one, is refused by its flag", () => {
