@@ -64,24 +64,11 @@ export function createIntake(options: IntakeOptions): Intake {
   const encode = createRepeater(store, options);
   let text: TextUnderWay | undefined;
 
-  const count = ({ fate, first, end }: Outcome) => {
-    if (fate === "empty") funnel.droppedEmpty++;
-    if (fate === "unlabeled") funnel.droppedUnlabeled++;
-    if (end - first > 1) funnel.continued++;
-  };
   const isDrawn = (): boolean => {
     funnel.rowsRead++;
     return draw?.isNextDrawn() ?? true;
   };
-  const settle = (outcome: Outcome) => (draw ? draw.keep(outcome) : count(outcome));
-  const uncountedOnFault = <T>(read: () => T): T => {
-    try {
-      return read();
-    } catch (error) {
-      funnel.rowsRead--;
-      throw error;
-    }
-  };
+  const settle = (outcome: Outcome) => (draw ? draw.keep(outcome) : countOutcome(outcome, funnel));
   const addText = (piece: string, continues: boolean) => {
     for (const example of options.encodeText(piece, continues)) store.add(example);
   };
@@ -95,7 +82,7 @@ export function createIntake(options: IntakeOptions): Intake {
     take(map) {
       if (!isDrawn()) return false;
       const first = store.length;
-      const fate = uncountedOnFault(() => {
+      const fate = uncountedOnFault(funnel, () => {
         const conversation = map();
         return conversation.length === 0 ? "empty" : encode(conversation);
       });
@@ -104,7 +91,7 @@ export function createIntake(options: IntakeOptions): Intake {
     },
     takeText(read, continues) {
       const under = text ?? { isDrawn: isDrawn(), first: store.length };
-      const piece = under.isDrawn ? (text ? read() : uncountedOnFault(read)) : "";
+      const piece = under.isDrawn ? (text ? read() : uncountedOnFault(funnel, read)) : "";
       text = under;
       if (text.isDrawn) addText(piece, continues);
       if (!continues) closeText(text);
@@ -126,15 +113,38 @@ export function createIntake(options: IntakeOptions): Intake {
       funnel.firstDoubt ??= doubt;
     },
     noteFile: (reading) => void funnel.files.push(reading),
-    finish() {
-      if (!draw) return { examples: store, funnel: countExamples(store, funnel) };
-      const drawn = draw.drawn();
-      funnel.notDrawn = funnel.rowsRead - funnel.droppedBroken - drawn.length;
-      for (const outcome of drawn) count(outcome);
-      const examples = new SelectedExamples(store, indicesOf(drawn));
-      return { examples, funnel: countExamples(examples, funnel) };
-    },
+    finish: () =>
+      draw
+        ? finishDraw(draw.drawn(), store, funnel)
+        : { examples: store, funnel: countExamples(store, funnel) },
   };
+}
+
+/** Runs what may throw for a row that is counted already; then it is not. */
+function uncountedOnFault<T>(funnel: EncodeFunnel, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    funnel.rowsRead--;
+    throw error;
+  }
+}
+
+function countOutcome({ fate, first, end }: Outcome, funnel: EncodeFunnel): void {
+  if (fate === "empty") funnel.droppedEmpty++;
+  if (fate === "unlabeled") funnel.droppedUnlabeled++;
+  if (end - first > 1) funnel.continued++;
+}
+
+function finishDraw(
+  drawn: readonly Outcome[],
+  store: TokenStore,
+  funnel: EncodeFunnel,
+): EncodedDataset {
+  funnel.notDrawn = funnel.rowsRead - funnel.droppedBroken - drawn.length;
+  for (const outcome of drawn) countOutcome(outcome, funnel);
+  const examples = new SelectedExamples(store, indicesOf(drawn));
+  return { examples, funnel: countExamples(examples, funnel) };
 }
 
 /** Few, since rows that differ are remembered in vain; those that repeat come back soon. */
