@@ -135,7 +135,7 @@ async function convertPickled(session: Session, engine: Engine, job: CheckpointJ
 
 function sayType({ output }: Session, { flags }: CheckpointJob): void {
   output.say(
-    `The matrices are in ${flags.fp32 ? "float32, as in the checkpoint" : "float16, as XTuner writes them; --fp32 keeps float32"}. They are written as safetensors, which PEFT reads alike: no pickle is written.`,
+    `The matrices are in ${flags.fp32 ? "float32" : "float16, as XTuner writes them; --fp32 keeps float32"}. They are written as safetensors, which PEFT reads alike: no pickle is written.`,
   );
 }
 
