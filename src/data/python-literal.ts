@@ -6,7 +6,24 @@ import { PythonTuple, type PythonValue } from "./python-values.ts";
 
 /** The value of `text`, one literal, or undefined. */
 export function readPythonLiteral(text: string): PythonValue | undefined {
-  return readWhole(text, PYTHON);
+  return readWhole(withPlainLines(text), PYTHON);
+}
+
+/** The number of `text`, with whole ones as bigint, or undefined. */
+export function readPythonNumber(text: string): bigint | number | undefined {
+  const value = readPythonLiteral(text);
+  if (value instanceof FloatValue) return value.value;
+  return typeof value === "bigint" ? value : undefined;
+}
+
+/** What stands between a text's quotes, or undefined where an escape is none. */
+export function readPythonEscapes(text: string): string | undefined {
+  return attempt(() => new Reader(withPlainLines(text), 0, PYTHON).unescaped());
+}
+
+/** Python reads every end of line as \n. */
+export function withPlainLines(text: string): string {
+  return text.replaceAll(/\r\n?/g, "\n");
 }
 
 /** Python's `json.loads`, or undefined where it would raise. */
@@ -83,7 +100,7 @@ function attempt<T>(read: () => T): T | undefined {
 const WORD = /-?[A-Za-z_]\w*/y;
 const JSON_NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const PYTHON_NUMBER =
-  /[+-]?(?:0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+|(\d(?:_?\d)*)?(\.(?:\d(?:_?\d)*)?)?([eE][+-]?\d(?:_?\d)*)?)/y;
+  /[+-]?(?:0[xX](?:_?[\da-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|(\d(?:_?\d)*)?(\.(?:\d(?:_?\d)*)?)?([eE][+-]?\d(?:_?\d)*)?)/y;
 /** Bigger ints are refused by Python too. */
 const DIGITS_LIMIT = 4300;
 
@@ -126,6 +143,16 @@ class Reader {
       return value;
     }
     return this.#dialect.isJson ? this.#jsonNumber() : this.#pythonNumber();
+  }
+
+  /** All of the text, as if quotes were around it. */
+  unescaped(): string {
+    let text = "";
+    while (this.at < this.#text.length) {
+      text += this.#take(PLAIN);
+      if (this.at < this.#text.length) text += this.#escape();
+    }
+    return text;
   }
 
   #take(pattern: RegExp): string {
@@ -295,6 +322,7 @@ const QUOTE = 0x22;
 const HASH = 0x23;
 const BACKSLASH = 0x5c;
 const STRING_START = /[rRuU]?(?:'''|"""|'|")/y;
+const PLAIN = /[^\\]*/y;
 const PLAIN_SINGLE = /[^'\\\n]*/y;
 const PLAIN_DOUBLE = /[^"\\\n]*/y;
 const ESCAPE = /\\(?:[0-7]{1,3}|x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[^])/y;

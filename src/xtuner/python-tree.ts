@@ -2,6 +2,7 @@
 import type { SyntaxNode, Tree } from "@lezer/common";
 import { parser } from "@lezer/python";
 import { UsageError } from "../base/error.ts";
+import { withPlainLines } from "../data/python-literal.ts";
 
 // XTuner's own configs have 5 to 15 thousand characters.
 const MOST_CHARACTERS = 1 << 18;
@@ -19,7 +20,7 @@ export interface PythonTree {
 
 export function parsePython(given: string, place: string): PythonTree {
   // Editors on Windows begin files with a mark, which Python skips.
-  const text = given.replace(/^\uFEFF/, "");
+  const text = withPlainLines(given.replace(/^\uFEFF/, ""));
   if (text.length > MOST_CHARACTERS) {
     throw new UsageError(
       `${place} has ${text.length} characters; a config has at most ${MOST_CHARACTERS}.`,

@@ -30,6 +30,9 @@ test.each<[string, unknown]>([
   ["x = True + 1", int(2)],
   ["x = 'a' \"b\" r'\\n' u'\\x41\\u4e2d'", "ab\\nA中"],
   ["x = '''a\r\nb\\\nc'''", "a\nbc"],
+  ["x = 'a\\\r\nb' r'c\\n' '\\101\\0'", "abc\\nA\0"],
+  ["x = [0x_ff, 0B1_0, 0o17, 1_0.5e1, 00]", { list: [int(255), int(2), int(15), { float: "405a400000000000" }, int(0)] }], // prettier-ignore
+  ["y = 'b'\nx = f'a\\x41{y}\\\r\nc'", "aAbc"],
   ["x = 'a\\qb'", "a\\qb"],
   ["x = 'ab' * 2 + 'c'", "ababc"],
   ["x = [1, *(2, 3)] + [4]", { list: [1, 2, 3, 4].map(int) }],
