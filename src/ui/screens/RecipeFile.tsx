@@ -11,15 +11,18 @@ import type { ReadConfig } from "../../services/api.ts";
 import { useSession, useText } from "../session.ts";
 import { RecipeReady } from "./RecipeReady.tsx";
 
+interface Loaded {
+  readonly place: string;
+  readonly notes: ReadConfig["notes"];
+}
+
 export function RecipeFile() {
   const { app, recipe } = useSession();
   const text = useText();
   const words = () => text().plan.recipe.file;
   const [fault, setFault] = createSignal<string>();
-  const [read, setRead] = createSignal<{ place: string; notes: ReadConfig["notes"] }>();
+  const [read, setRead] = createSignal<Loaded>();
   const [isPasting, setIsPasting] = createSignal(false);
-  const [pasted, setPasted] = createSignal("");
-  let picker: HTMLInputElement | undefined;
 
   const load = async (config: string, place: string) => {
     setFault(undefined);
@@ -31,13 +34,6 @@ export function RecipeFile() {
       setFault(messageOf(error));
     }
   };
-  const pick = async (input: HTMLInputElement) => {
-    const file = input.files?.[0];
-    if (!file) return;
-    const config = await file.text();
-    input.value = ""; // the same file may be picked again
-    await load(config, file.name);
-  };
   const save = async () => {
     const yaml = await recipe.toYaml();
     saveFile(new Blob([yaml], { type: "application/yaml" }), `${recipe.preset()}.yaml`);
@@ -48,10 +44,46 @@ export function RecipeFile() {
       <p class="small quiet">{words().lead}</p>
       <div class="row">
         <Button onClick={() => void app.attempt(save)}>{words().save}</Button>
-        <Button onClick={() => picker?.click()}>{words().load}</Button>
+        <PickButton onPick={async (file) => load(await file.text(), file.name)} />
         <Button onClick={() => setIsPasting(true)}>{words().paste}</Button>
         <RecipeReady />
       </div>
+      <Show when={fault()}>
+        {(message) => (
+          <div class="recipe-fault">
+            <ErrorNotice message={message()} />
+          </div>
+        )}
+      </Show>
+      <Show when={(read()?.notes.length ?? 0) > 0 && read()}>
+        {(loaded) => <Notes read={loaded()} />}
+      </Show>
+      <h3>{words().command}</h3>
+      <Snippet label={words().command} text={recipe.command()} />
+      <p class="small quiet">{words().commandHelp}</p>
+      <PasteDialog
+        isOpen={isPasting()}
+        onClose={() => setIsPasting(false)}
+        onUse={(config) => void load(config, words().pasted)}
+      />
+    </section>
+  );
+}
+
+/** A button that asks for the file of a config. */
+function PickButton(props: { readonly onPick: (file: File) => Promise<void> }) {
+  const { app } = useSession();
+  const text = useText();
+  let picker: HTMLInputElement | undefined;
+  const pick = async (input: HTMLInputElement) => {
+    const file = input.files?.[0];
+    if (!file) return;
+    input.value = ""; // the same file may be picked again
+    await props.onPick(file);
+  };
+  return (
+    <>
+      <Button onClick={() => picker?.click()}>{text().plan.recipe.file.load}</Button>
       <input
         ref={(input) => {
           picker = input;
@@ -61,54 +93,55 @@ export function RecipeFile() {
         hidden
         onChange={(event) => void app.attempt(() => pick(event.currentTarget))}
       />
-      <Show when={fault()}>
-        {(message) => (
-          <div class="recipe-fault">
-            <ErrorNotice message={message()} />
-          </div>
-        )}
-      </Show>
-      <Show when={(read()?.notes.length ?? 0) > 0 && read()}>
-        {(loaded) => (
-          <div class="recipe-fault">
-            <Notice
-              kind="info"
-              problem={words().notes(loaded().place)}
-              remedy={loaded()
-                .notes.map((note) => note.text)
-                .join("\n")}
-            />
-          </div>
-        )}
-      </Show>
-      <h3>{words().command}</h3>
-      <Snippet label={words().command} text={recipe.command()} />
-      <p class="small quiet">{words().commandHelp}</p>
-      <Dialog
-        isOpen={isPasting()}
-        onClose={() => setIsPasting(false)}
-        title={words().paste}
-        actions={
-          <Button
-            kind="primary"
-            disabled={pasted().trim() === ""}
-            onClick={() => {
-              setIsPasting(false);
-              void load(pasted(), words().pasted);
-            }}
-          >
-            {words().use}
-          </Button>
-        }
-      >
-        <TextField
-          label={words().pasteLabel}
-          rows={12}
-          value={pasted()}
-          onInput={setPasted}
-          onChange={setPasted}
-        />
-      </Dialog>
-    </section>
+    </>
+  );
+}
+
+/** What a config that was loaded says of itself. */
+function Notes(props: { readonly read: Loaded }) {
+  const text = useText();
+  return (
+    <div class="recipe-fault">
+      <Notice
+        kind="info"
+        problem={text().plan.recipe.file.notes(props.read.place)}
+        remedy={props.read.notes.map((note) => note.text).join("\n")}
+      />
+    </div>
+  );
+}
+
+/** Takes a config as text; what was pasted stays there for the next time. */
+function PasteDialog(props: {
+  readonly isOpen: boolean;
+  readonly onClose: () => void;
+  readonly onUse: (config: string) => void;
+}) {
+  const text = useText();
+  const words = () => text().plan.recipe.file;
+  const [pasted, setPasted] = createSignal("");
+  const use = () => {
+    props.onClose();
+    props.onUse(pasted());
+  };
+  return (
+    <Dialog
+      isOpen={props.isOpen}
+      onClose={() => props.onClose()}
+      title={words().paste}
+      actions={
+        <Button kind="primary" disabled={pasted().trim() === ""} onClick={use}>
+          {words().use}
+        </Button>
+      }
+    >
+      <TextField
+        label={words().pasteLabel}
+        rows={12}
+        value={pasted()}
+        onInput={setPasted}
+        onChange={setPasted}
+      />
+    </Dialog>
   );
 }
