@@ -30,7 +30,7 @@ export function checkDatasetCommand(run: Runner): Command {
   return takesConfig(new Command("check-dataset"))
     .alias("check-custom-dataset")
     .description("Show rows of a config's data at every stage, and say what is wrong with it.")
-    .option("--rows <n>", "so many rows, drawn by the seed (default: 10)", wholeFlag(0))
+    .option("--rows <n>", "so many rows, drawn by the seed (default: 10)", wholeFlag(1))
     .addHelpText(
       "after",
       "\nExits with 1 where something is wrong; a warning alone is not.\n\nExample:\n  hone check-dataset my-config.yaml --rows 2",

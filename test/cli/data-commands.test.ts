@@ -48,6 +48,10 @@ test("check-dataset exits with 1 for rows that cannot be read, and with 0 for wh
   expect(code).toBe(1);
   expect(stdout).toMatch(/^Wrong: 1 row cannot be read\. The first: rows\.jsonl, line 3/m);
   expect(stdout).toContain("dataset after `dataset_map_fn`");
+  expect(await hone(["check-dataset", "c.yaml", "--rows", "0"], { folder })).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("It takes a whole number, 1 or more."),
+  });
 });
 
 test("preprocess arxiv writes a list once, and never over a file", async () => {
