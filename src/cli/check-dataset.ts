@@ -10,6 +10,8 @@ import { packOptionsOf } from "../engine/data-options.ts";
 import { findFaults, type Finding, surveyExamples } from "../engine/dataset-findings.ts";
 import { drawSamples, type Sample } from "../engine/dataset-samples.ts";
 import { buildDatasetView, type DatasetView, openEncoding } from "../engine/dataset-view.ts";
+import { UNUSED_COLUMNS } from "../xtuner/map-dataset.ts";
+import type { ConfigNote } from "../xtuner/read-xtuner-config.ts";
 import { openDataset, takesConfig } from "./config-flags.ts";
 import { banner, listOf } from "./dataset-print.ts";
 import { wholeFlag } from "./flags.ts";
@@ -42,7 +44,7 @@ export function checkDatasetCommand(run: Runner): Command {
 
 async function checkDataset(session: Session, name: string, flags: CheckFlags): Promise<ExitCode> {
   const { output } = session;
-  const request = await openDataset(output, name, flags);
+  const { notes, ...request } = await openDataset(output, name, flags);
   const { config } = request;
   const encoding = await openEncoding(request);
   const limit = config.max_dataset_length > 0 ? config.max_dataset_length : SHOWN_ROWS;
@@ -54,7 +56,7 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   const view = await buildDatasetView(request, { ...encoding, options });
   if (config.pack_to_max_length) printPacked(session, view, samples, config);
   const survey = surveyExamples(view.encoded.examples, encoding.opened.tokenizer.bosId);
-  const findings = findFaults(view, config, survey);
+  const findings = [...faultsOf(notes), ...findFaults(view, config, survey)];
   const lines = view.dataset ? formatFunnel(view.dataset.report) : [];
   const longest = survey.longest.map(
     ({ example, tokens }) => `${formatCount(tokens)} (example ${formatCount(example)})`,
@@ -64,6 +66,17 @@ async function checkDataset(session: Session, name: string, flags: CheckFlags): 
   for (const line of lines) output.print(`${visible(line)}\n`);
   output.print(`Longest, in tokens: ${longest.join(", ")}.\n`);
   return printFindings(session, findings);
+}
+
+/** What training does with a word is where XTuner's check-custom-dataset stops. */
+export function faultsOf(notes: readonly ConfigNote[]): Finding[] {
+  return notes
+    .filter(({ text }) => text.includes(UNUSED_COLUMNS))
+    .map(({ text }) => ({
+      severity: "error",
+      problem: text,
+      remedy: "Write remove_unused_columns=True, or pack_to_max_length=False.",
+    }));
 }
 
 function printSample({ output }: Session, sample: Sample): void {

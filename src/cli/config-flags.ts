@@ -29,13 +29,14 @@ export async function openDataset(
   output: Output,
   name: string,
   changes: ConfigChanges,
-): Promise<DatasetRequest> {
-  const { config } = openConfig(output, name, changes);
+): Promise<DatasetRequest & Pick<LoadedConfig, "notes">> {
+  const { config, notes } = openConfig(output, name, changes);
   const files = await openData(config.data, config.split, output);
   const formats = { dataset_format: formatsOfFiles(config.dataset_format, files) };
   return {
     config: { ...config, ...formats },
     model: await openModel(config.model, output),
     data: files.flat(),
+    notes,
   };
 }

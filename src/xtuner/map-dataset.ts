@@ -71,9 +71,16 @@ export function mapDataset(dataset: Section, splitByDefault = "train"): MappedDa
     keepsApart: dataset.flag("use_varlen_attn"),
     line: dataset.line,
   };
+  if (mapped.packs && dataset.flag("remove_unused_columns") === false) {
+    findings.warn(dataset.lineOf("remove_unused_columns"), UNUSED_COLUMNS);
+  }
   refuseRest(dataset);
   return mapped;
 }
+
+/** XTuner's own words, for its training, which goes on; its check-custom-dataset stops there. */
+export const UNUSED_COLUMNS =
+  "remove_unused_columns is False: We have to remove unused columns if `pack_to_max_length` is set to True";
 
 function refuseRest(dataset: Section): void {
   const { findings } = dataset;
