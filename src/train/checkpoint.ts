@@ -168,6 +168,12 @@ export async function chooseCheckpoint(
 ): Promise<{ name: string; state: CheckpointState; warnings: string[] }> {
   if (wanted !== "last") {
     const name = await findName(workDir, lastName(wanted));
+    if (!(await workDir.list()).includes(name)) {
+      throw new IncompleteCheckpointError(
+        `There is no checkpoint ${wanted}.`,
+        `Resume from one of: ${(await listCheckpoints(workDir)).join(", ") || "none is there"}.`,
+      );
+    }
     return { name, state: await verify(workDir, name, sha256), warnings: [] };
   }
   const warnings: string[] = [];

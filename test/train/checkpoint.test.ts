@@ -58,6 +58,10 @@ test("of three checkpoints two are kept, and the newest whole one is chosen", as
   expect(readdirSync(workDir)).toEqual(["iter_10", "iter_9", "last_checkpoint"]);
   const chosen = await chooseCheckpoint(openFolder(workDir), "last", sha256);
   expect(chosen).toMatchObject({ name: "iter_10", state: { step: 10, tokens: 770 }, warnings: [] });
+  // Under the path that was typed.
+  await expect(chooseCheckpoint(openFolder(workDir), "run/nope.pth", sha256)).rejects.toThrow(
+    /^There is no checkpoint run\/nope\.pth\.\nResume from one of: iter_9, iter_10\.$/,
+  );
 
   writeFileSync(join(workDir, "iter_10", "state.json"), '{"step": 10'); // cut off
   const older = await chooseCheckpoint(openFolder(workDir), "last", sha256);
