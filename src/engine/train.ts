@@ -6,6 +6,7 @@ import type { LoraMatrices } from "../model/adapter.ts";
 import { allLinears } from "../model/linears.ts";
 import { restoreCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
 import type { MemoryEstimate } from "../train/memory.ts";
+import type { StepPlan } from "../train/plan.ts";
 import { runTraining } from "../train/run.ts";
 import { adapterCompanions } from "./adapter-companions.ts";
 import { evaluateRun } from "./evaluate-run.ts";
@@ -88,18 +89,7 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
     request.onEvent(event);
     xtuner?.take(event);
   };
-  onEvent({
-    type: "plan",
-    plan: {
-      adapterName: gpu.name,
-      computeDtype: model.act,
-      steps: plan.steps,
-      firstStep: done.step,
-      trainableParameters: model.adapter?.parameterCount ?? 0,
-      dispatchesPerMicroBatch: stepper.trainProgram.dispatchCount,
-      memory: tools.memory,
-    },
-  });
+  onEvent({ type: "plan", plan: describePlan(plan, tools, done.step) });
   onEvent({ type: "phase", phase: "train" });
   // Lines that wait are written, whatever happens.
   const flush = async () => {
@@ -143,6 +133,22 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
   });
   await flush();
   return { ...summary, timeToFirstStepSeconds, peakGpuBytes: gpu.peakBytes };
+}
+
+function describePlan(
+  { steps }: StepPlan,
+  { model, stepper, memory }: RunTools,
+  firstStep: number,
+): Extract<TrainEvent, { type: "plan" }>["plan"] {
+  return {
+    adapterName: model.gpu.name,
+    computeDtype: model.act,
+    steps,
+    firstStep,
+    trainableParameters: model.adapter?.parameterCount ?? 0,
+    dispatchesPerMicroBatch: stepper.trainProgram.dispatchCount,
+    memory,
+  };
 }
 
 function openLog({ request, resumed, evaluationRows, plan }: Prepared): Promise<RunLog> {
