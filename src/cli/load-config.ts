@@ -1,5 +1,6 @@
 // A config as any command takes it: a file or a ready-made one's name, with the settings of the command line.
 import { basename, extname } from "node:path";
+import { UsageError } from "../base/error.ts";
 import { applySettings, readConfig } from "../config-read.ts";
 import type { TrainConfig } from "../config.ts";
 import { type ConfigNote, readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
@@ -38,20 +39,25 @@ export function loadConfig(nameOrPath: string, changes: ConfigChanges = {}): Loa
     return { ...loaded, source, config: readConfig(text, place, all), notes: [] };
   }
   const { config, notes, changes: own } = readXtunerConfig(text, place, { cfgOptions });
-  const placed = set.flatMap((setting) => placeOf(setting) ?? []);
+  const placed: string[] = [];
+  const lines: string[] = [];
+  let assignments = own;
+  for (const setting of set) {
+    const at = placeOf(setting);
+    try {
+      if (at === undefined) throw new UsageError("No place.", "Say it in a comment.");
+      const options = [...cfgOptions, ...placed, at];
+      assignments = readXtunerConfig(text, place, { cfgOptions: options }).changes;
+      placed.push(at);
+    } catch (error) {
+      // A None in the way, as in randomness = None, takes nothing inside it either.
+      if (!(error instanceof UsageError)) throw error;
+      lines.push(settingWords(setting));
+    }
+  }
+  const source = { name, text: withChanges(text, [...assignments, ...lines]) };
   const changed = iterationsToSteps(set.length > 0 ? applySettings(config, set) : config, set);
-  const lines = [
-    ...(placed.length === 0
-      ? own
-      : readXtunerConfig(text, place, { cfgOptions: [...cfgOptions, ...placed] }).changes),
-    ...set.filter((setting) => placeOf(setting) === undefined).map(settingWords),
-  ];
-  return {
-    ...loaded,
-    source: { name, text: withChanges(text, lines) },
-    config: changed.config,
-    notes: [...notes, ...changed.notes],
-  };
+  return { ...loaded, source, config: changed.config, notes: [...notes, ...changed.notes] };
 }
 
 /** The text with what the command line changed at its end: Python's lines, or comments. */

@@ -1,5 +1,5 @@
 // A config with what the command line changed: the text that a run keeps says the same run.
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -37,4 +37,11 @@ test("an option that XTuner's structure has no place for is a comment", () => {
   expect(source.text).toMatch(
     /\nmodel\['lora'\]\['r'\] = 8\n# --set "eval_split=0.1": config.yaml has it\n$/,
   );
+});
+
+test("a seed over randomness = None is a comment", () => {
+  const path = kept(`${readFileSync(TUTORIAL, "utf8")}\nrandomness = None\n`);
+  const { config, source } = loadConfig(path, { set: ["seed=7"] });
+  expect(config.seed).toBe(7);
+  expect(source.text).toMatch(/\n# --set "seed=7": config.yaml has it\n$/);
 });
