@@ -113,7 +113,8 @@ describe("what is not there exits with 1 and is named", () => {
     [["eval", "seedling", "--data", "gone.json"], "gone.json"],
     [["chat", "seedling", "--adapter", "gone"], "gone holds no adapter"],
     [["convert", "adapter", "gone", "out"], "gone holds no adapter"],
-    [["convert", "pth_to_hf", "x.yaml", "gone", "out"], "gone holds no adapter"],
+    [["convert", "pth_to_hf", "gone", "out"], "gone holds no adapter"],
+    [["convert", "pth_to_hf", "gone.py", "gone", "out"], "gone.py"],
   ])("hone %j", async (args, words) => {
     const { code, stderr } = await hone(args);
     expect(stderr).toContain(words);
