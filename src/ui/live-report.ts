@@ -88,6 +88,8 @@ export class LiveReport {
       case "paused":
       case "resumed":
         break; // the record's
+      case "log":
+        break; // the lines of XTuner's log; the curves say the same
     }
   }
 

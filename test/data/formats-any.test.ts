@@ -113,9 +113,7 @@ test("good rows are read as what they are, whatever one bad row among twenty hol
       const found = detectFormat(values, "d");
       // Of two formats that read a row alike, the bad row may decide: it has a list of messages, though an empty one.
       const good = at(describeFormat(format).example);
-      if (found.format !== format) {
-        expect(mapRow(found.format, good, "d")).toEqual(mapRow(format, good, "d"));
-      }
+      expect(mapRow(found.format, good, "d")).toEqual(mapRow(format, good, "d"));
     }),
     { numRuns: 500 },
   );
