@@ -3,7 +3,6 @@
 //
 //   npm run bench -- data [--rows 100000]
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { formatBytes, formatCount } from "../src/base/format.ts";
 import { createBatches } from "../src/data/batches.ts";
@@ -17,9 +16,7 @@ import { makeJsonl, makeLlamaTokenizer } from "./corpus.ts";
 const CHATML =
   "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-
-export async function benchData(args: string[]): Promise<void> {
+export async function benchData(args: readonly string[], root: string): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
@@ -31,7 +28,7 @@ export async function benchData(args: string[]): Promise<void> {
   const figures: Figures[] = [];
   for (const [name, load] of Object.entries(TOKENIZERS)) {
     if (values.only !== "" && !values.only.includes(name)) continue;
-    const tokenizer = load();
+    const tokenizer = load(root);
     if (!tokenizer) continue;
     for (const form of ["alpaca", "openai"] as const) {
       for (const template of ["qwen_chat", "the model's own"]) {
@@ -47,8 +44,8 @@ export async function benchData(args: string[]): Promise<void> {
   if (values.json) console.log(JSON.stringify(figures, null, 2));
 }
 
-const TOKENIZERS: Readonly<Record<string, () => Tokenizer | undefined>> = {
-  "Seedling's": () => {
+const TOKENIZERS: Readonly<Record<string, (root: string) => Tokenizer | undefined>> = {
+  "Seedling's": (root) => {
     const folder = `${root}public/models/seedling/`;
     const files = {
       tokenizer: readJson(`${folder}tokenizer.json`),
@@ -64,7 +61,7 @@ const TOKENIZERS: Readonly<Record<string, () => Tokenizer | undefined>> = {
       },
       "llama",
     ),
-  "InternLM2's": () => {
+  "InternLM2's": (root) => {
     const bytes = readIfThere(`${root}../shared/data/internlm2-tokenizer.model`);
     const config = { bos_token: "<s>", eos_token: "</s>" };
     return (

@@ -20,9 +20,11 @@ import {
 import { prepareModel } from "./prepare.ts";
 
 const started = performance.now();
+/** Of the clone: this file is built into dist/bench/. */
+const root = fileURLToPath(new URL("../../", import.meta.url));
 if (process.argv[2] === "data") {
   const { benchData } = await import("./data.ts");
-  await benchData(process.argv.slice(3));
+  await benchData(process.argv.slice(3), root);
   process.exit(0);
 }
 const { values } = parseArgs({
@@ -32,7 +34,7 @@ const { values } = parseArgs({
     gpu: { type: "string", default: process.env["HONE_ADAPTER"] ?? "auto" },
     model: {
       type: "string",
-      default: fileURLToPath(new URL("../../public/models/seedling", import.meta.url)),
+      default: `${root}public/models/seedling`,
     },
     tokens: { type: "string", default: "256" },
     steps: { type: "string", default: "5" },
