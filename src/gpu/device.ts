@@ -4,6 +4,7 @@
 // becomes an error with numbers in it instead of a run over invalid buffers.
 import { invariant, UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
+import type { Choices } from "./choices.ts";
 import { USAGE } from "./flags.ts";
 import { byteLength, type Dtype, type StoredTensor } from "./tensor.ts";
 
@@ -71,6 +72,8 @@ export class Gpu {
   /** Whether there is no device behind it: nothing is computed, and reads give nothing. */
   readonly onlyCounts: boolean;
   readonly creations: Creations = { buffers: 0, bindGroups: 0, pipelines: 0 };
+  /** Which variant each kernel records from now on. */
+  choices: Choices = {};
   /** Bytes of live buffers, and the most there have been. */
   allocatedBytes = 0;
   peakBytes = 0;

@@ -5,6 +5,7 @@
 // buffers that WebGPU wants anew, and waits for nothing.
 import { invariant } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
+import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
 import { MAP_READ, USAGE } from "./flags.ts";
 import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
@@ -69,12 +70,25 @@ export class Recorder {
   readonly #workspace: Workspace;
   readonly #step: StepScalars;
   readonly #recorded: Recorded[] = [];
+  readonly #choices: Choices;
 
-  constructor(gpu: Gpu, label: string, workspace: Workspace, step: StepScalars) {
+  constructor(
+    gpu: Gpu,
+    label: string,
+    workspace: Workspace,
+    step: StepScalars,
+    choices: Choices = gpu.choices,
+  ) {
     this.gpu = gpu;
     this.label = label;
     this.#workspace = workspace;
     this.#step = step;
+    this.#choices = choices;
+  }
+
+  /** The variant that a kernel was given; undefined where none was, and it takes the one that runs anywhere. */
+  choice(slot: string): string | undefined {
+    return this.#choices[slot];
   }
 
   /** A tensor that exists only within the program, from the first dispatch that names it to the last. */

@@ -1,0 +1,38 @@
+// What a kernel with several variants tells of itself, so that the best can be found by trying.
+import type { Gpu } from "../gpu/device.ts";
+import type { Recorder } from "../gpu/program.ts";
+import type { StoredTensor } from "../gpu/tensor.ts";
+
+/** The sizes of the work that variants are tried on: those of the model at hand. */
+export interface TrialSizes {
+  readonly hidden: number;
+  readonly intermediate: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  /** Of the adapter; 0 where there is none. */
+  readonly rank: number;
+  /** Rows of a run: tokens of a micro-batch in training, of a prompt's chunk in generation. */
+  readonly tokens: number;
+  /** Storage type of activations. */
+  readonly act: "f32" | "f16";
+}
+
+export interface Tunable {
+  /** Names the choice, in tables, caches and checkpoints. */
+  readonly slot: string;
+  /** Names of what this adapter might run. The first runs everywhere, and the others are checked against it. */
+  candidates(gpu: Gpu, sizes: TrialSizes): readonly string[];
+  /** Allocates operands and fills them with made-up numbers. Whoever calls it frees them. */
+  trial(gpu: Gpu, sizes: TrialSizes): Trial;
+}
+
+export interface Trial {
+  readonly tensors: readonly StoredTensor[];
+  /** Records the work once, in the variant that `recorder.choice(slot)` names. */
+  record(recorder: Recorder): void;
+  /** Those of `tensors` that the work writes, f32 or f16. */
+  readonly results: readonly StoredTensor[];
+  /** How far a result may be from the first candidate's, as a share of the largest magnitude in it. */
+  readonly tolerance: number;
+}
