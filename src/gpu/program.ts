@@ -22,8 +22,10 @@ export interface Dispatch<Binding extends string, Param extends string> extends 
   readonly buffers: Readonly<Partial<Record<Binding, Tensor>>>;
   readonly params: Readonly<Record<Param, number>>;
   readonly grid: readonly [x: number, y?: number, z?: number];
-  /** Arithmetic and traffic of this dispatch, for splitting submits and for the benchmark's columns. */
+  /** Arithmetic of this dispatch, for splitting submits and for the benchmark's columns. */
   readonly flops?: number;
+  /** The first of the rows that it works on; a run over no more rows than this leaves it out. Default 0. */
+  readonly firstRow?: number | undefined;
 }
 
 interface Recorded {
@@ -35,6 +37,7 @@ interface Recorded {
   readonly grid: readonly [number, number, number];
   readonly flops: number;
   readonly bytes: number;
+  readonly firstRow: number;
 }
 
 interface Ready {
@@ -45,6 +48,7 @@ interface Ready {
   readonly grid: readonly [number, number, number];
   readonly flops: number;
   readonly bytes: number;
+  readonly firstRow: number;
 }
 
 /** A dispatch's share of a profiled run. */
@@ -114,6 +118,7 @@ export class Recorder {
       grid: [x, y, z],
       flops: call.flops ?? 0,
       bytes: buffers.reduce((sum, { tensor }) => sum + tensor.bytes, 0),
+      firstRow: call.firstRow ?? 0,
     });
   }
 
@@ -129,7 +134,7 @@ export class Recorder {
     const ready = this.#recorded.map((recorded, index): Ready => {
       const pipeline = pipelines[index];
       invariant(pipeline !== undefined, () => `${recorded.name} was not compiled`);
-      const { name, grid, flops, bytes, params } = recorded;
+      const { name, grid, flops, bytes, firstRow, params } = recorded;
       const entries: GPUBindGroupEntry[] = recorded.buffers.map(({ binding, tensor }) => {
         const at = tensor.at ?? { buffer: places.get(tensor), offset: 0 };
         invariant(at.buffer !== undefined, () => `${tensor.label} has no place`);
@@ -149,6 +154,7 @@ export class Recorder {
         grid,
         flops,
         bytes,
+        firstRow,
       };
     });
     try {
@@ -237,6 +243,9 @@ export class Program {
   readonly #uniforms: GPUBuffer;
   // The first run does not know the adapter's speed and takes it for a slow one.
   #flopsPerSecond = 1e9;
+  // Since the speed was last learnt.
+  #runs = 0;
+  #submittedWork = 0;
 
   constructor(gpu: Gpu, label: string, dispatches: readonly Ready[], uniforms: GPUBuffer) {
     this.#gpu = gpu;
@@ -255,25 +264,39 @@ export class Program {
     return this.#dispatches.map(({ name }) => name);
   }
 
-  /** Submits everything, in pieces of about SUBMIT_SECONDS of GPU time. Returns at once. */
-  run(): void {
+  /**
+   * Submits everything, in pieces of about SUBMIT_SECONDS of GPU time. Returns at once. With `rows`, what
+   * begins at that row or after it is left out.
+   */
+  run({ rows = Infinity }: { rows?: number } = {}): void {
     const limit = this.#flopsPerSecond * SUBMIT_SECONDS;
-    let start = 0;
+    let piece: Ready[] = [];
     let work = 0;
-    this.#dispatches.forEach((dispatch, index) => {
+    for (const dispatch of this.#dispatches) {
+      if (dispatch.firstRow >= rows) continue;
+      piece.push(dispatch);
       work += workOf(dispatch);
-      const isLast = index === this.#dispatches.length - 1;
-      if (work < limit && !isLast) return;
-      this.#submit(start, index + 1);
-      start = index + 1;
+      if (work < limit) continue;
+      this.#submit(piece, work);
+      piece = [];
       work = 0;
-    });
+    }
+    if (piece.length > 0) this.#submit(piece, work);
+    this.#runs++;
   }
 
-  /** Tells how long a run took, so that the next is split into submits of the right length. */
+  /**
+   * Tells how long a run took, so that the next is split into submits of the right length: one run of those
+   * since the last call, on average.
+   */
   learnSpeed(seconds: number): void {
-    const work = this.#dispatches.reduce((sum, dispatch) => sum + workOf(dispatch), 0);
-    if (seconds > 0) this.#flopsPerSecond = Math.max(1e6, work / seconds);
+    const work =
+      this.#runs > 0
+        ? this.#submittedWork / this.#runs
+        : this.#dispatches.reduce((sum, dispatch) => sum + workOf(dispatch), 0);
+    this.#runs = 0;
+    this.#submittedWork = 0;
+    if (seconds > 0 && work > 0) this.#flopsPerSecond = Math.max(1e6, work / seconds);
   }
 
   /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */
@@ -323,20 +346,30 @@ export class Program {
     this.#gpu.freeBuffer(this.#uniforms);
   }
 
-  #submit(start: number, end: number): void {
+  #submit(piece: readonly Ready[], work: number): void {
     const { device } = this.#gpu;
     const encoder = device.createCommandEncoder({ label: this.label });
     const pass = encoder.beginComputePass({ label: this.label });
-    for (const dispatch of this.#dispatches.slice(start, end)) encode(pass, dispatch);
+    let last: Ready | undefined;
+    for (const dispatch of piece) {
+      encode(pass, dispatch, last);
+      last = dispatch;
+    }
     pass.end();
     device.queue.submit([encoder.finish()]);
+    this.#submittedWork += work;
   }
 }
 
-function encode(pass: GPUComputePassEncoder, { pipeline, group, stepGroup, grid }: Ready): void {
-  pass.setPipeline(pipeline);
+/** `last` is what the pass has encoded before: what is set already is not set again. */
+function encode(
+  pass: GPUComputePassEncoder,
+  { pipeline, group, stepGroup, grid }: Ready,
+  last?: Ready,
+): void {
+  if (pipeline !== last?.pipeline) pass.setPipeline(pipeline);
   pass.setBindGroup(0, group);
-  if (stepGroup) pass.setBindGroup(1, stepGroup);
+  if (stepGroup && stepGroup !== last?.stepGroup) pass.setBindGroup(1, stepGroup);
   pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
 }
 

@@ -21,7 +21,10 @@ export const addShader = {
   params: { count: "u32", addend: "f32" },
 } as const satisfies Shader<string, string>;
 
-export function add(recorder: Recorder, { x, y, addend, scale = 1, flops }: AddOperands): void {
+export function add(
+  recorder: Recorder,
+  { x, y, addend, scale = 1, flops, firstRow }: AddOperands,
+): void {
   const count = elementCount(x.shape);
   recorder.dispatch(addShader, {
     entry: "forward",
@@ -30,6 +33,7 @@ export function add(recorder: Recorder, { x, y, addend, scale = 1, flops }: AddO
     constants: { SCALE: scale },
     grid: [Math.ceil(count / 64)],
     flops: flops ?? count,
+    firstRow,
   });
 }
 
@@ -39,4 +43,5 @@ interface AddOperands {
   readonly addend: number;
   readonly scale?: number;
   readonly flops?: number;
+  readonly firstRow?: number;
 }

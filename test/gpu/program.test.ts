@@ -4,7 +4,14 @@ import { DeviceLostError, type Gpu } from "../../src/gpu/device.ts";
 import { type Program, Recorder } from "../../src/gpu/program.ts";
 import { ReportRing } from "../../src/gpu/report-ring.ts";
 import { StepScalars } from "../../src/gpu/step-scalars.ts";
-import { read, readF32, slice, type Tensor, write } from "../../src/gpu/tensor.ts";
+import {
+  read,
+  readF32,
+  slice,
+  type StoredTensor,
+  type Tensor,
+  write,
+} from "../../src/gpu/tensor.ts";
 import { Workspace } from "../../src/gpu/workspace.ts";
 import { testGpu, uploadF32 } from "../gpu.ts";
 import { add, addShader } from "./add.ts";
@@ -111,6 +118,29 @@ describe("a program", () => {
     expect(await readF32(gpu, y)).toEqual(new Float32Array(100).fill(12));
   });
 
+  test("leaves out what begins past the rows of a run, and splits and learns by what is left", async () => {
+    const x = uploadF32(gpu, "x", [100], new Float32Array(100));
+    const sums = [0, 4, 8, 12].map((firstRow) => ({
+      firstRow,
+      y: gpu.allocate(`from row ${firstRow}`, "f32", [100]),
+    }));
+    const { recorder } = newRecorder();
+    for (const { y, firstRow } of sums) add(recorder, { x, y, addend: 1, flops: 1e9, firstRow });
+    const program = await recorder.build();
+    program.learnSpeed(0.23); // 1.7 to a tenth: the second passes it
+    expect(countSubmits(program)).toBe(2);
+    program.learnSpeed(0.23);
+    expect(countSubmits(program, { rows: 9 })).toBe(2); // three dispatches are left
+    expect(await Promise.all(sums.map(({ y }) => firstOf(y)))).toEqual([1, 1, 1, 1]);
+    for (const { y } of sums) write(gpu, y, new Float32Array(100));
+    program.learnSpeed(0.35); // three dispatches took that: 0.9 to a tenth
+    expect(countSubmits(program, { rows: 8 })).toBe(2);
+    expect(await Promise.all(sums.map(({ y }) => firstOf(y)))).toEqual([1, 1, 0, 0]);
+    expect(countSubmits(program, { rows: 0 })).toBe(0);
+    expect(countSubmits(program)).toBe(4);
+    expect(await Promise.all(sums.map(({ y }) => firstOf(y)))).toEqual([1, 1, 1, 1]);
+  });
+
   test("names its dispatches", async () => {
     const { program } = await chain(2);
     expect(program.dispatchNames).toEqual(["add.forward SCALE=1", "add.forward SCALE=1"]);
@@ -139,9 +169,13 @@ describe("a program", () => {
   });
 });
 
-function countSubmits(program: Program): number {
+async function firstOf(tensor: StoredTensor): Promise<number | undefined> {
+  return (await readF32(gpu, tensor))[0];
+}
+
+function countSubmits(program: Program, options?: { rows: number }): number {
   const submit = vi.spyOn(gpu.device.queue, "submit");
-  program.run();
+  program.run(options);
   const count = submit.mock.calls.length;
   submit.mockRestore();
   return count;
