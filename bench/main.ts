@@ -17,7 +17,8 @@ import {
   measureLoading,
   measureTraining,
 } from "./measure.ts";
-import { prepareModel } from "./prepare.ts";
+import { prepareModel, type Subject, subjectOf } from "./prepare.ts";
+import { architectureOf } from "./shapes.ts";
 
 const started = performance.now();
 /** Of the clone: this file is built into dist/bench/. */
@@ -36,6 +37,8 @@ const { values } = parseArgs({
       type: "string",
       default: `${root}public/models/seedling`,
     },
+    shape: { type: "string" },
+    layers: { type: "string" },
     tokens: { type: "string", default: "256" },
     steps: { type: "string", default: "5" },
   },
@@ -48,9 +51,10 @@ if (!choice) {
 
 const tokens = Number(values.tokens);
 const steps = Number(values.steps);
+const subject = await chosenSubject(values);
 const { adapter, tried } = await findAdapter(choice);
 const gpu = await openGpu(adapter);
-const { model: prepared, loading } = await measureLoading(gpu, openFolder(values.model), tokens);
+const { model: prepared, loading } = await measureLoading(gpu, subject, tokens);
 const training = await measureTraining(prepared, { tokens, steps, started });
 const decode = await measureDecode(prepared, 32);
 const peakGpuBytes = gpu.peakBytes;
@@ -59,10 +63,8 @@ gpu.close();
 // The null backend computes nothing: what is left is our own cost and Dawn's.
 const { adapter: nullAdapter } = await findAdapter("null");
 const nullGpu = await openGpu(nullAdapter);
-const host = await measureHost(
-  await prepareModel(nullGpu, openFolder(values.model), tokens),
-  tokens,
-);
+const hostTokens = Math.min(tokens, 256); // which changes no count of dispatches, and fits its memory
+const host = await measureHost(await prepareModel(nullGpu, subject, hostTokens), hostTokens);
 nullGpu.close();
 
 const record = {
@@ -73,7 +75,7 @@ const record = {
   node: process.version,
   commit: commitOf(),
   date: new Date().toISOString().slice(0, 10),
-  model: values.model.split("/").at(-1),
+  model: subject.name,
   tokensPerMicroBatch: tokens,
   loading,
   training,
@@ -95,12 +97,22 @@ if (values.save) {
 }
 process.exit(0); // Dawn may keep the process alive after its devices are gone
 
+/** A folder's model, or random weights of a shape. */
+function chosenSubject({ model, shape, layers }: typeof values): Promise<Subject> | Subject {
+  if (shape === undefined) return subjectOf(openFolder(model));
+  const cut = layers === undefined ? undefined : Number(layers);
+  const name = cut === undefined ? shape : `${shape}, ${cut} layers`;
+  return { name, architecture: architectureOf(shape, cut) };
+}
+
 function printTable(): void {
   line("adapter", gpu.name);
-  line(
-    "loading",
-    `${formatBytes(loading.fileBytes)} in ${loading.seconds.toFixed(1)} s, ${formatBytes(loading.peakHostBytes)} of it in host memory at most`,
-  );
+  if (loading.fileBytes === 0) line("random weights", `made in ${loading.seconds.toFixed(1)} s`);
+  else
+    line(
+      "loading",
+      `${formatBytes(loading.fileBytes)} in ${loading.seconds.toFixed(1)} s, ${formatBytes(loading.peakHostBytes)} of it in host memory at most`,
+    );
   line("training", `${training.tokensPerSecond.toFixed(1)} tokens/s (${training.act})`);
   line("time to first step", `${training.timeToFirstStepSeconds.toFixed(1)} s`);
   line("decode", `${decode.tokensPerSecond.toFixed(1)} tokens/s`);

@@ -1,12 +1,11 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
-import type { Folder } from "../src/base/folder.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
 import type { Model } from "../src/model/transformer.ts";
 import { Stepper } from "../src/train/step.ts";
-import { prepareModel, randomBatch } from "./prepare.ts";
+import { prepareModel, randomBatch, type Subject } from "./prepare.ts";
 
 export interface KernelFigures {
   /** Shader and entry point; variants are added up. */
@@ -30,6 +29,7 @@ export interface TrainingFigures {
 }
 
 export interface LoadingFigures {
+  /** 0 where the weights are random. */
   readonly fileBytes: number;
   readonly seconds: number;
   /** The most bytes of the file that the host held at one time, over what it held before. */
@@ -39,16 +39,18 @@ export interface LoadingFigures {
 /** Loads and quantizes a model, watching the buffers on the host; the GPU's own memory is not counted. */
 export async function measureLoading(
   gpu: Gpu,
-  folder: Folder,
+  subject: Subject,
   tokens: number,
 ): Promise<{ model: Model; loading: LoadingFigures }> {
   const before = heldBytes();
   const begun = performance.now();
   let peak = before;
-  const model = await prepareModel(gpu, folder, tokens, () => (peak = Math.max(peak, heldBytes())));
+  const model = await prepareModel(gpu, subject, tokens, () => {
+    peak = Math.max(peak, heldBytes());
+  });
   const seconds = (performance.now() - begun) / 1000;
-  const { totalBytes } = await openModelFiles(folder);
-  return { model, loading: { fileBytes: totalBytes, seconds, peakHostBytes: peak - before } };
+  const fileBytes = subject.folder ? (await openModelFiles(subject.folder)).totalBytes : 0;
+  return { model, loading: { fileBytes, seconds, peakHostBytes: peak - before } };
 }
 
 function heldBytes(): number {

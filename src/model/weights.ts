@@ -87,6 +87,11 @@ export interface LoadWeightsOptions {
 // Rows of a shard come in multiples of this, so that shards of the head's adapter lie on 256 bytes.
 const SHARD_ROWS = 64;
 
+/** How many rows of a table one binding can show. */
+export function shardRows(gpu: Gpu, rowBytes: number): number {
+  return Math.floor(gpu.maxTensorBytes / rowBytes / SHARD_ROWS) * SHARD_ROWS;
+}
+
 export async function loadWeights(
   gpu: Gpu,
   architecture: Architecture,
@@ -211,7 +216,7 @@ class Loader {
     const [rows, columns] = shape;
     const { encoding, dtype, perElement } = storageOf(source);
     const rowBytes = sizeInBytes(source.dtype, columns);
-    const limit = Math.floor(this.#gpu.maxTensorBytes / rowBytes / SHARD_ROWS) * SHARD_ROWS;
+    const limit = shardRows(this.#gpu, rowBytes);
     const shards: TableShard[] = [];
     for (let firstRow = 0; firstRow < rows; firstRow += limit) {
       const count = Math.min(limit, rows - firstRow);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Stepper } from "../../src/train/step.ts";
 import { fileURLToPath } from "node:url";
 import { createStepper } from "../../bench/measure.ts";
-import { prepareModel } from "../../bench/prepare.ts";
+import { prepareModel, subjectOf } from "../../bench/prepare.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { nullGpu } from "../gpu.ts";
 import { type BatchJson, microBatchOf, readFixture } from "../model/tiny.ts";
@@ -73,6 +73,6 @@ async function preparedStepper(checkpointing = false): Promise<Stepper> {
   const folder = openFolder(
     fileURLToPath(new URL("../fixtures/torch/tiny-llama", import.meta.url)),
   );
-  const model = await prepareModel(gpu, folder, batch.ids.length);
+  const model = await prepareModel(gpu, await subjectOf(folder), batch.ids.length);
   return createStepper(model, batch.ids.length, checkpointing);
 }
