@@ -2,18 +2,19 @@
 //
 //   down         h_s  = scale_s · (mask_s ∘ x) · A_sᵀ      writes h
 //   up_backward  dh_s = scale_s · dy_s · B_s               writes dh
-//   gradient_a   dA_s += dh_sᵀ · (mask_s ∘ x)              low is dh, gradient is dA
-//   gradient_b   dB   += dyᵀ · h_s                         low is h, gradient is dB
+//   gradients    dA_s += dh_sᵀ · (mask_s ∘ x)              reads dh as made_dh
+//                dB   += dyᵀ · h_s                         reads h as made_h
 //
-//   x      In   [tokens, inputs]             dy     In   [any rows, y_stride], outputs from y_column on
-//   a, dA  f32  [segments · rank, inputs]    b, dB  f32  [outputs, rank]
+//   x      X    [tokens, inputs]             dy     Dy   [any rows, y_stride], outputs from y_column on
+//   a, da  f32  [segments · rank, inputs]    b, db  f32  [outputs, rank]
 //   h, dh  f32  [tokens, segments · rank]
 //
 // The rows x_row … x_row + rows of x, h and dh go with the rows from y_row on of dy. The mask's element
 // is the place in the whole of x. Scales are multiplied by the step's adapter_scale.
 //
-// A thread makes a small tile in registers and walks the inner dimension alone, in a fixed order; the
-// tiles of a segment lie along the grid's x, the segments along z. Sums are f32.
+// A thread makes a small tile in registers and walks the inner dimension alone, in a fixed order. The tiles
+// of a segment lie along the grid's x, the segments along z; of the gradients, all tiles of dA lie in one row
+// of workgroups and those of dB follow. Sums are f32.
 //
 // inputs and rank are multiples of 4; segments but the last end on a multiple of 4. Rows may be ragged.
 // Outputs, y_column and y_stride may be, too; dy is then read with RAGGED.
@@ -41,14 +42,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<In>>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<X>>;
 @group(0) @binding(2) var<storage, read> a: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> h: array<vec4f>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<In>>;
+@group(0) @binding(4) var<storage, read> dy: array<vec4<Dy>>;
 @group(0) @binding(5) var<storage, read> b: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> dh: array<vec4f>;
-@group(0) @binding(7) var<storage, read> low: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> gradient: array<vec4f>;
+@group(0) @binding(7) var<storage, read> made_h: array<vec4f>;
+@group(0) @binding(8) var<storage, read> made_dh: array<vec4f>;
+@group(0) @binding(9) var<storage, read_write> da: array<vec4f>;
+@group(0) @binding(10) var<storage, read_write> db: array<vec4f>;
 
 /// A tile of 4 rows × 4 ranks.
 @compute @workgroup_size(64)
@@ -138,16 +141,29 @@ fn up_backward(@builtin(global_invocation_id) id: vec3u) {
   store_dh(row + 3u, segment * ranks + column, scale * s3);
 }
 
-/// A tile of 8 ranks × 4 inputs: eight, so that one mask serves more products.
 @compute @workgroup_size(64)
-fn gradient_a(@builtin(global_invocation_id) id: vec3u) {
-  let steps = params.inputs / 4u;
-  let column = id.x % steps;               // of dA, in fours
-  let rank = id.x / steps * 8u;
-  let segment = id.z;
-  if (rank >= params.rank) {
-    return;
+fn gradients(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let tile = flat_workgroup(workgroup, count) * 64u + lane;
+  let tiles_a = (params.rank + 7u) / 8u * (params.inputs / 4u) * params.segments;
+  let first_b = (tiles_a + 63u) / 64u * 64u;               // a workgroup is of dA or of dB
+  if (tile < tiles_a) {
+    gradient_a(tile);
+  } else if (tile >= first_b) {
+    gradient_b(tile - first_b);
   }
+}
+
+/// A tile of 8 ranks × 4 inputs: eight, so that one mask serves more products.
+fn gradient_a(tile: u32) {
+  let steps = params.inputs / 4u;
+  let blocks = (params.rank + 7u) / 8u;
+  let column = tile % steps;               // of dA, in fours
+  let rank = tile / steps % blocks * 8u;
+  let segment = tile / steps / blocks;
   let has_second = rank + 4u < params.rank;
 
   // s_j is dA[segment · rank + rank + j, 4 · column …].
@@ -159,8 +175,8 @@ fn gradient_a(@builtin(global_invocation_id) id: vec3u) {
   for (var t = 0u; t < params.rows; t++) {
     let row = params.x_row + t;
     let x_t = dropped_x(key, row * steps + column);
-    let first = low[row * low_stride + low_column];
-    let second = low[row * low_stride + low_column + u32(has_second)];
+    let first = made_dh[row * low_stride + low_column];
+    let second = made_dh[row * low_stride + low_column + u32(has_second)];
     s0 = fma(first.xxxx, x_t, s0);
     s1 = fma(first.yyyy, x_t, s1);
     s2 = fma(first.zzzz, x_t, s2);
@@ -172,24 +188,23 @@ fn gradient_a(@builtin(global_invocation_id) id: vec3u) {
   }
 
   let at = (segment * params.rank + rank) * steps + column;
-  gradient[at] += s0;
-  gradient[at + steps] += s1;
-  gradient[at + 2u * steps] += s2;
-  gradient[at + 3u * steps] += s3;
+  da[at] += s0;
+  da[at + steps] += s1;
+  da[at + 2u * steps] += s2;
+  da[at + 3u * steps] += s3;
   if (has_second) {
-    gradient[at + 4u * steps] += s4;
-    gradient[at + 5u * steps] += s5;
-    gradient[at + 6u * steps] += s6;
-    gradient[at + 7u * steps] += s7;
+    da[at + 4u * steps] += s4;
+    da[at + 5u * steps] += s5;
+    da[at + 6u * steps] += s6;
+    da[at + 7u * steps] += s7;
   }
 }
 
-/// A tile of 4 outputs × 4 ranks. All segments lie along the grid's x.
-@compute @workgroup_size(64)
-fn gradient_b(@builtin(global_invocation_id) id: vec3u) {
+/// A tile of 4 outputs × 4 ranks.
+fn gradient_b(tile: u32) {
   let ranks = params.rank / 4u;
-  let output = id.x / ranks * 4u;
-  let column = id.x % ranks;               // of dB, in fours
+  let output = tile / ranks * 4u;
+  let column = tile % ranks;               // of dB, in fours
   if (output >= params.outputs) {
     return;
   }
@@ -202,7 +217,7 @@ fn gradient_b(@builtin(global_invocation_id) id: vec3u) {
   let low_column = segment_of(output) * ranks + column;
   for (var t = 0u; t < params.rows; t++) {
     let d = load_dy((params.y_row + t) * params.y_stride + params.y_column, output);
-    let h_t = low[(params.x_row + t) * params.segments * ranks + low_column];
+    let h_t = made_h[(params.x_row + t) * params.segments * ranks + low_column];
     s0 = fma(d.xxxx, h_t, s0);
     s1 = fma(d.yyyy, h_t, s1);
     s2 = fma(d.zzzz, h_t, s2);
@@ -210,15 +225,15 @@ fn gradient_b(@builtin(global_invocation_id) id: vec3u) {
   }
 
   let at = output * ranks + column;
-  gradient[at] += s0;
+  db[at] += s0;
   if (output + 1u < params.outputs) {
-    gradient[at + ranks] += s1;
+    db[at + ranks] += s1;
   }
   if (output + 2u < params.outputs) {
-    gradient[at + 2u * ranks] += s2;
+    db[at + 2u * ranks] += s2;
   }
   if (output + 3u < params.outputs) {
-    gradient[at + 3u * ranks] += s3;
+    db[at + 3u * ranks] += s3;
   }
 }
 

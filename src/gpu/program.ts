@@ -75,6 +75,8 @@ export class Recorder {
   readonly #step: StepScalars;
   readonly #recorded: Recorded[] = [];
   readonly #choices: Choices;
+  /** Of dispatches that name none. */
+  #firstRow = 0;
 
   constructor(
     gpu: Gpu,
@@ -118,8 +120,15 @@ export class Recorder {
       grid: [x, y, z],
       flops: call.flops ?? 0,
       bytes: buffers.reduce((sum, { tensor }) => sum + tensor.bytes, 0),
-      firstRow: call.firstRow ?? 0,
+      firstRow: call.firstRow ?? this.#firstRow,
     });
+  }
+
+  /** What `record` records begins at row `first`, as `Dispatch.firstRow` says. */
+  fromRow(first: number, record: () => void): void {
+    this.#firstRow = first;
+    record();
+    this.#firstRow = 0;
   }
 
   /** Plans, compiles and binds. Throws if the GPU has too little memory or a shader does not compile. */

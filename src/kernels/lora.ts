@@ -3,10 +3,11 @@
 // Several projections of one input are one matrix whose outputs fall into segments; each segment has its
 // own rows of A, its own columns of h, its own scale and its own dropout mask.
 import { invariant } from "../base/error.ts";
-import { type Shader, workgroups } from "../gpu/kernel.ts";
+import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
+import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
@@ -21,7 +22,7 @@ import {
 
 const lora = {
   label: "lora",
-  source: [stepLib, dropoutLib, straddleLib, shader],
+  source: [stepLib, dropoutLib, gridLib, straddleLib, shader],
   bindings: {
     x: "read",
     a: "read",
@@ -29,8 +30,10 @@ const lora = {
     dy: "read",
     b: "read",
     dh: "read_write",
-    low: "read",
-    gradient: "read_write",
+    made_h: "read",
+    made_dh: "read",
+    da: "read_write",
+    db: "read_write",
   },
   params: {
     rows: "u32",
@@ -82,7 +85,7 @@ export function loraDown(recorder: Recorder, call: LoraDown): void {
   checkLow(h, xRow + rows, rank, scales.length);
   recorder.dispatch(lora, {
     entry: "down",
-    types: { In: x.dtype },
+    types: { X: x.dtype, Dy: x.dtype },
     constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false },
     buffers: { x, a, h },
     params: {
@@ -131,7 +134,7 @@ export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
   checkLow(dh, xRow + rows, rank, segmentEnds.length);
   recorder.dispatch(lora, {
     entry: "up_backward",
-    types: { In: dy.dtype },
+    types: { X: dy.dtype, Dy: dy.dtype },
     constants: { HAS_DROPOUT: false, RAGGED: isRagged },
     buffers: { dy, b, dh },
     params: {
@@ -148,83 +151,62 @@ export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
   });
 }
 
-export interface LoraGradientA {
+export interface LoraGradients {
+  /** f32 or f16, [≥ xRow + rows, inputs]. */
   readonly x: Tensor;
-  /** f32 [as many rows as x, segments · rank]: what `loraUpBackward` wrote. */
-  readonly dh: Tensor;
-  /** f32 [segments · rank, inputs]. */
-  readonly da: Tensor;
-  readonly rank: number;
-  readonly segments: number;
-  readonly dropout?: Dropout | undefined;
-  readonly rows?: number;
-  readonly xRow?: number;
-}
-
-/** da[s · rank + j, k] += Σ_t dh[xRow + t, s · rank + j] · mask_s(t, k) · x[xRow + t, k]. Adds into da. */
-export function loraGradientA(recorder: Recorder, call: LoraGradientA): void {
-  const { x, dh, da, rank, segments, dropout, xRow = 0 } = call;
-  const { rows, inputs } = inputsOf(x, xRow, call.rows);
-  checkFactor(da, segments * rank, inputs);
-  checkLow(dh, xRow + rows, rank, segments);
-  recorder.dispatch(lora, {
-    entry: "gradient_a",
-    types: { In: x.dtype },
-    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false },
-    buffers: { x, low: dh, gradient: da },
-    params: {
-      ...NO_OUTPUTS,
-      rows,
-      inputs,
-      x_row: xRow,
-      rank,
-      segments,
-      ...scaleParams([]),
-      ...dropoutParams(dropout),
-    },
-    grid: [workgroups(Math.ceil(rank / 8) * (inputs / 4), WORKGROUP), 1, segments],
-    flops: 2 * rows * inputs * rank * segments,
-  });
-}
-
-export interface LoraGradientB {
+  /** f32 or f16, [≥ dyRow + rows, ≥ dyColumn + outputs]. */
   readonly dy: Tensor;
   /** f32 [as many rows as x, segments · rank], scaled: what `loraDown` wrote. */
   readonly h: Tensor;
+  /** f32, of h's shape: what `loraUpBackward` wrote. */
+  readonly dh: Tensor;
+  /** f32 [segments · rank, inputs]. */
+  readonly da: Tensor;
   /** f32 [outputs, rank]. */
   readonly db: Tensor;
   readonly rank: number;
   readonly segmentEnds: readonly number[];
+  readonly dropout?: Dropout | undefined;
   readonly rows?: number;
-  /** First row of h. */
+  /** First row of x, h and dh. */
   readonly xRow?: number;
   readonly dyRow?: number;
   readonly dyColumn?: number;
 }
 
-/** db[n, j] += Σ_t dy[dyRow + t, dyColumn + n] · h[xRow + t, segment(n) · rank + j]. Adds into db. */
-export function loraGradientB(recorder: Recorder, call: LoraGradientB): void {
-  const { dy, h, db, rank, segmentEnds, xRow = 0 } = call;
-  const rows = call.rows ?? matrixShape(h)[0] - xRow;
+/**
+ * da[s · rank + j, k] += Σ_t dh[xRow + t, s · rank + j] · mask_s(t, k) · x[xRow + t, k] and
+ * db[n, j] += Σ_t dy[dyRow + t, dyColumn + n] · h[xRow + t, segment(n) · rank + j]. Adds into da and db.
+ */
+export function loraGradients(recorder: Recorder, call: LoraGradients): void {
+  const { x, dy, h, dh, da, db, rank, segmentEnds, dropout, xRow = 0 } = call;
+  const segments = segmentEnds.length;
+  const { rows, inputs } = inputsOf(x, xRow, call.rows);
   const { params, isRagged } = outputsOf(call, rows);
-  checkFactor(db, params.outputs, rank);
-  checkLow(h, xRow + rows, rank, segmentEnds.length);
+  const { outputs } = params;
+  checkFactor(da, segments * rank, inputs);
+  checkFactor(db, outputs, rank);
+  checkLow(h, xRow + rows, rank, segments);
+  checkLow(dh, xRow + rows, rank, segments);
   recorder.dispatch(lora, {
-    entry: "gradient_b",
-    types: { In: dy.dtype },
-    constants: { HAS_DROPOUT: false, RAGGED: isRagged },
-    buffers: { dy, low: h, gradient: db },
+    entry: "gradients",
+    types: { X: x.dtype, Dy: dy.dtype },
+    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: isRagged },
+    buffers: { x, dy, made_h: h, made_dh: dh, da, db },
     params: {
       ...params,
       rows,
-      inputs: 0,
+      inputs,
       x_row: xRow,
       rank,
       ...scaleParams([]),
-      ...dropoutParams(undefined),
+      ...dropoutParams(dropout),
     },
-    grid: [workgroups(Math.ceil(params.outputs / 4) * (rank / 4), WORKGROUP)],
-    flops: 2 * rows * params.outputs * rank,
+    grid: foldGrid(
+      workgroups(Math.ceil(rank / 8) * (inputs / 4) * segments, WORKGROUP) +
+        workgroups(Math.ceil(outputs / 4) * (rank / 4), WORKGROUP),
+    ),
+    flops: 2 * rows * rank * (inputs * segments + outputs),
   });
 }
 

@@ -7,7 +7,7 @@
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import { dequantize } from "../kernels/dequantize.ts";
-import { loraDown, loraGradientA, loraGradientB, loraUpBackward } from "../kernels/lora.ts";
+import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward, type PlainWeight } from "../kernels/matmul.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
@@ -90,15 +90,8 @@ export function recordLinearBackward(
     dh = recorder.transient(`${shape.label}.dh`, "f32", h.shape);
     const segmentEnds = endsOf(shape);
     loraUpBackward(recorder, { dy, b, dh, rank, scales, segmentEnds });
-    loraGradientB(recorder, { dy, h, db, rank, segmentEnds });
-    loraGradientA(recorder, {
-      dh,
-      x,
-      da,
-      rank,
-      segments: segments.length,
-      ...dropoutOf(dropout, shape),
-    });
+    const made = { h, dh, da, db, rank, segmentEnds };
+    loraGradients(recorder, { x, dy, ...made, ...dropoutOf(dropout, shape) });
     if (dx) {
       const weight = recordWeight(recording, linear);
       const side = { dh, a, rank, segments: segments.length, ...dropoutOf(dropout, shape) };

@@ -14,7 +14,7 @@ import {
   crossEntropySum,
 } from "../kernels/cross-entropy.ts";
 import { embed } from "../kernels/embed.ts";
-import { loraDown, loraGradientA, loraGradientB, loraUpBackward } from "../kernels/lora.ts";
+import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward } from "../kernels/matmul.ts";
 import { rmsNormBackward, rmsNormForward } from "../kernels/rms-norm.ts";
 import type { Adapter, LoraSlot } from "./adapter.ts";
@@ -327,12 +327,11 @@ function recordHeadAndLoss(
     if (lora?.da && lora.db && headH) {
       const { rank, scales, b, da, db } = lora;
       const segmentEnds = [shape.outputs];
-      const chunkRows = { rows: count, xRow: first };
-      const chunk = { dy: logits, ...chunkRows };
+      const chunk = { dy: logits, rows: count, xRow: first };
       dh = recorder.transient("head.dh", "f32", headH.shape);
       loraUpBackward(recorder, { ...chunk, b, dh, rank, scales, segmentEnds });
-      loraGradientB(recorder, { ...chunk, h: headH, db, rank, segmentEnds });
-      loraGradientA(recorder, { dh, x: normed, da, rank, segments: 1, ...chunkRows, ...mask });
+      const made = { h: headH, dh, da, db, rank, segmentEnds };
+      loraGradients(recorder, { ...chunk, x: normed, ...made, ...mask });
     }
     weights.head.forEach((shard, index) => {
       const isLast = index === weights.head.length - 1;

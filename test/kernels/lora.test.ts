@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
-import { loraDown, loraGradientA, loraGradientB, loraUpBackward } from "../../src/kernels/lora.ts";
+import { loraDown, loraGradients, loraUpBackward } from "../../src/kernels/lora.ts";
 import { largestDifference, poisoned, randomF32, runOnce, testGpu, uploadF32 } from "../gpu.ts";
 import { keptMask } from "../reference/dropout-mask.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
@@ -251,8 +251,8 @@ async function runAll(on: Gpu, size: Size, data: Data, options: RunOptions = {})
         const place = { ...at, dy, dyRow: first, dyColumn: column, segmentEnds };
         loraDown(recorder, { ...at, x, a, h: h.tensor, scales, dropout });
         loraUpBackward(recorder, { ...place, b, dh: dh.tensor, scales });
-        loraGradientA(recorder, { ...at, x, dh: dh.tensor, da: da.tensor, segments, dropout });
-        loraGradientB(recorder, { ...place, h: h.tensor, db: db.tensor });
+        const made = { h: h.tensor, dh: dh.tensor, da: da.tensor, db: db.tensor };
+        loraGradients(recorder, { ...place, x, ...made, dropout });
         first += count;
       }
     },
@@ -307,19 +307,11 @@ async function gpuMask(
   const da = gpu.allocate("da", "f32", [rows, inputs]);
   const identity = new Float32Array(rows * rows).map((_, i) => Number(i % (rows + 1) === 0));
   const dh = uploadF32(gpu, "dh", [rows, rows], identity);
-  await runOnce(
-    gpu,
-    (recorder) =>
-      loraGradientA(recorder, {
-        x: ones,
-        dh,
-        da,
-        rank: rows,
-        segments: 1,
-        dropout: { probability, moduleId },
-      }),
-    step,
-  );
+  const db = gpu.allocate("db", "f32", [1, rows]);
+  const dy = gpu.allocate("dy", "f32", [rows, 1]);
+  const dropout = { probability, moduleId };
+  const call = { x: ones, dy, h: dh, dh, da, db, rank: rows, segmentEnds: [1], dropout };
+  await runOnce(gpu, (recorder) => loraGradients(recorder, call), step);
   const factors = await readF32(gpu, da);
   expect(new Set(factors)).toEqual(new Set([0, Math.fround(1 / (1 - probability))]));
   return Uint8Array.from(factors, (factor) => Number(factor !== 0));
