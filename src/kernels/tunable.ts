@@ -21,7 +21,12 @@ export interface TrialSizes {
 export interface Tunable {
   /** Names the choice, in tables, caches and checkpoints. */
   readonly slot: string;
-  /** Names of what this adapter might run. The first runs everywhere, and the others are checked against it. */
+  /** What alone runs the kernel, if it is not both; elsewhere nothing is tried. */
+  readonly use?: "training" | "generation";
+  /**
+   * Names of what this adapter might run. The first runs everywhere, and the others are checked against it; what
+   * a driver may break over stands last. With one name or none there is nothing to try.
+   */
   candidates(gpu: Gpu, sizes: TrialSizes): readonly string[];
   /** Allocates operands and fills them with made-up numbers. Whoever calls it frees them. */
   trial(gpu: Gpu, sizes: TrialSizes): Trial;
@@ -29,9 +34,12 @@ export interface Tunable {
 
 export interface Trial {
   readonly tensors: readonly StoredTensor[];
-  /** Records the work once, in the variant that `recorder.choice(slot)` names. */
+  /** Records the work once, in the variant that `recorder.choice(slot)` names. Called once a candidate. */
   record(recorder: Recorder): void;
-  /** Those of `tensors` that the work writes, f32 or f16. */
+  /**
+   * Those of `tensors` that the work writes, f32 or f16: whole, and not adding to what they hold, which is NaN
+   * before each check. Every run writes the same bits.
+   */
   readonly results: readonly StoredTensor[];
   /** How far a result may be from the first candidate's, as a share of the largest magnitude in it. */
   readonly tolerance: number;
