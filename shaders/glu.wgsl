@@ -3,8 +3,8 @@
 //
 //   gu   Act  [rows, 2, features]    a row is gate, then up
 //   h    Act  [rows, features]
-//   dh   Act  [rows, features]
-//   dgu  Act  [rows, 2, features]    may be gu itself: then only dgu is bound
+//   dh   Act  [rows, features]       in: the gradient of h; out: h
+//   dgu  Act  [rows, 2, features]    in: gu; out: its gradient
 //
 //   dgate = dh · up · s · (1 + gate · (1 − s) · t'),  dup = dh · gate · s
 //
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gu: array<vec4<Act>>;
 @group(0) @binding(2) var<storage, read_write> h: array<vec4<Act>>;
-@group(0) @binding(3) var<storage, read> dh: array<vec4<Act>>;
+@group(0) @binding(3) var<storage, read_write> dh: array<vec4<Act>>;
 @group(0) @binding(4) var<storage, read_write> dgu: array<vec4<Act>>;
 
 /// Index of a gate; its up is `quads` further.
@@ -59,15 +59,6 @@ fn sigmoid(t: vec4f) -> vec4f {
   return select(e, vec4f(1.0), t >= vec4f(0.0)) / (1.0 + e);
 }
 
-fn write_gradient(quad: u32, gate: vec4f, up: vec4f) {
-  let t = steepened(gate);
-  let s = sigmoid(t);
-  let dout = vec4f(dh[quad]);
-  let at = gate_index(quad);
-  dgu[at] = vec4<Act>(dout * up * s * (1.0 + gate * sigmoid(-t) * steepness(gate)));
-  dgu[at + params.quads] = vec4<Act>(dout * gate * s);
-}
-
 @compute @workgroup_size(THREADS)
 fn forward(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -91,19 +82,13 @@ fn backward(
   let quad = flat_workgroup(workgroup, count) * THREADS + lane;
   if (quad < params.rows * params.quads) {
     let at = gate_index(quad);
-    write_gradient(quad, vec4f(gu[at]), vec4f(gu[at + params.quads]));
-  }
-}
-
-@compute @workgroup_size(THREADS)
-fn backward_in_place(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let quad = flat_workgroup(workgroup, count) * THREADS + lane;
-  if (quad < params.rows * params.quads) {
-    let at = gate_index(quad);
-    write_gradient(quad, vec4f(dgu[at]), vec4f(dgu[at + params.quads]));
+    let gate = vec4f(dgu[at]);
+    let up = vec4f(dgu[at + params.quads]);
+    let t = steepened(gate);
+    let s = sigmoid(t);
+    let dout = vec4f(dh[quad]);
+    dgu[at] = vec4<Act>(dout * up * s * (1.0 + gate * sigmoid(-t) * steepness(gate)));
+    dgu[at + params.quads] = vec4<Act>(dout * gate * s);
+    dh[quad] = vec4<Act>(gate * s * up);
   }
 }

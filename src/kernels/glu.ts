@@ -14,7 +14,7 @@ export type GluActivation = "silu" | "gelu_tanh";
 const shader = {
   label: "glu",
   source: [grid, glu],
-  bindings: { gu: "read", h: "read_write", dh: "read", dgu: "read_write" },
+  bindings: { gu: "read", h: "read_write", dh: "read_write", dgu: "read_write" },
   params: { rows: "u32", quads: "u32" },
 } as const satisfies Shader<string, string>;
 
@@ -41,27 +41,25 @@ export function gluForward(
 }
 
 /**
- * dgu = [dgate | dup] of `gluForward`.
+ * Goes back over `gluForward`, in place: gu becomes [dgate | dup], and dh becomes h, which whoever comes next
+ * wants and nobody need have kept.
  *
- *   gu   f32 or f16  [tokens, 2 · features]
- *   dh   as gu       [tokens, features]
- *   dgu  as gu       may be gu itself, which is then overwritten
+ *   gu  f32 or f16  [tokens, 2 · features]
+ *   dh  as gu       [tokens, features]
  */
 export function gluBackward(
   recorder: Recorder,
-  { gu, dh, dgu, activation }: { gu: Tensor; dh: Tensor; dgu: Tensor; activation: GluActivation },
+  { gu, dh, activation }: { gu: Tensor; dh: Tensor; activation: GluActivation },
 ): void {
   const [rows, quads] = checkGate("gluBackward", gu, dh);
-  requireShape("gluBackward", dgu, gu.dtype, matrixShape(gu), gu);
-  const inPlace = dgu === gu;
   recorder.dispatch(shader, {
-    entry: inPlace ? "backward_in_place" : "backward",
+    entry: "backward",
     types: { Act: dh.dtype },
     constants: { GELU: activation === "gelu_tanh" },
-    buffers: inPlace ? { dh, dgu } : { gu, dh, dgu },
+    buffers: { dgu: gu, dh },
     params: { rows, quads },
     grid: foldGrid(workgroups(rows * quads, THREADS)),
-    flops: 10 * 4 * rows * quads,
+    flops: 15 * 4 * rows * quads,
   });
 }
 

@@ -48,7 +48,7 @@ export function ropeTable(
   return table;
 }
 
-interface RopeOperands {
+export interface RopeOperands {
   /** f32 or f16 [tokens, layout.stride]. Its query and key heads are turned in place. */
   readonly qkv: Tensor;
   /** u32 [tokens]. */

@@ -1,6 +1,6 @@
 // The backward pass of a decoder block, from what its forward pass kept.
 import { invariant } from "../base/error.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import {
   attentionBackwardKeys,
   attentionBackwardQueries,
@@ -19,7 +19,12 @@ import {
   type SequenceInputs,
   tableOf,
 } from "./block.ts";
-import { type Recording, recordLinearBackward } from "./linear.ts";
+import {
+  recordAdapterGradients,
+  recordInputGradient,
+  type Recording,
+  recordLinearBackward,
+} from "./linear.ts";
 
 /**
  * Records a block's backward pass. `dResidual` f32 [tokens, hidden] comes in as the gradient of the
@@ -94,15 +99,15 @@ function beforeNorm(
 function recordMlpBackward(context: BackwardContext): void {
   const { recording, architecture, block, kept, dResidual } = context;
   const { recorder } = recording;
-  const { epsilon, activation } = architecture;
-  const dHidden = like(context, "hidden", kept.hidden);
-  recordLinearBackward(recording, block.down, {
-    dy: beforeNorm(context, kept.mlpAdd, block.norms.postMlp, "mlp_add"),
-    x: kept.hidden,
-    h: kept.hiddenH,
-    dx: dHidden,
-  });
-  gluBackward(recorder, { gu: kept.gateUp, dh: dHidden, dgu: kept.gateUp, activation });
+  const { epsilon, activation, intermediate } = architecture;
+  const dy = beforeNorm(context, kept.mlpAdd, block.norms.postMlp, "mlp_add");
+  const [tokens] = matrixShape(dy);
+  const label = `layers.${block.index}.d_hidden`;
+  const dHidden = recorder.transient(label, recording.act, [tokens, intermediate]);
+  const dh = recordInputGradient(recording, block.down, { dy, dx: dHidden });
+  gluBackward(recorder, { gu: kept.gateUp, dh: dHidden, activation });
+  const hidden = dHidden; // by now
+  recordAdapterGradients(recording, block.down, { dy, x: hidden, h: kept.hiddenH, dh });
   const dMidNormed = like(context, "mid_normed", kept.midNormed);
   recordLinearBackward(recording, block.gateUp, {
     dy: kept.gateUp,
@@ -124,7 +129,7 @@ function recordMlpBackward(context: BackwardContext): void {
 function recordAttentionBackward(context: BackwardContext): Tensor {
   const { recording, architecture, block, inputs, kept } = context;
   const { recorder } = recording;
-  const { heads, epsilon } = architecture;
+  const { epsilon } = architecture;
   const { qkv, rawQkv, attended, logSumExp: lse } = kept;
   const { postAttention, query: queryWeight, key: keyWeight } = block.norms;
   const dAttended = like(context, "attended", attended);
@@ -137,12 +142,11 @@ function recordAttentionBackward(context: BackwardContext): Tensor {
 
   const layout = attentionLayout(architecture);
   const { segmentStart, positions } = inputs;
-  const tokens = qkv.shape[0] ?? 0;
   invariant(
     lse !== undefined,
     () => `layer ${block.index} was recorded without its sums of scores`,
   );
-  const rowDot = recorder.transient(`layers.${block.index}.row_dot`, "f32", [tokens, heads]);
+  const rowDot = recorder.transient(`layers.${block.index}.row_dot`, "f32", lse.shape);
   attentionRowDot(recorder, { o: attended, dO: dAttended, rowDot, layout });
   const dqkv = like(context, "qkv", qkv);
   const scores = scoresOf(architecture, block.kind);

@@ -14,7 +14,13 @@ import { rmsNormForward } from "../kernels/rms-norm.ts";
 import { ropeForward } from "../kernels/rope.ts";
 import type { Architecture, LayerKind } from "./architecture.ts";
 import type { LinearName } from "./families.ts";
-import { type Linear, type Recording, recordLinear, recordLoraDown } from "./linear.ts";
+import {
+  type Linear,
+  type LinearOperands,
+  type Recording,
+  recordLinear,
+  type RopeTurn,
+} from "./linear.ts";
 import type { BlockNorms } from "./weights.ts";
 
 export type Block = Readonly<Record<LinearName, Linear>> & {
@@ -32,7 +38,10 @@ export interface SequenceInputs {
   readonly ropeTables: readonly Tensor[];
 }
 
-/** The activations that a block's backward pass reads. */
+/**
+ * The activations that a block's backward pass reads, but for what it makes itself: the gated activation
+ * comes again with its gradient.
+ */
 export interface BlockActivations {
   readonly x: Tensor;
   readonly normed: Tensor;
@@ -49,7 +58,6 @@ export interface BlockActivations {
   readonly midNormed: Tensor;
   readonly gateUp: Tensor;
   readonly gateUpH: Tensor | undefined;
-  readonly hidden: Tensor;
   readonly hiddenH: Tensor | undefined;
   /** As `attentionAdd`, of the feed-forward part. */
   readonly mlpAdd: Tensor | undefined;
@@ -82,14 +90,21 @@ export function attentionLayout(architecture: Architecture): AttentionLayout {
 
 /** How a program runs the parts that training and generation do differently. */
 export interface BlockParts {
-  linear(linear: Linear, operands: { x: Tensor; y: Tensor; residual?: Tensor }): Tensor | undefined;
-  /** Turns the heads of qkv in place, and attends. Returns log Σ exp(scores) where it makes it. */
+  /** As `recordLinear`. */
+  linear(linear: Linear, operands: LinearOperands): Tensor | undefined;
+  /** How queries and keys are turned; absent where `attend` does it. */
+  readonly rope?: RopeTurn;
+  /** Attends. Returns log Σ exp(scores) where it makes it. */
   attend(qkv: Tensor, attended: Tensor, layout: AttentionLayout): Tensor | undefined;
 }
 
+/** What of a block is known before it is recorded. */
+export type KnownActivations = Partial<BlockActivations>;
+
 /**
  * Records a block. `out` gets the residual stream after it; without `out` the last step is left away,
- * which is all that a backward pass needs of a recomputed block.
+ * which is all that a backward pass needs of a block that is run again. What is `known` from an earlier
+ * run is not made again.
  */
 export function recordBlock(
   recording: Recording,
@@ -98,51 +113,31 @@ export function recordBlock(
   parts: BlockParts,
   x: Tensor,
   out: Tensor | undefined,
+  known: KnownActivations = {},
 ): BlockActivations {
   const { recorder, act } = recording;
-  const { hidden: width, epsilon, intermediate, activation } = architecture;
+  const { hidden: width, epsilon, intermediate } = architecture;
   const { norms } = block;
   const tokens = x.shape[0] ?? 0;
   const make: Make = (name, columns, dtype = act) =>
     recorder.transient(`layers.${block.index}.${name}`, dtype, [tokens, columns]);
-  const context = { recording, architecture, block, parts, make };
+  const context = { recording, architecture, block, parts, make, known };
 
   const attention = recordAttention(context, x);
-  const mid = make("mid", width, "f32");
-  const { attentionOut, down } = block;
-  const fromAttention = recordAdd(context, attentionOut, norms.postAttention, {
-    name: "attention_out",
-    input: attention.attended,
-    to: x,
-    y: mid,
-  });
+  const fromAttention = recordAttentionOut(context, x, attention.attended);
+  const { mid } = fromAttention;
 
-  const midNormed = make("mid_normed", width);
-  rmsNormForward(recorder, { x: mid, weight: norms.mlp, y: midNormed, epsilon });
-  const gateUp = make("gate_up", 2 * intermediate);
-  const gateUpH = parts.linear(block.gateUp, { x: midNormed, y: gateUp });
-  const hidden = make("hidden", intermediate);
-  gluForward(recorder, { gu: gateUp, h: hidden, activation });
-  const fromMlp = recordAdd(context, down, norms.postMlp, {
-    name: "down",
-    input: hidden,
-    to: mid,
-    y: out,
-  });
-
-  return {
-    x,
-    ...attention,
-    attendedH: fromAttention.h,
-    attentionAdd: fromAttention.made,
-    mid,
-    midNormed,
-    gateUp,
-    gateUpH,
-    hidden,
-    hiddenH: fromMlp.h,
-    mlpAdd: fromMlp.made,
-  };
+  let { midNormed, gateUp, gateUpH } = known;
+  if (!midNormed) {
+    midNormed = make("mid_normed", width);
+    rmsNormForward(recorder, { x: mid, weight: norms.mlp, y: midNormed, epsilon });
+  }
+  if (!gateUp) {
+    gateUp = make("gate_up", 2 * intermediate);
+    gateUpH = parts.linear(block.gateUp, { x: midNormed, y: gateUp, h: gateUpH });
+  }
+  const fromMlp = recordMlpOut(context, mid, gateUp, out);
+  return { x, ...attention, ...fromAttention, midNormed, gateUp, gateUpH, ...fromMlp };
 }
 
 /** A transient of the block, [tokens, columns], in the storage type of activations if none is named. */
@@ -154,61 +149,95 @@ interface BlockContext {
   readonly block: Block;
   readonly parts: BlockParts;
   readonly make: Make;
+  readonly known: KnownActivations;
 }
 
 /** From the residual stream to what the heads attended to. */
-function recordAttention(
-  { recording: { recorder }, architecture, block, parts, make }: BlockContext,
-  x: Tensor,
-) {
+function recordAttention(context: BlockContext, x: Tensor) {
+  const { recording, architecture, block, parts, make, known } = context;
   const { hidden: width, epsilon, heads, headSize } = architecture;
-  const { attention: weight, query: queryWeight, key: keyWeight } = block.norms;
   const layout = attentionLayout(architecture);
-  const normed = make("normed", width);
-  rmsNormForward(recorder, { x, weight, y: normed, epsilon });
-  const mapped = make("qkv", layout.stride);
-  const qkvH = parts.linear(block.qkv, { x: normed, y: mapped });
-  let qkv = mapped;
-  if (queryWeight && keyWeight) {
-    qkv = make("qkv_normed", layout.stride);
-    headNormForward(recorder, { x: mapped, y: qkv, queryWeight, keyWeight, layout, epsilon });
+  let { normed, attended, logSumExp } = known;
+  if (!normed) {
+    normed = make("normed", width);
+    rmsNormForward(recording.recorder, { x, weight: block.norms.attention, y: normed, epsilon });
   }
-  const attended = make("attended", heads * headSize);
-  const logSumExp = parts.attend(qkv, attended, layout);
-  return {
-    normed,
-    rawQkv: qkv === mapped ? undefined : mapped,
-    qkv,
-    qkvH,
-    attended,
-    logSumExp,
-  };
+  const heard = known.qkv
+    ? { qkv: known.qkv, rawQkv: known.rawQkv, qkvH: known.qkvH }
+    : recordQkv(context, normed, layout);
+  if (!attended) {
+    attended = make("attended", heads * headSize);
+    logSumExp = parts.attend(heard.qkv, attended, layout);
+  }
+  return { normed, ...heard, attended, logSumExp };
 }
 
-/**
- * y = to + linear(input), with what the map makes normed first where the family does that. Without `y`,
- * only what a backward pass reads.
- */
-function recordAdd(
-  { recording, architecture, parts, make }: BlockContext,
-  linear: Linear,
-  norm: Tensor | undefined,
-  { name, input, to, y }: { name: string; input: Tensor; to: Tensor; y: Tensor | undefined },
-): { h: Tensor | undefined; made: Tensor | undefined } {
-  const { hidden, epsilon } = architecture;
-  if (norm) {
-    const made = make(`${name}_made`, hidden, "f32");
-    const h = parts.linear(linear, { x: input, y: made });
-    if (y) {
-      const { recorder } = recording;
-      rmsNormForward(recorder, { x: made, weight: norm, y, epsilon, residual: to });
-    }
-    return { h, made };
+/** Queries, keys and values, the first two normed where the family does that, and turned. */
+function recordQkv(
+  { recording, architecture, block, parts, make, known }: BlockContext,
+  normed: Tensor,
+  layout: AttentionLayout,
+) {
+  const { recorder } = recording;
+  const { query: queryWeight, key: keyWeight } = block.norms;
+  const { rope } = parts;
+  const mapped = make("qkv", layout.stride);
+  if (!queryWeight || !keyWeight) {
+    const qkvH = parts.linear(block.qkv, { x: normed, y: mapped, h: known.qkvH, rope });
+    return { qkv: mapped, rawQkv: undefined, qkvH };
   }
-  const h = y
-    ? parts.linear(linear, { x: input, y, residual: to })
-    : recordLoraDown(recording, linear, input);
-  return { h, made: undefined };
+  const qkvH = parts.linear(block.qkv, { x: normed, y: mapped, h: known.qkvH });
+  const qkv = make("qkv_normed", layout.stride);
+  const { epsilon } = architecture;
+  headNormForward(recorder, { x: mapped, y: qkv, queryWeight, keyWeight, layout, epsilon });
+  if (rope) ropeForward(recorder, { qkv, ...rope });
+  return { qkv, rawQkv: mapped, qkvH };
+}
+
+/** mid = x + attention_out(attended), with what the map makes normed first where the family does that. */
+function recordAttentionOut(
+  { recording, architecture, block, parts, make, known }: BlockContext,
+  x: Tensor,
+  attended: Tensor,
+): Pick<BlockActivations, "mid" | "attendedH" | "attentionAdd"> {
+  const { hidden, epsilon } = architecture;
+  const { attendedH: h, attentionAdd } = known;
+  if (known.mid) return { mid: known.mid, attendedH: h, attentionAdd };
+  const { postAttention: weight } = block.norms;
+  const mid = make("mid", hidden, "f32");
+  const shared = { x: attended, h };
+  if (!weight) {
+    const attendedH = parts.linear(block.attentionOut, { ...shared, y: mid, residual: x });
+    return { mid, attendedH, attentionAdd: undefined };
+  }
+  const made = make("attention_out_made", hidden, "f32");
+  const attendedH = parts.linear(block.attentionOut, { ...shared, y: made });
+  rmsNormForward(recording.recorder, { x: made, weight, y: mid, epsilon, residual: x });
+  return { mid, attendedH, attentionAdd: made };
+}
+
+/** out = mid + down(glu(gateUp)), as `recordAttentionOut`. Without `out`, only what a backward pass reads. */
+function recordMlpOut(
+  { recording, architecture, block, parts, make, known }: BlockContext,
+  mid: Tensor,
+  gateUp: Tensor,
+  out: Tensor | undefined,
+): Pick<BlockActivations, "hiddenH" | "mlpAdd"> {
+  const { recorder } = recording;
+  const { hidden: width, epsilon, intermediate, activation } = architecture;
+  const { postMlp: weight } = block.norms;
+  const { hiddenH: h, mlpAdd } = known;
+  if (!out && (mlpAdd || !weight)) return { hiddenH: h, mlpAdd };
+  const hidden = make("hidden", intermediate);
+  gluForward(recorder, { gu: gateUp, h: hidden, activation });
+  if (out && !weight) {
+    const hiddenH = parts.linear(block.down, { x: hidden, y: out, residual: mid, h });
+    return { hiddenH, mlpAdd: undefined };
+  }
+  const made = make("down_made", width, "f32");
+  const hiddenH = parts.linear(block.down, { x: hidden, y: made, h });
+  if (out && weight) rmsNormForward(recorder, { x: made, weight, y: out, epsilon, residual: mid });
+  return { hiddenH, mlpAdd: made };
 }
 
 /** The parts of a program over whole sequences. */
@@ -220,12 +249,13 @@ export function sequenceParts(
 ): BlockParts {
   const { recorder } = recording;
   const { positions, segmentStart } = inputs;
+  const layout = attentionLayout(architecture);
   return {
     linear: (linear, operands) => recordLinear(recording, linear, operands),
-    attend(qkv, attended, layout) {
+    rope: { positions, table: tableOf(inputs, kind), layout },
+    attend(qkv, attended) {
       const [tokens = 0] = qkv.shape;
       const lse = recorder.transient(`layers.${index}.log_sum_exp`, "f32", [tokens, layout.heads]);
-      ropeForward(recorder, { qkv, positions, table: tableOf(inputs, kind), layout });
       const shared = { qkv, segmentStart, lse, layout, ...scoresOf(architecture, kind) };
       attentionForward(recorder, { ...shared, o: attended });
       return lse;

@@ -3,12 +3,14 @@
 //   y  = x·Wᵀ + bias + h·Bᵀ,   h = s · drop(x)·Aᵀ
 //   dh = s · dy·B,   dA += dhᵀ·drop(x),   dB += dyᵀ·h,   dx = dy·W + mask ∘ (dh·A)
 //
-// W is expanded into a scratch tensor just before its use; the memory plan gives all maps one scratch.
+// W is expanded into a scratch tensor just before its use; the memory plan gives all maps one scratch. Where
+// a layer is run again for its backward pass, what was expanded for that may be kept until then.
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import { dequantize } from "../kernels/dequantize.ts";
 import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward, type PlainWeight } from "../kernels/matmul.ts";
+import { ropeForward, type RopeOperands } from "../kernels/rope.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
 import type { FrozenLinear } from "./weights.ts";
@@ -25,19 +27,35 @@ export interface Recording {
   readonly act: "f32" | "f16";
   /** Of the adapter's input; 0 outside training. */
   readonly dropout: number;
+  /** Expanded weights by the label of their map, for whoever wants them next; absent where none are kept. */
+  readonly expanded?: Map<string, Tensor>;
+}
+
+/** How the query and key heads of a fused map's rows are turned. */
+export type RopeTurn = Omit<RopeOperands, "qkv">;
+
+/** Operands of a map; what is optional is undefined where it has no part. */
+export interface LinearOperands {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  /** Added to y; not y itself. */
+  readonly residual?: Tensor;
+  /** The h of an earlier recording over the same x, which is then not made again. */
+  readonly h?: Tensor | undefined;
+  /** y is queries, keys and values, of which the first two are to be turned. */
+  readonly rope?: RopeTurn | undefined;
 }
 
 /**
  * Records y = x·Wᵀ (+ bias, + residual) with the adapter. Returns h, which backward wants, or undefined where
- * no adapter acts. `residual` must not be `y` itself.
+ * no adapter acts.
  */
 export function recordLinear(
   recording: Recording,
   linear: Linear,
-  { x, y, residual }: { x: Tensor; y: Tensor; residual?: Tensor },
+  { x, y, residual, rope, h = recordLoraDown(recording, linear, x) }: LinearOperands,
 ): Tensor | undefined {
   const { recorder } = recording;
-  const h = recordLoraDown(recording, linear, x);
   matmulForward(recorder, {
     x,
     weight: recordWeight(recording, linear),
@@ -46,6 +64,7 @@ export function recordLinear(
     ...(linear.bias && { bias: linear.bias }),
     ...(h && linear.lora && { lora: loraOf(linear.lora, h) }),
   });
+  if (rope) ropeForward(recorder, { qkv: y, ...rope });
   return h;
 }
 
@@ -81,34 +100,64 @@ export function recordLinearBackward(
   linear: Linear,
   { dy, x, h, dx }: { dy: Tensor; x: Tensor; h: Tensor | undefined; dx: Tensor | undefined },
 ): void {
+  const dh = recordInputGradient(recording, linear, { dy, dx });
+  recordAdapterGradients(recording, linear, { dy, x, h, dh });
+}
+
+/** Records dx where it is wanted, and dh, which it returns; undefined where no adapter learns. */
+export function recordInputGradient(
+  recording: Recording,
+  linear: Linear,
+  { dy, dx }: { dy: Tensor; dx: Tensor | undefined },
+): Tensor | undefined {
   const { recorder, dropout } = recording;
   const { shape, lora } = linear;
+  const [rows] = matrixShape(dy);
+  const segments = shape.segments.length;
   let dh: Tensor | undefined;
-  if (lora?.da && lora.db && h) {
-    const { rank, scales, a, b, da, db } = lora;
-    const { segments } = shape;
-    dh = recorder.transient(`${shape.label}.dh`, "f32", h.shape);
-    const segmentEnds = endsOf(shape);
-    loraUpBackward(recorder, { dy, b, dh, rank, scales, segmentEnds });
-    const made = { h, dh, da, db, rank, segmentEnds };
-    loraGradients(recorder, { x, dy, ...made, ...dropoutOf(dropout, shape) });
-    if (dx) {
-      const weight = recordWeight(recording, linear);
-      const side = { dh, a, rank, segments: segments.length, ...dropoutOf(dropout, shape) };
-      matmulBackward(recorder, { dy, weight, dx, lora: side });
-    }
-    return;
+  if (lora?.da && lora.db) {
+    const { rank, scales, b } = lora;
+    dh = recorder.transient(`${shape.label}.dh`, "f32", [rows, segments * rank]);
+    loraUpBackward(recorder, { dy, b, dh, rank, scales, segmentEnds: endsOf(shape) });
   }
-  if (dx) matmulBackward(recorder, { dy, weight: recordWeight(recording, linear), dx });
+  if (dx) {
+    const side = dh && lora && { dh, a: lora.a, rank: lora.rank, segments };
+    matmulBackward(recorder, {
+      dy,
+      weight: recordWeight(recording, linear),
+      dx,
+      ...(side && { lora: { ...side, ...dropoutOf(dropout, shape) } }),
+    });
+  }
+  return dh;
+}
+
+/** Records what is added to the gradients of A and B, where an adapter learns. */
+export function recordAdapterGradients(
+  { recorder, dropout }: Recording,
+  { shape, lora }: Linear,
+  { dy, x, h, dh }: { dy: Tensor; x: Tensor; h: Tensor | undefined; dh: Tensor | undefined },
+): void {
+  if (!lora?.da || !lora.db || !h || !dh) return;
+  const { rank, da, db } = lora;
+  const operands = { dy, x, h, dh, da, db, rank, segmentEnds: endsOf(shape) };
+  loraGradients(recorder, { ...operands, ...dropoutOf(dropout, shape) });
 }
 
 /** The weight as a matrix that the GEMM reads: expanded from NF4, or as it is stored. */
-function recordWeight({ recorder, act }: Recording, { shape, weight }: Linear): PlainWeight {
+function recordWeight(
+  { recorder, act, expanded }: Recording,
+  { shape, weight }: Linear,
+): PlainWeight {
   if (!("codes" in weight)) return weight;
-  const { inputs, outputs } = shape;
-  const out = recorder.transient(`${shape.label}.weight`, act, [outputs, inputs]);
-  dequantize(recorder, { weight, out });
-  return { tensor: out, shape: [outputs, inputs], kind: "native" };
+  const { inputs, outputs, label } = shape;
+  let tensor = expanded?.get(label);
+  if (!tensor) {
+    tensor = recorder.transient(`${label}.weight`, act, [outputs, inputs]);
+    dequantize(recorder, { weight, out: tensor });
+    expanded?.set(label, tensor);
+  }
+  return { tensor, shape: [outputs, inputs], kind: "native" };
 }
 
 export function loraOf(slot: LoraSlot, h: Tensor) {

@@ -27,6 +27,7 @@ import {
   type SequenceInputs,
   sequenceParts,
 } from "./block.ts";
+import { type Checkpointing, keepingOf, keptOf } from "./keeping.ts";
 import type { Recording } from "./linear.ts";
 import type { LinearName } from "./families.ts";
 import { blockLinears, headLinear } from "./linears.ts";
@@ -75,8 +76,8 @@ export interface TrainProgramOptions {
   readonly batch: BatchTensors;
   /** The optimizer's state, for the loss scale and the loss sum. */
   readonly state: StoredTensor;
-  /** Keep only each block's input, and run the block again before its backward pass. */
-  readonly checkpointing: boolean;
+  /** What of each block is kept; the rest is run again before its backward pass. */
+  readonly checkpointing: Checkpointing;
   readonly dropout: number;
 }
 
@@ -93,12 +94,13 @@ export async function buildTrainProgram(
   const tokens = batch.ids.shape[0] ?? 0;
 
   let x = recordEmbedding(recording, model, batch.ids);
-  const kept: (BlockActivations | Tensor)[] = [];
+  const keeping = keepingOf(checkpointing, blocks.length);
+  const kept: Partial<BlockActivations>[] = [];
   for (const block of blocks) {
     const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
     const parts = sequenceParts(recording, architecture, block, inputs);
     const activations = recordBlock(recording, architecture, block, parts, x, out);
-    kept.push(checkpointing ? x : activations);
+    kept.push(keptOf(activations, keeping.parts[block.index] ?? 0));
     x = out;
   }
 
@@ -119,13 +121,16 @@ export async function buildTrainProgram(
   });
 
   for (const block of blocks.toReversed()) {
-    const from = kept[block.index];
-    if (!from) continue;
-    const parts = sequenceParts(recording, architecture, block, inputs);
-    const activations =
-      "normed" in from ? from : recordBlock(recording, architecture, block, parts, from, undefined);
+    const known = kept[block.index] ?? {};
+    invariant(known.x !== undefined, () => `nothing was kept of layer ${block.index}`);
+    const again: Recording = {
+      ...recording,
+      ...(keeping.expandedWeights && { expanded: new Map() }),
+    };
+    const parts = sequenceParts(again, architecture, block, inputs);
+    const activations = recordBlock(again, architecture, block, parts, known.x, undefined, known);
     const isFirst = block.index === 0;
-    recordBlockBackward(recording, architecture, block, inputs, activations, dResidual, isFirst);
+    recordBlockBackward(again, architecture, block, inputs, activations, dResidual, isFirst);
   }
   return recorder.build();
 }

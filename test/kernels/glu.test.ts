@@ -53,7 +53,7 @@ for (const [name, gpu] of Object.entries(devices)) {
         "glu and its gradient agree with the reference: $rows × $size",
         async ({ rows, size }) => {
           const data = prepare(rows, size, dtype, 6);
-          const { h, dgu, inPlace } = await run(gpu, data, dtype, activation);
+          const { h, dgu, hAgain } = await run(gpu, data, dtype, activation);
           const shape = { rows, size, activation };
           const expectedH = reference.glu(data.gu, shape);
           const expectedDgu = reference.gluBackward(data.gu, data.dh, shape);
@@ -63,7 +63,7 @@ for (const [name, gpu] of Object.entries(devices)) {
           const ulp = dtype === "f32" ? 2 ** -22 * 16 : 2 ** -10;
           expect(largestDifference(h, expectedH)).toBeLessThan(ulp * 36);
           expect(largestDifference(dgu, expectedDgu)).toBeLessThan(ulp * 7);
-          expect(inPlace).toEqual(dgu);
+          expect(largestDifference(hAgain, expectedH)).toBeLessThan(ulp * 36);
         },
       );
     });
@@ -132,7 +132,7 @@ function prepare(rows: number, size: number, dtype: ActivationType, reach: numbe
   };
 }
 
-/** Forward, backward, and backward once more over its own input. */
+/** Forward, and backward over copies of what it read. */
 async function run(
   gpu: Gpu,
   { rows, size, ...data }: Data,
@@ -140,14 +140,12 @@ async function run(
   activation: GluActivation,
 ) {
   const gu = uploadActivation(gpu, "gu", [rows, 2 * size], data.gu, dtype);
-  const dh = uploadActivation(gpu, "dh", [rows, size], data.dh, dtype);
   const h = poisoned(gpu, "h", [rows, size], dtype);
-  const dgu = poisoned(gpu, "dgu", [rows, 2 * size], dtype);
-  const inPlace = guarded(gpu, "inPlace", [rows, 2 * size], data.gu, dtype);
+  const dgu = guarded(gpu, "dgu", [rows, 2 * size], data.gu, dtype);
+  const dh = guarded(gpu, "dh", [rows, size], data.dh, dtype);
   await runOnce(gpu, (recorder) => {
     gluForward(recorder, { gu, h: h.tensor, activation });
-    gluBackward(recorder, { gu, dh, dgu: dgu.tensor, activation });
-    gluBackward(recorder, { gu: inPlace.tensor, dh, dgu: inPlace.tensor, activation });
+    gluBackward(recorder, { gu: dgu.tensor, dh: dh.tensor, activation });
   });
-  return { h: await h.read(), dgu: await dgu.read(), inPlace: await inPlace.read() };
+  return { h: await h.read(), dgu: await dgu.read(), hAgain: await dh.read() };
 }
