@@ -1,0 +1,197 @@
+// Packs all that a bare machine needs to test and measure Hone on its GPU into one archive.
+//
+//   node bench/gpu/pack.mjs [OUT.tar.xz]
+//
+// Inside: this Node, the Vulkan loader (of the npm package that brings SwiftShader), Dawn, the built command line and
+// benchmark, the kernel tests with vitest, and run.mjs. Linux on x86-64 alone. Weights are made there, at random.
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+} from "node:fs";
+import { rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { homedir, tmpdir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+const out = resolve(process.argv[2] ?? join(root, "hone-gpu.tar.xz"));
+
+/** What of the repository travels: sources and tests that run on a GPU, and what is built. */
+const TREE = [
+  ..."package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json tsconfig.browser.json tsconfig.ui.json src shaders workers".split(
+    " ",
+  ),
+  ..."scripts/vite-page.ts scripts/page-policy.mjs bench/gpu public/models/seedling dist/cli dist/bench".split(
+    " ",
+  ),
+  ..."test/gpu.ts test/gpu test/kernels test/model test/train test/reference test/fixtures".split(
+    " ",
+  ),
+];
+
+/** Run there: the packages that dist/ imports come on top. */
+const PACKAGES = [
+  "vitest",
+  "vite",
+  "vite-plugin-solid",
+  "webgpu",
+  "koffi",
+  "tar-fs",
+  "yaml",
+  "@huggingface/jinja",
+];
+
+/** Files of packages for other systems. */
+const FOREIGN =
+  /(?:darwin|win32|arm64|musl|freebsd|openbsd|ia32|riscv|loong|arm-|armhf)[^/]*(?:\/|$)/;
+
+requireLinux();
+run("node", ["scripts/setup.mjs"]);
+run("npx", [
+  "vite",
+  "build",
+  "--logLevel",
+  "error",
+  "--ssr",
+  "bench/main.ts",
+  "--outDir",
+  "dist/bench",
+]);
+const stage = mkdtempSync(join(tmpdir(), "hone-gpu-"));
+try {
+  const folder = join(stage, "hone-gpu");
+  copyNode(folder);
+  copyLoader(folder);
+  for (const path of TREE) copyIfThere(join(root, path), join(folder, "hone", path));
+  const names = closureOf([...PACKAGES, ...importsOf("dist/cli"), ...importsOf("dist/bench")]);
+  for (const name of names) copyPackage(name, join(folder, "hone", "node_modules", name));
+  writeFileSync(join(folder, "commit"), `${read("git", ["rev-parse", "--short", "HEAD"])}\n`);
+  writeFileSync(join(folder, "run"), RUN());
+  chmodSync(join(folder, "run"), 0o755);
+  run("tar", ["-C", stage, "--owner=0", "--group=0", "-cJf", out, "hone-gpu"], {
+    XZ_OPT: "-4 -T0",
+  });
+} finally {
+  rmSync(stage, { recursive: true, force: true });
+}
+console.log(`${out}: ${(statSync(out).size / 2 ** 20).toFixed(1)} MiB`);
+console.log(
+  "There: tar xf ARCHIVE && hone-gpu/run --out FOLDER   (hone-gpu/run --help lists the options)",
+);
+
+function RUN() {
+  return '#!/bin/sh\nhere=$(cd "$(dirname "$0")" && pwd)\nexec "$here/bin/node" "$here/hone/bench/gpu/run.mjs" "$@"\n';
+}
+
+function requireLinux() {
+  if (process.platform === "linux" && process.arch === "x64") return;
+  fail(
+    `This is ${process.platform} on ${process.arch}; the archive holds this machine's Node and Dawn.`,
+    "Pack it on Linux with an x86-64 processor.",
+  );
+}
+
+function copyNode(folder) {
+  mkdirSync(join(folder, "bin"), { recursive: true });
+  cpSync(process.execPath, join(folder, "bin", "node"), { dereference: true });
+}
+
+/** Unpacked by the first run of anything on SwiftShader. */
+function copyLoader(folder) {
+  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "hone");
+  const find = () =>
+    existsSync(cache)
+      ? readdirSync(cache)
+          .filter((name) => /^swiftshader-[\d.]+$/.test(name))
+          .map((name) => join(cache, name, "libvulkan.so.1"))
+          .find((path) => existsSync(path))
+      : undefined;
+  if (!find()) run("node", ["dist/cli/main.js", "doctor", "--gpu", "swiftshader"]);
+  const loader = find();
+  if (!loader)
+    fail(
+      `No libvulkan.so.1 in ${cache}.`,
+      "Run npm install, so that @sparticuz/chromium is there.",
+    );
+  mkdirSync(join(folder, "lib"), { recursive: true });
+  cpSync(loader, join(folder, "lib", "libvulkan.so.1"), { dereference: true });
+}
+
+function copyIfThere(from, to) {
+  if (existsSync(from)) cpSync(from, to, { recursive: true });
+  else fail(`${from} is not there.`, "Pack from a whole clone.");
+}
+
+/** Package names that the built files import and do not contain. */
+function importsOf(folder) {
+  const names = new Set();
+  for (const file of readdirSync(join(root, folder), { recursive: true })) {
+    if (!String(file).endsWith(".js")) continue;
+    const text = readFileSync(join(root, folder, String(file)), "utf8");
+    for (const [, name] of text.matchAll(/(?:from|import\()\s*"([^".][^"]*)"/g)) {
+      if (!name.startsWith("node:"))
+        names.add(
+          name
+            .split("/")
+            .slice(0, name.startsWith("@") ? 2 : 1)
+            .join("/"),
+        );
+    }
+  }
+  return [...names].filter((name) => existsSync(packageFolder(name)));
+}
+
+function closureOf(names) {
+  const found = new Set();
+  const visit = (name) => {
+    if (found.has(name) || !existsSync(packageFolder(name)) || FOREIGN.test(name)) return;
+    found.add(name);
+    const { dependencies, optionalDependencies } = manifestOf(name);
+    for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) visit(next);
+  };
+  for (const name of names) visit(name);
+  return found;
+}
+
+function copyPackage(name, to) {
+  const from = packageFolder(name);
+  cpSync(from, to, {
+    recursive: true,
+    dereference: true,
+    filter: (path) => !FOREIGN.test(`${path.slice(from.length)}/`) && !path.endsWith(".map"),
+  });
+}
+
+function packageFolder(name) {
+  return join(root, "node_modules", name);
+}
+
+function manifestOf(name) {
+  return createRequire(import.meta.url)(join(packageFolder(name), "package.json"));
+}
+
+function read(command, args) {
+  return spawnSync(command, args, { cwd: root, encoding: "utf8" }).stdout?.trim() ?? "";
+}
+
+function run(command, args, env = {}) {
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    stdio: "inherit",
+    env: { ...process.env, ...env },
+  });
+  if (status !== 0)
+    fail(`${basename(command)} ${args[0]} ended with ${status}.`, "What it printed stands above.");
+}
+
+function fail(problem, remedy) {
+  console.error(`${problem}\n${remedy}`);
+  process.exit(1);
+}
