@@ -8,7 +8,8 @@
 //   logits        f32  [rows, vocab]
 //   seen          u32  [vocab]   1 for tokens of the prompt and those drawn
 //   token         u32  [1]       the one drawn
-//   probability   f32  [1]       its softmax over the row as it is: no penalty, temperature 1
+//   drawn         u32  [slots, 2]  it again, and the bits of its probability (its softmax over the row as
+//                                it is: no penalty, temperature 1), in slot step.position mod slots
 //   distribution  f32  [vocab]   entry distribute: the probabilities that forward draws by
 //
 // One workgroup of LANES threads; thread `lane` looks after the tokens lane, lane + LANES, … The whole
@@ -21,13 +22,13 @@
 // Needs lib/step.wgsl, lib/reduce-vec4.wgsl, and LANES = LANES_ROOT². Loops over the lanes are bounded
 // by a parameter: unrolled, they take Mesa's compiler a minute.
 
-struct Params { vocab: u32, row: u32, lanes: u32 }
+struct Params { vocab: u32, row: u32, lanes: u32, slots: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read_write> seen: array<u32>;
 @group(0) @binding(3) var<storage, read_write> token: array<u32>;
-@group(0) @binding(4) var<storage, read_write> probability: array<f32>;
+@group(0) @binding(4) var<storage, read_write> drawn: array<vec2u>;
 @group(0) @binding(5) var<storage, read_write> distribution: array<f32>;
 
 const CAPACITY = 1024u; // of the list
@@ -64,13 +65,14 @@ fn forward(@builtin(local_invocation_index) lane: u32) {
   if (step.temperature > 0) {
     // Below the total, rounding or not: then just one lane's share holds it.
     let below = bitcast<f32>(bitcast<u32>(shares.total) - 1);
-    let drawn = min(shares.total * random(), below);
-    is_ours = shares.before <= drawn && drawn < shares.before + shares.own;
-    if (is_ours) { id = token_at(drawn - shares.before, filtered, lane); }
+    let point = min(shares.total * random(), below);
+    is_ours = shares.before <= point && point < shares.before + shares.own;
+    if (is_ours) { id = token_at(point - shares.before, filtered, lane); }
   }
   if (is_ours) {
     token[0] = id;
-    probability[0] = exp(logits[row_start() + id] - filtered.largest_logit) / shares.unfiltered;
+    let probability = exp(logits[row_start() + id] - filtered.largest_logit) / shares.unfiltered;
+    drawn[step.position % params.slots] = vec2u(id, bitcast<u32>(probability));
     seen[id] = 1;
   }
 }
@@ -216,9 +218,9 @@ fn find_shares(filtered: Filter, lane: u32) -> Shares {
   return Shares(before, own.x, total.x, total.y);
 }
 
-/// The one of this lane's tokens at which the sum of their masses passes `drawn`.
-fn token_at(drawn: f32, filtered: Filter, lane: u32) -> u32 {
-  var left = drawn;
+/// The one of this lane's tokens at which the sum of their masses passes `point`.
+fn token_at(point: f32, filtered: Filter, lane: u32) -> u32 {
+  var left = point;
   var found = filtered.best;
   for (var i = lane; i < filtered.candidates && left >= 0; i += LANES) {
     let id = candidate(filtered, i);

@@ -34,9 +34,7 @@ export async function openGenerator(
     quantization: request.quantization ?? "none",
     doubleQuant: manifest?.doubleQuant ?? true,
     computeDtype: request.computeDtype ?? "auto",
-    // The padding of the last chunk of a prompt has positions too.
-    positions: capacity + Generator.paddingTokens,
-    contextTokens: capacity,
+    positions: capacity,
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
     signal: request.signal,

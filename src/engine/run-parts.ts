@@ -96,7 +96,7 @@ export async function allocateRun(
     quantization: config.quantization,
     doubleQuant: config.double_quant,
     computeDtype: config.compute_dtype,
-    positions: contextTokens(config) + Generator.paddingTokens,
+    positions: contextTokens(config),
     contextTokens: config.max_length,
     targets: adapterOf(config, source.architecture).targets,
     training: true,

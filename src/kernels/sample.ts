@@ -6,7 +6,7 @@ import sampleShader from "../../shaders/sample.wgsl?raw";
 import { invariant } from "../base/error.ts";
 import type { Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount, matrixShape, type Tensor } from "../gpu/tensor.ts";
+import { elementCount, matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 
 // Up to this length a row gets a workgroup of 64, whose barriers are cheaper; a longer one gets 256.
 const SHORT_ROW = 16_384;
@@ -21,10 +21,10 @@ const shader = {
     logits: "read",
     seen: "read_write",
     token: "read_write",
-    probability: "read_write",
+    drawn: "read_write",
     distribution: "read_write",
   },
-  params: { vocab: "u32", row: "u32", lanes: "u32" },
+  params: { vocab: "u32", row: "u32", lanes: "u32", slots: "u32" },
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
@@ -40,24 +40,21 @@ interface SampleInput {
 /**
  * Draws one token by step.temperature (0 is greedy), top_k, top_p and repetition_penalty, with a random
  * number that is a function of step.seed, step.step and step.position. Writes its id to `token`,
- * u32 [1], its probability by the model alone (softmax of the row of logits as it is) to
- * `probability`, f32 [1], and 1 to its place in `seen`.
+ * u32 [1], and 1 to its place in `seen`. Row step.position mod slots of `drawn`, u32 [slots, 2], gets the
+ * id too, and the bits of its probability by the model alone: the softmax of the row of logits as it is.
  */
 export function sample(
   recorder: Recorder,
-  { token, probability, ...input }: SampleInput & { token: Tensor; probability: Tensor },
+  { token, drawn, ...input }: SampleInput & { token: Tensor; drawn: Tensor },
 ): void {
   const { logits, seen } = input;
-  for (const output of [token, probability]) {
-    invariant(
-      elementCount(output.shape) === 1,
-      () => `sample: ${output.label} is [${output.shape.join(", ")}], not [1]`,
-    );
-  }
+  const [slots] = matrixShape(drawn);
+  requireShape("sample", token, "u32", [1, 1], logits);
+  requireShape("sample", drawn, "u32", [slots, 2], logits);
   recorder.dispatch(shader, {
     entry: "forward",
-    buffers: { logits, seen, token, probability },
-    ...describe(input),
+    buffers: { logits, seen, token, drawn },
+    ...describe(input, slots),
   });
 }
 
@@ -79,7 +76,7 @@ export function sampleDistribution(
   });
 }
 
-function describe({ logits, seen, row }: SampleInput) {
+function describe({ logits, seen, row }: SampleInput, slots = 1) {
   const [rows, vocab] = matrixShape(logits);
   invariant(
     elementCount(seen.shape) === vocab && (row ?? 0) < rows,
@@ -89,7 +86,7 @@ function describe({ logits, seen, row }: SampleInput) {
   const root = vocab > SHORT_ROW ? 16 : 8;
   const lanes = root * root;
   return {
-    params: { vocab, row: row ?? LAST_ROW, lanes },
+    params: { vocab, row: row ?? LAST_ROW, lanes, slots },
     constants: { LANES: lanes, LANES_ROOT: root },
     grid: [1] as const,
     // Five walks over the row, of about eight operations each.

@@ -1,24 +1,23 @@
-// Tokens out of a model, one at a time, with a cache of keys and values.
+// Tokens out of a model, with a cache of keys and values.
 //
-// Two programs are recorded: one takes a chunk of the prompt into the cache, the other takes one token,
-// makes its logits and draws the next. The token drawn is written on the GPU where the next run reads it.
+// The token drawn is written on the GPU where the next run reads it, so that runs are submitted ahead and
+// what they drew is read back some tokens at a time. What was drawn past the answer's end is dropped, and
+// counts as never computed: every answer is to the bit what it is with one token at a time.
 import { invariant } from "../base/error.ts";
-import { type Program, Recorder } from "../gpu/program.ts";
-import { read, readF32, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
-import { attentionCachedAppend, attentionCachedForward } from "../kernels/attention-cached.ts";
-import { nf4Gemv } from "../kernels/nf4-gemv.ts";
-import { rmsNormForward } from "../kernels/rms-norm.ts";
-import { ropeForward } from "../kernels/rope.ts";
-import { sample } from "../kernels/sample.ts";
-import { type Block, type BlockParts, recordBlock, scoresOf, tableOf } from "./block.ts";
-import { type Linear, loraOf, type Recording, recordLinear, recordLoraDown } from "./linear.ts";
+import type { Program } from "../gpu/program.ts";
+import { ReportRing } from "../gpu/report-ring.ts";
+import { readF32, write } from "../gpu/tensor.ts";
 import {
-  blocksOf,
-  type Model,
-  recordEmbedding,
-  recordHeadDown,
-  recordLogits,
-} from "./transformer.ts";
+  allocateParts,
+  buildChunkProgram,
+  buildDecodeProgram,
+  CHUNK_TOKENS,
+  DRAWN_SLOTS,
+  freeParts,
+  type Parts,
+} from "./generate-programs.ts";
+import { type Flight, Pace } from "./pace.ts";
+import type { Model } from "./transformer.ts";
 
 export interface Sampling {
   readonly temperature: number;
@@ -35,6 +34,8 @@ export interface GenerateOptions extends Sampling {
   readonly signal?: AbortSignal | undefined;
   /** Called with each token and its probability. Returning true ends the generation after it. */
   readonly onToken?: (id: number, probability: number) => boolean | void;
+  /** How many tokens to have on the way; by their time, if not given. The tokens do not depend on it. */
+  readonly flight?: Flight;
 }
 
 export interface Generated {
@@ -44,30 +45,25 @@ export interface Generated {
   readonly endedBy: "stop" | "length" | "aborted";
 }
 
-interface Cache {
-  readonly keys: StoredTensor;
-  readonly values: StoredTensor;
+interface Drawn {
+  readonly id: number;
+  readonly probability: number;
 }
 
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 };
 
-/** Prompt tokens taken per run. Enough to fill a GPU, little enough to waste few on a short prompt. */
-const CHUNK_TOKENS = 32;
+/** Batches of tokens under way at the most. */
+const MOST_BATCHES = 2;
 
 export class Generator {
-  /** Rows behind the last token of a prompt that its last chunk may touch. */
-  static readonly paddingTokens = CHUNK_TOKENS;
   /** Tokens that prompt and answer may have together. */
   readonly capacity: number;
   readonly #model: Model;
   readonly #parts: Parts;
-  readonly #chunkIds: StoredTensor;
-  readonly #token: StoredTensor;
-  readonly #probability: StoredTensor;
-  readonly #logits: StoredTensor;
-  readonly #seen: StoredTensor;
   readonly #chunk: Program;
   readonly #decode: Program;
+  readonly #ring: ReportRing;
+  readonly #pace = new Pace();
   /** Ids whose keys and values are in the cache. */
   #cached: number[] = [];
   /** How many of them, from the first, were taken in whole chunks counted from the start. */
@@ -77,13 +73,9 @@ export class Generator {
     this.#model = model;
     this.capacity = parts.capacity;
     this.#parts = parts;
-    this.#chunkIds = parts.chunkIds;
-    this.#token = parts.token;
-    this.#probability = parts.probability;
-    this.#logits = parts.logits;
-    this.#seen = parts.seen;
     this.#chunk = chunk;
     this.#decode = decode;
+    this.#ring = new ReportRing(model.gpu, parts.drawn, MOST_BATCHES);
   }
 
   /** Allocates a cache for `capacity` tokens and records both programs. */
@@ -101,6 +93,11 @@ export class Generator {
     }
   }
 
+  /** Dispatches of a token's program, for tests and the benchmark. */
+  get decodeDispatches(): readonly string[] {
+    return this.#decode.dispatchNames;
+  }
+
   /**
    * Continues `prompt`. What the prompt shares with the last call's tokens is not computed again.
    * The prompt must be shorter than `capacity`.
@@ -108,17 +105,27 @@ export class Generator {
   async generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated> {
     this.#checkLength(prompt);
     this.#markSeen(prompt, options.repetitionPenalty);
-    let next = this.#prefill(prompt, this.#sharedWith(prompt, this.#cached.length));
+    let last = this.#prefill(prompt, this.#sharedWith(prompt, this.#cached.length));
     const ids: number[] = [];
-    while (ids.length < options.maxNewTokens && prompt.length + ids.length < this.capacity) {
-      if (options.signal?.aborted) return { ids, endedBy: "aborted" };
-      const { id, probability } = await this.#draw(next, options);
-      if (options.endIds.includes(id)) return { ids, endId: id, endedBy: "stop" };
-      ids.push(id);
-      next = id;
-      if (options.onToken?.(id, probability)) return { ids, endedBy: "stop" };
+    const most = Math.min(options.maxNewTokens, this.capacity - prompt.length);
+    const draws = this.#draws(last, most, options);
+    try {
+      while (ids.length < most) {
+        if (options.signal?.aborted) return { ids, endedBy: "aborted" };
+        const { value: drawn } = await draws.next();
+        invariant(drawn !== undefined, () => `generate: ${ids.length} of ${most} tokens came`);
+        const { id, probability } = drawn;
+        // Only now: a token whose successor nobody looked at counts as never taken in.
+        this.#cached.push(last);
+        if (options.endIds.includes(id)) return { ids, endId: id, endedBy: "stop" };
+        ids.push(id);
+        last = id;
+        if (options.onToken?.(id, probability)) return { ids, endedBy: "stop" };
+      }
+      return { ids, endedBy: "length" };
+    } finally {
+      await draws.return(undefined);
     }
-    return { ids, endedBy: "length" };
   }
 
   /**
@@ -130,8 +137,10 @@ export class Generator {
     const shared = this.#sharedWith(prompt, this.#chunked);
     const last = this.#prefill(prompt, shared - (shared % CHUNK_TOKENS));
     this.#chunked = this.#cached.length - (this.#cached.length % CHUNK_TOKENS);
-    await this.#draw(last, GREEDY);
-    return (await readF32(this.#model.gpu, this.#logits)).slice();
+    write(this.#model.gpu, this.#parts.token, Uint32Array.of(last));
+    this.#decodeAt(this.#cached.length, GREEDY);
+    this.#cached.push(last);
+    return (await readF32(this.#model.gpu, this.#parts.logits)).slice();
   }
 
   /** Forgets the cache: the weights have changed. */
@@ -142,6 +151,7 @@ export class Generator {
 
   free(): void {
     freeParts(this.#model, this.#parts);
+    this.#ring.free();
     this.#chunk.free();
     this.#decode.free();
   }
@@ -172,7 +182,7 @@ export class Generator {
       const ids = prompt.slice(position, Math.min(position + CHUNK_TOKENS, prompt.length - 1));
       const padded = new Uint32Array(CHUNK_TOKENS);
       padded.set(ids);
-      write(gpu, this.#chunkIds, padded);
+      write(gpu, this.#parts.chunkIds, padded);
       step.set({ position, rows: ids.length });
       this.#chunk.run();
       this.#cached.push(...ids);
@@ -181,165 +191,72 @@ export class Generator {
     return prompt.at(-1) ?? 0;
   }
 
-  async #draw(
+  /** Draws `most` tokens after `last`, ahead of whoever takes them; returning waits for those under way. */
+  async *#draws(
     last: number,
+    most: number,
+    options: GenerateOptions,
+  ): AsyncGenerator<Drawn, undefined, undefined> {
+    const start = this.#cached.length;
+    const underWay: { readonly first: number; readonly count: number; readonly drawn: Arrival }[] =
+      [];
+    let submitted = 0;
+    let arrivedMs: number | undefined;
+    write(this.#model.gpu, this.#parts.token, Uint32Array.of(last));
+    try {
+      for (let taken = 0; taken < most;) {
+        const flight = options.flight ?? this.#pace.flight;
+        while (submitted < most && underWay.length < Math.min(flight.batches, MOST_BATCHES)) {
+          const count = Math.min(flight.tokens, most - submitted, DRAWN_SLOTS / MOST_BATCHES);
+          const first = start + submitted;
+          for (let i = 0; i < count; i++) this.#decodeAt(first + i, options);
+          underWay.push({ first, count, drawn: this.#ring.capture() });
+          submitted += count;
+        }
+        const [batch] = underWay;
+        if (!batch) return undefined;
+        const words = new DataView((await batch.drawn).buffer);
+        underWay.shift();
+        const now = performance.now();
+        // The first comes behind the prompt, and tells nothing of a token's time.
+        if (arrivedMs !== undefined) this.#learn(batch.count, now - arrivedMs);
+        arrivedMs = now;
+        for (let i = 0; i < batch.count; i++) {
+          const slot = (batch.first + i) % DRAWN_SLOTS;
+          taken++;
+          yield {
+            id: words.getUint32(slot * 8, true),
+            probability: words.getFloat32(slot * 8 + 4, true),
+          };
+        }
+      }
+      return undefined;
+    } finally {
+      // Nothing may be under way when the caller goes on to other work, or frees this.
+      await Promise.allSettled(underWay.map(({ drawn }) => drawn));
+    }
+  }
+
+  #learn(tokens: number, ms: number): void {
+    this.#pace.learn(tokens, ms);
+    this.#decode.learnSpeed(this.#pace.secondsPerToken ?? 0);
+  }
+
+  /** Submits one run, which takes the token drawn last in at `position` and draws the next. */
+  #decodeAt(
+    position: number,
     { temperature, topK, topP, repetitionPenalty, seed }: Sampling,
-  ): Promise<{ id: number; probability: number }> {
-    const { gpu, step } = this.#model;
-    const position = this.#cached.length;
-    write(gpu, this.#token, Uint32Array.of(last));
-    step.set({ position, rows: 1, temperature, topK, topP, repetitionPenalty, seed });
+  ): void {
+    this.#model.step.set({ position, rows: 1, temperature, topK, topP, repetitionPenalty, seed });
     this.#decode.run();
-    this.#cached.push(last);
-    const [ids, probabilities] = await Promise.all([
-      read(gpu, this.#token, 0, 4),
-      readF32(gpu, this.#probability),
-    ]);
-    return { id: new Uint32Array(ids)[0] ?? 0, probability: probabilities[0] ?? 0 };
   }
 
   #markSeen(prompt: readonly number[], repetitionPenalty: number): void {
     if (repetitionPenalty === 1) return;
     const seen = new Uint32Array(this.#model.architecture.vocab);
     for (const id of prompt) seen[id] = 1;
-    write(this.#model.gpu, this.#seen, seen);
+    write(this.#model.gpu, this.#parts.seen, seen);
   }
 }
 
-interface Parts {
-  readonly capacity: number;
-  readonly caches: readonly Cache[];
-  readonly chunkIds: StoredTensor;
-  readonly token: StoredTensor;
-  /** 0, 1, 2 …: a row's offset from the first row of its run; the shader adds the run's position. */
-  readonly positions: StoredTensor;
-  readonly probability: StoredTensor;
-  /** f32 [1, vocab], of the token drawn last. */
-  readonly logits: StoredTensor;
-  readonly seen: StoredTensor;
-}
-
-function allocateParts({ gpu, architecture, act }: Model, capacity: number): Parts {
-  const { kvHeads, headSize, layers, vocab } = architecture;
-  // A chunk's padding rows are written behind its last token, so the cache has room for them.
-  const shape = [capacity + CHUNK_TOKENS, kvHeads * headSize];
-  const positions = gpu.allocate("generate.positions", "u32", [CHUNK_TOKENS]);
-  write(
-    gpu,
-    positions,
-    Uint32Array.from({ length: CHUNK_TOKENS }, (_, i) => i),
-  );
-  return {
-    capacity,
-    caches: Array.from({ length: layers }, (_, layer) => ({
-      keys: gpu.allocate(`cache.${layer}.keys`, act, shape),
-      values: gpu.allocate(`cache.${layer}.values`, act, shape),
-    })),
-    chunkIds: gpu.allocate("generate.ids", "u32", [CHUNK_TOKENS]),
-    token: gpu.allocate("generate.token", "u32", [1]),
-    positions,
-    probability: gpu.allocate("generate.probability", "f32", [1]),
-    logits: gpu.allocate("generate.logits", "f32", [1, vocab]),
-    seen: gpu.allocate("generate.seen", "u32", [vocab]),
-  };
-}
-
-function freeParts({ gpu }: Model, parts: Parts): void {
-  const { caches, capacity: _, ...own } = parts;
-  const cached = caches.flatMap(({ keys, values }) => [keys, values]);
-  for (const tensor of [...cached, ...Object.values(own)]) gpu.free(tensor);
-}
-
-function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {
-  const recorder = new Recorder(model.gpu, "prefill", model.workspace, model.step);
-  recordCached(
-    { recorder, act: model.act, dropout: 0 },
-    model,
-    parts,
-    parts.chunkIds,
-    recordLinear,
-  );
-  return recorder.build();
-}
-
-function buildDecodeProgram(model: Model, parts: Parts): Promise<Program> {
-  const { gpu, architecture, act, weights } = model;
-  const recorder = new Recorder(gpu, "decode", model.workspace, model.step);
-  const recording: Recording = { recorder, act, dropout: 0 };
-  const x = recordCached(recording, model, parts, parts.token, recordFewRows);
-  const normed = recorder.transient("final_normed", act, x.shape);
-  const { epsilon } = architecture;
-  rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon });
-  const { seen, token, probability, logits } = parts;
-  const headH = recordHeadDown(recording, model, normed);
-  recordLogits(recording, model, { normed, headH, logits, first: 0, count: 1 });
-  sample(recorder, { logits, seen, token, probability, row: 0 });
-  return recorder.build();
-}
-
-type RecordLinear = (
-  recording: Recording,
-  linear: Linear,
-  operands: { x: Tensor; y: Tensor; residual?: Tensor },
-) => Tensor | undefined;
-
-/** All blocks over the cache. Returns the residual stream after the last. */
-function recordCached(
-  recording: Recording,
-  model: Model,
-  parts: Parts,
-  ids: Tensor,
-  linear: RecordLinear,
-): Tensor {
-  const { recorder } = recording;
-  let x = recordEmbedding(recording, model, ids);
-  for (const block of blocksOf(model)) {
-    const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
-    const cached: BlockParts = {
-      linear: (map, operands) => linear(recording, map, operands),
-      attend: cachedAttention(recording, model, parts, block),
-    };
-    recordBlock(recording, model.architecture, block, cached, x, out);
-    x = out;
-  }
-  return x;
-}
-
-/** Turns new rows by where they stand, puts their keys and values into the cache, and attends to all. */
-function cachedAttention(
-  { recorder }: Recording,
-  { architecture, weights }: Model,
-  { caches, positions }: Parts,
-  { index, kind }: Block,
-): BlockParts["attend"] {
-  const cache = caches[index];
-  invariant(cache !== undefined, () => `no cache for layer ${index}`);
-  return (qkv, attended, layout) => {
-    const table = tableOf(weights, kind);
-    const rows = qkv.shape[0] ?? 0;
-    const rowPositions = rows === 1 ? { ...positions, shape: [1], bytes: 16 } : positions;
-    ropeForward(recorder, { qkv, positions: rowPositions, table, layout, usesStepPosition: true });
-    attentionCachedAppend(recorder, { qkv, ...cache, layout });
-    const scores = scoresOf(architecture, kind);
-    attentionCachedForward(recorder, { qkv, ...cache, o: attended, layout, ...scores });
-    return undefined;
-  };
-}
-
-/** A linear map for few rows: NF4 is unpacked where it is used instead of into a scratch matrix. */
-function recordFewRows(
-  recording: Recording,
-  linear: Linear,
-  operands: { x: Tensor; y: Tensor; residual?: Tensor },
-): Tensor | undefined {
-  const { weight, lora, bias } = linear;
-  if (!("codes" in weight)) return recordLinear(recording, linear, operands);
-  const h = recordLoraDown(recording, linear, operands.x);
-  nf4Gemv(recording.recorder, {
-    ...operands,
-    weight,
-    ...(bias && { bias }),
-    ...(h && lora && { lora: loraOf(lora, h) }),
-  });
-  return h;
-}
+type Arrival = Promise<Float32Array<ArrayBuffer>>;

@@ -43,6 +43,9 @@ async function distribution(
   return probabilities;
 }
 
+/** Draws that are kept at a time: fewer than the positions that a test draws at. */
+const SLOTS = 4;
+
 /** A recorded draw; `at` replays it at a position with a seed. */
 async function prepareDraws(
   logits: ArrayLike<number>,
@@ -53,7 +56,7 @@ async function prepareDraws(
   const given = uploadF32(gpu, "logits", [rows, vocab], logits);
   const seen = gpu.allocate("seen", "u32", [vocab]);
   const token = gpu.allocate("token", "u32", [1]);
-  const probability = poisoned(gpu, "probability", [1]);
+  const drawn = gpu.allocate("drawn", "u32", [SLOTS, 2]);
   const scalars = new StepScalars(gpu);
   scalars.set({ ...settings, rows });
   const recorder = new Recorder(gpu, "draw", new Workspace(gpu), scalars);
@@ -61,7 +64,7 @@ async function prepareDraws(
     logits: given,
     seen,
     token,
-    probability: probability.tensor,
+    drawn,
     ...(row === undefined ? {} : { row }),
   });
   const program = await recorder.build();
@@ -73,21 +76,25 @@ async function prepareDraws(
     at,
     seen,
     scalars,
-    probability,
+    /** What was drawn at a position, and its probability. */
+    async drawnAt(position: number): Promise<{ id: number; probability: number }> {
+      const view = new DataView(await read(gpu, drawn, (position % SLOTS) * 8, 8));
+      return { id: view.getUint32(0, true), probability: view.getFloat32(4, true) };
+    },
     async token(): Promise<number> {
       return new Uint32Array(await read(gpu, token))[0]!;
     },
     /** The tokens at `count` positions in a row, read back at once. */
     async tokens(seed: number, count: number): Promise<Uint32Array> {
-      const drawn = gpu.allocate("drawn", "u32", [count]);
+      const copies = gpu.allocate("copies", "u32", [count]);
       for (let position = 0; position < count; position++) {
         at(seed, position);
         const encoder = gpu.device.createCommandEncoder();
-        encoder.copyBufferToBuffer(token.at.buffer, 0, drawn.at.buffer, 4 * position, 4);
+        encoder.copyBufferToBuffer(token.at.buffer, 0, copies.at.buffer, 4 * position, 4);
         gpu.device.queue.submit([encoder.finish()]);
       }
-      const ids = new Uint32Array(await read(gpu, drawn), 0, count);
-      gpu.free(drawn);
+      const ids = new Uint32Array(await read(gpu, copies), 0, count);
+      gpu.free(copies);
       return ids;
     },
   };
@@ -220,8 +227,9 @@ test("the probability told is the model's own: no penalty, temperature 1, unfilt
     const model = sampling(logits, [], PLAIN);
     for (let position = 0; position < 5; position++) {
       draws.at(11, position);
-      const [probability] = await draws.probability.read();
-      expect(probability! / model[await draws.token()]!).toBeCloseTo(1, 5);
+      const { id, probability } = await draws.drawnAt(position);
+      expect(id).toBe(await draws.token());
+      expect(probability / model[id]!).toBeCloseTo(1, 5);
     }
   }
 });

@@ -1,0 +1,164 @@
+// Tokens on the way: whatever is computed ahead, an answer is to the bit what it is token by token.
+import { describe, expect, test } from "vitest";
+import { type GenerateOptions, Generator } from "../../src/model/generate.ts";
+import { type Flight, MOST_PER_BATCH, Pace } from "../../src/model/pace.ts";
+import { testGpu } from "../gpu.ts";
+import { loadTiny } from "./tiny.ts";
+
+const gpu = await testGpu();
+const act = gpu.hasF16 ? "f16" : "f32";
+const model = await loadTiny(gpu, "tiny-llama", {
+  quantization: "nf4",
+  act,
+  adapter: "tiny-llama-adapter",
+});
+const CAPACITY = 72;
+const generator = await Generator.create(model, CAPACITY);
+
+const SINGLE = { tokens: 1, batches: 1 };
+const FLIGHTS = [
+  { tokens: 3, batches: 2 },
+  { tokens: MOST_PER_BATCH, batches: 2 },
+];
+const PROMPT = Array.from({ length: 35 }, (_, i) => (7 * i * i + 3) % model.architecture.vocab);
+const GREEDY = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 1 };
+const SETTINGS = [
+  GREEDY,
+  { temperature: 1.3, topK: 0, topP: 1, repetitionPenalty: 1, seed: 3 },
+  { temperature: 0.9, topK: 12, topP: 0.8, repetitionPenalty: 1, seed: 4 },
+  { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1.4, seed: 5 },
+  { temperature: 1.5, topK: 40, topP: 0.95, repetitionPenalty: 1.2, seed: 6 },
+];
+
+/** One answer with all that is told of it. */
+async function answer(options: Partial<GenerateOptions>, prompt: readonly number[] = PROMPT) {
+  const told: [number, number][] = [];
+  const { onToken, ...rest } = options;
+  const generated = await generator.generate(prompt, {
+    ...GREEDY,
+    maxNewTokens: 12,
+    endIds: [],
+    ...rest,
+    onToken(id, probability) {
+      told.push([id, probability]);
+      return onToken?.(id, probability);
+    },
+  });
+  return { ...generated, told };
+}
+
+/** Two turns of a conversation, the second over what the first has left in the cache. */
+async function conversation(options: Partial<GenerateOptions>) {
+  generator.reset();
+  const first = await answer(options);
+  const second = await answer(options, [...PROMPT, ...first.ids, 5, 6]);
+  return { first, second, logits: await generator.logits([...PROMPT, ...first.ids, 9]) };
+}
+
+/** Each answer ends after five tokens. */
+function stoppedAtFive(flight: Flight) {
+  let tokens = 0;
+  return conversation({ ...SETTINGS[4]!, onToken: () => ++tokens % 5 === 0, flight });
+}
+
+/** What is on the way once a token is known to take `ms`. */
+function flightAt(ms: number): Flight {
+  const pace = new Pace();
+  pace.learn(1, ms);
+  return pace.flight;
+}
+
+test.each(SETTINGS)(
+  "tokens, probabilities and what stays in the cache are the same: %o",
+  async (sampling) => {
+    const wanted = await conversation({ ...sampling, flight: SINGLE });
+    expect(wanted.first.told).toHaveLength(12);
+    for (const flight of FLIGHTS) {
+      expect(await conversation({ ...sampling, flight }), JSON.stringify(flight)).toEqual(wanted);
+    }
+    // As it is without a word: by the time that tokens take.
+    expect(await conversation(sampling)).toEqual(wanted);
+  },
+);
+
+describe("an answer that ends early", () => {
+  test.each(FLIGHTS)("at an end token, with %o", async (flight) => {
+    generator.reset();
+    const sampling = SETTINGS[1]!;
+    const { ids } = await answer({ ...sampling, flight: SINGLE });
+    const end = ids[6]!;
+    const endIds = [end];
+    const wanted = await conversation({ ...sampling, endIds, flight: SINGLE });
+    expect(wanted.first.endId).toBe(end);
+    expect(wanted.first.ids).toEqual(ids.slice(0, ids.indexOf(end)));
+    expect(await conversation({ ...sampling, endIds, flight })).toEqual(wanted);
+  });
+
+  test.each(FLIGHTS)("by the caller's word, with %o", async (flight) => {
+    const wanted = await stoppedAtFive(SINGLE);
+    expect(wanted.first).toMatchObject({ endedBy: "stop" });
+    expect(wanted.first.ids).toHaveLength(5);
+    expect(await stoppedAtFive(flight)).toEqual(wanted);
+  });
+
+  test("aborted: no token is told after the one that it came with", async () => {
+    for (const flight of [SINGLE, ...FLIGHTS]) {
+      generator.reset();
+      const stopping = new AbortController();
+      let tokens = 0;
+      const { ids, endedBy } = await answer({
+        flight,
+        signal: stopping.signal,
+        onToken() {
+          if (++tokens === 4) stopping.abort();
+        },
+      });
+      expect(endedBy).toBe("aborted");
+      expect(ids).toHaveLength(4);
+      const none = await answer({ flight, signal: stopping.signal });
+      expect(none).toMatchObject({ ids: [], told: [], endedBy: "aborted" });
+    }
+  });
+
+  test("where the context ends", async () => {
+    generator.reset();
+    const wanted = await answer({ maxNewTokens: 1000, flight: SINGLE });
+    expect(wanted.ids).toHaveLength(CAPACITY - PROMPT.length);
+    expect(wanted.endedBy).toBe("length");
+    generator.reset();
+    expect(await answer({ maxNewTokens: 1000, flight: FLIGHTS[1]! })).toEqual(wanted);
+  });
+});
+
+test("a penalty knows the prompt and the answer, and nothing drawn in vain", async () => {
+  const sampling = SETTINGS[3]!;
+  generator.reset();
+  const wanted = await answer({ ...sampling, flight: SINGLE });
+  generator.reset();
+  // Leaves marks of tokens behind its end.
+  await answer({ ...SETTINGS[1]!, flight: FLIGHTS[1]!, onToken: () => true });
+  expect(await answer({ ...sampling, flight: FLIGHTS[1]! })).toEqual(wanted);
+});
+
+describe("how many are on the way", () => {
+  test("one, until a token's time is known, and while each takes long", () => {
+    expect(new Pace().flight).toEqual(SINGLE);
+    expect(flightAt(300)).toEqual(SINGLE);
+    expect(flightAt(30)).toEqual(SINGLE);
+  });
+
+  test("some milliseconds' worth, twice, where tokens are quick", () => {
+    expect(flightAt(20)).toEqual({ tokens: 1, batches: 2 });
+    expect(flightAt(4)).toEqual({ tokens: 4, batches: 2 });
+    expect(flightAt(0)).toEqual({ tokens: MOST_PER_BATCH, batches: 2 });
+  });
+
+  test("one token held up does not change it for long", () => {
+    const pace = new Pace();
+    for (let i = 0; i < 20; i++) pace.learn(4, 16);
+    pace.learn(4, 400);
+    expect(pace.flight).toEqual(SINGLE);
+    for (let i = 0; i < 10; i++) pace.learn(4, 16);
+    expect(pace.flight.batches).toBe(2);
+  });
+});
