@@ -1,56 +1,9 @@
-// Products with a frozen weight, and beside each the adapter's low-rank part.
-//
-//   forward    y = x · Wᵀ + h · Bᵀ + bias            backward    dx = dy · W + Σ_s mask_s ∘ (dh_s · A_s)
-//
-//   x       In    [tokens, inputs]             dy   In   [any rows, y_stride], outputs from y_column on
-//   weight  Quad  [outputs, inputs / 4]        dh   f32  [tokens, segments · rank]
-//   h       f32   [tokens, segments · rank]    a    f32  [segments · rank, inputs]
-//   b       f32   [outputs, rank]              dx   Out  [tokens, inputs]
-//   bias    f32   [outputs]
-//   y       Out   [any rows, y_stride], outputs from y_column on; residual f32, of the same shape
-//
-// The rows x_row … x_row + rows of x, h, dh and dx go with the rows from y_row on of y and dy. The
-// outputs fall into up to four segments (q, k, v); row n of b meets its own segment's columns of h.
+// Products with a frozen weight, and beside each the adapter's low-rank part: the variant that every adapter
+// runs. lib/matmul.wgsl has the operands.
 //
 // A thread makes a 4 × 4 piece of the result in registers, straight from storage, four steps of the
 // inner dimension at a time; a workgroup makes 32 × 32. The accumulators have names because software
 // adapters run named variables several times faster than arrays. Sums are f32, in a fixed order.
-//
-// inputs and rank are multiples of 4; segments but the last end on a multiple of 4. Rows may be ragged.
-// Outputs, y_column and y_stride may be, too; the backward pass then needs RAGGED.
-
-struct Params {
-  rows: u32,
-  inputs: u32,
-  outputs: u32,
-  x_row: u32,
-  y_row: u32,
-  y_column: u32,
-  y_stride: u32,
-  addend: u32,              // what the result is added to: 0 nothing, 1 what it holds, 2 residual
-  rank: u32,
-  segments: u32,
-  end_0: u32,               // where the outputs of segments 0 to 2 end
-  end_1: u32,
-  end_2: u32,
-  drop_below: u32,
-  keep_scale: f32,
-  module_id: u32,
-  has_bias: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<In>>;
-@group(0) @binding(2) var<storage, read> weight: array<Quad>;
-@group(0) @binding(3) var<storage, read> h: array<vec4f>;
-@group(0) @binding(4) var<storage, read> b: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> y: array<Out>;
-@group(0) @binding(6) var<storage, read> dy: array<vec4<In>>;
-@group(0) @binding(7) var<storage, read> dh: array<vec4f>;
-@group(0) @binding(8) var<storage, read> a: array<vec4f>;
-@group(0) @binding(9) var<storage, read_write> dx: array<vec4<Out>>;
-@group(0) @binding(10) var<storage, read> residual: array<f32>;
-@group(0) @binding(11) var<storage, read> bias: array<f32>;
 
 @compute @workgroup_size(8, 8)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
@@ -60,8 +13,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
   // Past the edge a thread repeats the last row or column, and does not store it.
-  let rows = min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(params.rows - 1u));
-  let columns = min(vec4u(column) + vec4u(0u, 1u, 2u, 3u), vec4u(params.outputs - 1u));
+  let rows = min(vec4u(row) + FOUR, vec4u(params.rows - 1u));
+  let columns = min(outputs_of(column), vec4u(params.outputs - 1u));
 
   // s_ij holds four partial sums of y[row + i, column + j].
   var s00 = vec4f(); var s01 = vec4f(); var s02 = vec4f(); var s03 = vec4f();
@@ -77,13 +30,13 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     let x1 = vec4f(x[x_at.y + k]);
     let x2 = vec4f(x[x_at.z + k]);
     let x3 = vec4f(x[x_at.w + k]);
-    let w0 = widen(weight[w_at.x + k]);
+    let w0 = weight_quad(w_at.x + k);
     s00 = fma(x0, w0, s00); s10 = fma(x1, w0, s10); s20 = fma(x2, w0, s20); s30 = fma(x3, w0, s30);
-    let w1 = widen(weight[w_at.y + k]);
+    let w1 = weight_quad(w_at.y + k);
     s01 = fma(x0, w1, s01); s11 = fma(x1, w1, s11); s21 = fma(x2, w1, s21); s31 = fma(x3, w1, s31);
-    let w2 = widen(weight[w_at.z + k]);
+    let w2 = weight_quad(w_at.z + k);
     s02 = fma(x0, w2, s02); s12 = fma(x1, w2, s12); s22 = fma(x2, w2, s22); s32 = fma(x3, w2, s32);
-    let w3 = widen(weight[w_at.w + k]);
+    let w3 = weight_quad(w_at.w + k);
     s03 = fma(x0, w3, s03); s13 = fma(x1, w3, s13); s23 = fma(x2, w3, s23); s33 = fma(x3, w3, s33);
   }
 
@@ -114,9 +67,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     vec4f(dot(s30, ONE), dot(s31, ONE), dot(s32, ONE), dot(s33, ONE)),
   );
   for (var i = 0u; i < min(4u, params.rows - row); i++) {
-    for (var j = 0u; j < min(4u, params.outputs - column); j++) {
-      store_y(row + i, column + j, sums[i][j]);
-    }
+    store_outputs(row + i, column, sums[i]);
   }
 }
 
@@ -128,7 +79,7 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
   if (row >= params.rows || column >= stride) {
     return;
   }
-  let rows = min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(params.rows - 1u));
+  let rows = min(vec4u(row) + FOUR, vec4u(params.rows - 1u));
 
   // s_i is dx[row + i, 4 · column …].
   var s0 = vec4f();
@@ -142,12 +93,12 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
     let d1 = load_dy(dy_at.y, n);
     let d2 = load_dy(dy_at.z, n);
     let d3 = load_dy(dy_at.w, n);
-    let w_rows = min(vec4u(n) + vec4u(0u, 1u, 2u, 3u), vec4u(params.outputs - 1u));
+    let w_rows = min(vec4u(n) + FOUR, vec4u(params.outputs - 1u));
     let w_at = w_rows * stride + vec4u(column);
-    let w0 = widen(weight[w_at.x]);
-    let w1 = widen(weight[w_at.y]);
-    let w2 = widen(weight[w_at.z]);
-    let w3 = widen(weight[w_at.w]);
+    let w0 = weight_quad(w_at.x);
+    let w1 = weight_quad(w_at.y);
+    let w2 = weight_quad(w_at.z);
+    let w3 = weight_quad(w_at.w);
     s0 = fma(d0.xxxx, w0, fma(d0.yyyy, w1, fma(d0.zzzz, w2, fma(d0.wwww, w3, s0))));
     s1 = fma(d1.xxxx, w0, fma(d1.yyyy, w1, fma(d1.zzzz, w2, fma(d1.wwww, w3, s1))));
     s2 = fma(d2.xxxx, w0, fma(d2.yyyy, w1, fma(d2.zzzz, w2, fma(d2.wwww, w3, s2))));
@@ -200,44 +151,3 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
 }
 
 const ONE = vec4f(1.0);
-
-/// The segment of an output.
-fn segment_of(output: u32) -> u32 {
-  return u32(output >= params.end_0) + u32(output >= params.end_1) + u32(output >= params.end_2);
-}
-
-fn store_y(row: u32, column: u32, sum: f32) {
-  var value = sum;
-  if (params.has_bias != 0u) {
-    value += bias[column];
-  }
-  let at = (params.y_row + row) * params.y_stride + params.y_column + column;
-  if (params.addend == 0u) {
-    y[at] = Out(value);
-  } else if (params.addend == 1u) {
-    y[at] = Out(value + f32(y[at]));
-  } else {
-    y[at] = Out(value + residual[at]);
-  }
-}
-
-fn store_dx(row: u32, column: u32, values: vec4f) {
-  let at = (params.x_row + row) * (params.inputs / 4u) + column;
-  if (params.addend == 0u) {
-    dx[at] = vec4<Out>(values);
-  } else {
-    dx[at] = vec4<Out>(values + vec4f(dx[at]));
-  }
-}
-
-/// dy of outputs n … n + 3 of the row whose outputs start at element `start`; 0 past the last output.
-fn load_dy(start: u32, n: u32) -> vec4f {
-  let at = (start + n) / 4u;
-  let first = vec4f(dy[at]);
-  if (!RAGGED) {
-    return first;
-  }
-  let values = straddle(first, vec4f(dy[at + 1u]), (start + n) % 4u);
-  // What follows the last output may be garbage.
-  return select(vec4f(), values, vec4u(n) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs));
-}

@@ -4,6 +4,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { read, type StoredTensor, write } from "../../src/gpu/tensor.ts";
 import { matmulBackward, matmulForward, type PlainWeight } from "../../src/kernels/matmul.ts";
 import {
+  activationTypes,
   largestDifference,
   poisoned,
   randomF32,
@@ -16,6 +17,7 @@ import { keptMask } from "../reference/dropout-mask.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
 import { lora as loraReference } from "../reference/lora.ts";
 import { matmulNn, matmulNt } from "../reference/matmul.ts";
+import { expectProducts, type ProductCase } from "./products.ts";
 
 const gpu = await testGpu();
 const baseline = await testGpu({ baseline: true });
@@ -395,6 +397,36 @@ test("h and dropout follow the rows of x when a product is made in chunks", asyn
   );
   expect(await chunkedY!.read()).toEqual(await y!.read());
   expect(await chunkedDx!.read()).toEqual(await dx!.read());
+});
+
+describe.each(activationTypes(gpu))("in %s", (act) => {
+  test("queries and keys are turned where y is stored", async () => {
+    const shared = { rows: 5, inputs: 20 };
+    const split = { heads: 4, kvHeads: 2, headSize: 12, rotary: 12 };
+    const part = { heads: 2, kvHeads: 2, headSize: 16, rotary: 8, isGrouped: true };
+    // An odd number of pairs: one of each four outputs would be another thread's.
+    const odd = { heads: 2, kvHeads: 1, headSize: 12, rotary: 10 };
+    const cases: ProductCase[] = [
+      { ...shared, outputs: 96, heads: split },
+      { ...shared, outputs: 96, heads: { ...split, isGrouped: true }, bias: true },
+      { ...shared, outputs: 96, heads: part, rank: 4, segmentEnds: [96] },
+      { ...shared, outputs: 96, heads: split, rank: 4, segmentEnds: [48, 72, 96] },
+      { ...shared, outputs: 48, heads: odd },
+      { ...shared, outputs: 48, heads: { ...odd, rotary: 12 }, storage: "nf4" },
+    ];
+    await expectProducts(gpu, act, cases, undefined);
+  });
+
+  test("an NF4 weight is read as the numbers it stands for", async () => {
+    const cases: ProductCase[] = [
+      { rows: 1, outputs: 6, inputs: 4 },
+      { rows: 6, outputs: 33, inputs: 132 }, // rows that begin inside a word and a block
+      { rows: 34, outputs: 40, inputs: 64, rank: 8, segmentEnds: [4, 12, 40], bias: true },
+      { rows: 5, outputs: 9, inputs: 20, offset: 1, addend: "residual" },
+    ];
+    const nf4 = cases.map((given) => ({ ...given, storage: "nf4" as const }));
+    await expectProducts(gpu, act, nf4, undefined);
+  });
 });
 
 test("a second run gives the same bits", async () => {

@@ -1,0 +1,6 @@
+// How a product reads a weight that is stored as numbers. Needs lib/matmul.wgsl and one of lib/widen-….
+
+/// Numbers 4 · at … 4 · at + 3 of the flat weight.
+fn weight_quad(at: u32) -> vec4f {
+  return widen(weight[at]);
+}

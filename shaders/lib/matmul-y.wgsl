@@ -1,0 +1,35 @@
+// How a product stores four neighboring outputs of a row of y. Needs lib/matmul.wgsl.
+
+/// Where the four outputs lie that begin at `slot`, a multiple of 4: where they are counted.
+fn outputs_of(slot: u32) -> vec4u {
+  return vec4u(slot) + FOUR;
+}
+
+/// Stores the sums of the outputs `outputs_of(slot)`, those that there are.
+fn store_outputs(row: u32, slot: u32, sums: vec4f) {
+  store_y(row, slot, sums.x);
+  if (slot + 1u < params.outputs) {
+    store_y(row, slot + 1u, sums.y);
+  }
+  if (slot + 2u < params.outputs) {
+    store_y(row, slot + 2u, sums.z);
+  }
+  if (slot + 3u < params.outputs) {
+    store_y(row, slot + 3u, sums.w);
+  }
+}
+
+fn store_y(row: u32, output: u32, sum: f32) {
+  var value = sum;
+  if (params.has_bias != 0u) {
+    value += bias[output];
+  }
+  let at = (params.y_row + row) * params.y_stride + params.y_column + output;
+  if (params.addend == 0u) {
+    y[at] = Out(value);
+  } else if (params.addend == 1u) {
+    y[at] = Out(value + f32(y[at]));
+  } else {
+    y[at] = Out(value + residual[at]);
+  }
+}

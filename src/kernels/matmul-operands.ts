@@ -1,0 +1,513 @@
+// The operands of products with a frozen weight: what they are, that they fit, and what a shader is told.
+//
+// Every family of products (matmul.ts, matmul-tile.ts, matmul-matrix.ts) records a `Product` made here.
+import { invariant } from "../base/error.ts";
+import type { Shader } from "../gpu/kernel.ts";
+import { elementCount, matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
+import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
+import matmulLib from "../../shaders/lib/matmul.wgsl?raw";
+import weightLib from "../../shaders/lib/matmul-weight.wgsl?raw";
+import weightNf4Lib from "../../shaders/lib/matmul-weight-nf4.wgsl?raw";
+import yLib from "../../shaders/lib/matmul-y.wgsl?raw";
+import yRopeLib from "../../shaders/lib/matmul-y-rope.wgsl?raw";
+import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
+import stepLib from "../../shaders/lib/step.wgsl?raw";
+import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
+import widenBf16 from "../../shaders/lib/widen-bf16.wgsl?raw";
+import widenF16 from "../../shaders/lib/widen-f16.wgsl?raw";
+import widenNative from "../../shaders/lib/widen-native.wgsl?raw";
+import type { AttentionLayout } from "./attention.ts";
+import type { Nf4Weight } from "./dequantize.ts";
+
+/** How the numbers of a weight lie in memory: as the tensor's dtype says, or as pairs of 16 bits in u32. */
+export type WeightKind = "native" | "packed-f16" | "packed-bf16";
+
+/** A weight stored as numbers; row-major, one row an output. The inputs are a multiple of 4. */
+export interface PlainWeight {
+  readonly tensor: Tensor;
+  readonly shape: readonly [outputs: number, inputs: number];
+  readonly kind: WeightKind;
+}
+
+/** What an adapter adds to y. */
+export interface LoraForward {
+  /** f32 [as many rows as x, segments · rank], scaled: what `loraDown` wrote. */
+  readonly h: Tensor;
+  /** f32 [outputs, rank]. */
+  readonly b: Tensor;
+  readonly rank: number;
+  /** Where each segment of the outputs ends; all but the last on a multiple of 4. */
+  readonly segmentEnds: readonly number[];
+}
+
+/** What an adapter adds to dx. */
+export interface LoraBackward {
+  /** f32 [as many rows as dx, segments · rank], scaled: what `loraUpBackward` wrote. */
+  readonly dh: Tensor;
+  /** f32 [segments · rank, inputs]. */
+  readonly a: Tensor;
+  readonly rank: number;
+  readonly segments: number;
+  /** As in the forward pass; the row of an element is its row in dx. */
+  readonly dropout?: Dropout | undefined;
+}
+
+/** Rotary positions of the queries and keys in y. */
+export interface RopeTurn {
+  /** u32 [rows of y]. */
+  readonly positions: Tensor;
+  /** f32 [positions, rotary], by `ropeTable`, rotary ≤ headSize. Positions past its end use its last row. */
+  readonly table: Tensor;
+  /** Of y. */
+  readonly layout: AttentionLayout;
+  /** Whether step.position is added to every position. */
+  readonly usesStepPosition?: boolean;
+}
+
+/** Dropout of an adapter's input, as shaders/lib/dropout.wgsl defines it. */
+export interface Dropout {
+  /** Below 1. */
+  readonly probability: number;
+  /** Names the mask of segment 0; segment s has the mask `moduleId + s`. */
+  readonly moduleId: number;
+}
+
+/** The text that defines `widen` for each kind. */
+export const WIDEN_SOURCE: Readonly<Record<WeightKind, string>> = {
+  native: widenNative,
+  "packed-f16": widenF16,
+  "packed-bf16": widenBf16,
+};
+
+/** The WGSL type of four neighboring weights in memory. */
+export function quadType({ tensor, kind }: Pick<PlainWeight, "tensor" | "kind">): string {
+  return kind === "native" ? `vec4<${tensor.dtype}>` : "vec2u";
+}
+
+/** The dropout fields of a shader's parameters; without dropout they are never read. */
+export function dropoutParams(dropout: Dropout | undefined) {
+  if (!dropout) return { drop_below: 0, keep_scale: 1, module_id: 0 };
+  const { probability, moduleId } = dropout;
+  invariant(
+    probability >= 0 && probability < 1,
+    () => `dropout probability ${probability} is not in [0, 1)`,
+  );
+  return {
+    drop_below: Math.round(probability * 65_536),
+    keep_scale: 1 / (1 - probability),
+    module_id: moduleId,
+  };
+}
+
+export interface MatmulForward {
+  /** f32 or f16, [≥ xRow + rows, inputs]. */
+  readonly x: Tensor;
+  readonly weight: PlainWeight | Nf4Weight;
+  /** f32 or f16, [≥ yRow + rows, ≥ yColumn + outputs]. */
+  readonly y: Tensor;
+  /** All rows of x from `xRow` on, if not given. */
+  readonly rows?: number;
+  readonly xRow?: number;
+  readonly yRow?: number;
+  readonly yColumn?: number;
+  /** Add to y what y holds. */
+  readonly accumulate?: boolean;
+  /** Add to y what this f32 tensor of y's shape holds at the same place. Not y itself. */
+  readonly residual?: Tensor | undefined;
+  /** f32 [outputs]: added to every row of y. Its gradient is nobody's: it is as frozen as the weight. */
+  readonly bias?: Tensor | undefined;
+  readonly lora?: LoraForward | undefined;
+  /** Turn the queries and keys among the outputs; y is then all of qkv, and nothing but a bias is added. */
+  readonly rope?: RopeTurn | undefined;
+}
+
+export interface MatmulBackward {
+  /** f32 or f16, [≥ dyRow + rows, ≥ dyColumn + outputs]. */
+  readonly dy: Tensor;
+  readonly weight: PlainWeight | Nf4Weight;
+  /** f32 or f16, [≥ dxRow + rows, inputs]. */
+  readonly dx: Tensor;
+  /** All rows of dx from `dxRow` on, if not given. */
+  readonly rows?: number;
+  readonly dyRow?: number;
+  readonly dyColumn?: number;
+  readonly dxRow?: number;
+  /** Add to dx what dx holds. */
+  readonly accumulate?: boolean;
+  readonly lora?: LoraBackward | undefined;
+}
+
+const bindings = {
+  x: "read",
+  weight: "read",
+  h: "read",
+  b: "read",
+  y: "read_write",
+  dy: "read",
+  dh: "read",
+  a: "read",
+  dx: "read_write",
+  residual: "read",
+  bias: "read",
+  absmax: "read",
+  positions: "read",
+} as const;
+
+const fields = {
+  rows: "u32",
+  inputs: "u32",
+  outputs: "u32",
+  x_row: "u32",
+  y_row: "u32",
+  y_column: "u32",
+  y_stride: "u32",
+  addend: "u32",
+  rank: "u32",
+  segments: "u32",
+  end_0: "u32",
+  end_1: "u32",
+  end_2: "u32",
+  drop_below: "u32",
+  keep_scale: "f32",
+  module_id: "u32",
+  has_bias: "u32",
+  head_size: "u32",
+  head_period: "u32",
+  turned: "u32",
+  pairs: "u32",
+  angles: "u32",
+} as const;
+
+export type ProductShader = Shader<keyof typeof bindings, keyof typeof fields>;
+
+/** Makes a family's shaders, each once: one for every way of storing a weight, with and without rotary positions. */
+export function productShaders(
+  family: string,
+  files: readonly string[],
+): (product: Product) => ProductShader {
+  const made = new Map<string, ProductShader>();
+  return ({ storage, hasRope }) => {
+    const suffix = storage === "native" ? "" : `-${storage}`;
+    const label = `${family}${suffix}${hasRope ? "-rope" : ""}`;
+    const shader = made.get(label) ?? {
+      label,
+      source: [
+        stepLib,
+        dropoutLib,
+        straddleLib,
+        ...(storage === "nf4" ? [nf4Lib, weightNf4Lib] : [WIDEN_SOURCE[storage], weightLib]),
+        matmulLib,
+        hasRope ? yRopeLib : yLib,
+        ...files,
+      ],
+      bindings,
+      params: fields,
+      usesStep: true,
+    };
+    made.set(label, shader);
+    return shader;
+  };
+}
+
+/** A product that has been checked, as every family's shader wants to be told of it. */
+export interface Product {
+  readonly entry: "forward" | "backward";
+  readonly storage: WeightKind | "nf4";
+  readonly hasRope: boolean;
+  readonly types: { readonly In: string; readonly Out: string; readonly Quad: string };
+  readonly constants: Readonly<Record<string, boolean>>;
+  readonly buffers: Readonly<Partial<Record<keyof typeof bindings, Tensor>>>;
+  readonly params: Readonly<Record<keyof typeof fields, number>>;
+  /** Of the result. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly flops: number;
+}
+
+// What a result is added to; the shader's `addend`.
+const ADD_NOTHING = 0;
+const ADD_HELD = 1;
+const ADD_RESIDUAL = 2;
+
+/** Checks the operands of y = x · Wᵀ, for shaders. `rope` must be one that `turnsInEpilogue`. */
+export function forwardProduct(call: MatmulForward): Product {
+  const { x, weight, y, lora, residual, bias, rope } = call;
+  checkWeight(weight);
+  const params = forwardParams(call, weight.shape);
+  const { rows, inputs, outputs, rank } = params;
+  return {
+    entry: "forward",
+    ...storageOf(weight),
+    hasRope: rope !== undefined,
+    types: { In: x.dtype, Out: y.dtype, Quad: quadOf(weight) },
+    constants: {
+      HAS_LORA: lora !== undefined,
+      HAS_DROPOUT: false,
+      RAGGED: false,
+      ...(rope && { USE_STEP_POSITION: rope.usesStepPosition ?? false }),
+    },
+    // The shader names h, b, residual and bias even where it does not read them; any memory will do.
+    buffers: {
+      x,
+      ...weightBuffers(weight),
+      y,
+      h: lora?.h ?? x,
+      b: lora?.b ?? x,
+      residual: rope?.table ?? residual ?? x,
+      bias: bias ?? x,
+      ...(rope && { positions: rope.positions }),
+    },
+    params: { ...params, ...dropoutParams(undefined), ...ropeParams(rope) },
+    rows,
+    columns: outputs,
+    flops: 2 * rows * outputs * (inputs + rank),
+  };
+}
+
+/** Checks the operands of y = x · Wᵀ, and says where they lie. */
+export function forwardParams(
+  call: Omit<MatmulForward, "weight">,
+  [outputs, inputs]: readonly [number, number],
+) {
+  const { x, y, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, lora, residual, bias } = call;
+  const [xRows, xColumns] = matrixShape(x);
+  const [yRows, yColumns] = matrixShape(y);
+  const rows = call.rows ?? xRows - xRow;
+  invariant(
+    xColumns === inputs && inputs % 4 === 0 && xRow + rows <= xRows,
+    () => `matmul: ${x.label} is ${xRows} × ${xColumns}, needs ${xRow + rows} × ${inputs}`,
+  );
+  invariant(
+    yRow + rows <= yRows && yColumn + outputs <= yColumns,
+    () =>
+      `matmul: ${y.label} is ${yRows} × ${yColumns}, needs ${yRow + rows} × ${yColumn + outputs}`,
+  );
+  if (call.rope) checkRope(call.rope, call);
+  if (residual) checkResidual(residual, y, accumulate);
+  if (bias) requireShape("matmul", bias, "f32", [1, outputs], y);
+  if (lora) checkLoraForward(lora, xRow + rows, outputs);
+  return {
+    rows,
+    inputs,
+    outputs,
+    x_row: xRow,
+    y_row: yRow,
+    y_column: yColumn,
+    y_stride: yColumns,
+    addend: residual ? ADD_RESIDUAL : accumulate ? ADD_HELD : ADD_NOTHING,
+    rank: lora?.rank ?? 0,
+    segments: lora?.segmentEnds.length ?? 0,
+    ...segmentParams(lora?.segmentEnds ?? [outputs], outputs),
+    has_bias: bias ? 1 : 0,
+  };
+}
+
+/** Checks the operands of dx = dy · W, for shaders. */
+export function backwardProduct(call: MatmulBackward): Product {
+  const { dy, weight, dx, dyRow = 0, dyColumn = 0, dxRow = 0, accumulate = false, lora } = call;
+  checkWeight(weight);
+  const [outputs, inputs] = weight.shape;
+  const [dxRows, dxColumns] = matrixShape(dx);
+  const [dyRows, dyColumns] = matrixShape(dy);
+  const rows = call.rows ?? dxRows - dxRow;
+  invariant(
+    dxColumns === inputs && dxRow + rows <= dxRows,
+    () => `matmul: ${dx.label} is ${dxRows} × ${dxColumns}, needs ${dxRow + rows} × ${inputs}`,
+  );
+  invariant(
+    dyRow + rows <= dyRows && dyColumn + outputs <= dyColumns,
+    () =>
+      `matmul: ${dy.label} is ${dyRows} × ${dyColumns}, needs ${dyRow + rows} × ${dyColumn + outputs}`,
+  );
+  if (lora) checkLoraBackward(lora, dxRow + rows, inputs);
+  return {
+    entry: "backward",
+    ...storageOf(weight),
+    hasRope: false,
+    types: { In: dy.dtype, Out: dx.dtype, Quad: quadOf(weight) },
+    constants: {
+      HAS_LORA: lora !== undefined,
+      HAS_DROPOUT: lora?.dropout !== undefined,
+      RAGGED: [outputs, dyColumn, dyColumns].some((size) => size % 4 !== 0),
+    },
+    // The shader names dh and a even where it does not read them; any memory will do.
+    buffers: { dy, ...weightBuffers(weight), dx, dh: lora?.dh ?? dy, a: lora?.a ?? dy },
+    params: {
+      rows,
+      inputs,
+      outputs,
+      x_row: dxRow,
+      y_row: dyRow,
+      y_column: dyColumn,
+      y_stride: dyColumns,
+      addend: accumulate ? ADD_HELD : ADD_NOTHING,
+      rank: lora?.rank ?? 0,
+      segments: lora?.segments ?? 0,
+      ...segmentParams([outputs], outputs),
+      ...dropoutParams(lora?.dropout),
+      has_bias: 0,
+      ...ropeParams(undefined),
+    },
+    rows,
+    columns: inputs,
+    flops: 2 * rows * inputs * (outputs + (lora ? lora.rank * lora.segments : 0)),
+  };
+}
+
+/**
+ * Whether the queries and keys of y can be turned where y is stored: every head takes the same number of
+ * pairs of neighbors, and heads of values follow all others, or all others of their group.
+ */
+export function turnsInEpilogue({ table, layout }: RopeTurn): boolean {
+  const [, rotary] = matrixShape(table);
+  return rotary % 4 === 0 && turnedHeads(layout) !== undefined;
+}
+
+/** Of every `period` columns the first `turned` are heads of queries or keys; undefined if that is not so. */
+function turnedHeads(layout: AttentionLayout): { period: number; turned: number } | undefined {
+  const { heads, kvHeads, headSize, stride, qGroupStride, kBase, vBase, kStride } = layout;
+  const group = heads / kvHeads;
+  const isSplit =
+    qGroupStride === group * headSize &&
+    kBase === heads * headSize &&
+    vBase === (heads + kvHeads) * headSize &&
+    kStride === headSize &&
+    stride === (heads + 2 * kvHeads) * headSize;
+  if (isSplit) return { period: stride, turned: vBase };
+  const period = (group + 2) * headSize;
+  const isGrouped =
+    qGroupStride === period &&
+    kStride === period &&
+    kBase === group * headSize &&
+    vBase === (group + 1) * headSize;
+  return isGrouped ? { period, turned: vBase } : undefined;
+}
+
+function ropeParams(rope: RopeTurn | undefined) {
+  if (!rope) return { head_size: 0, head_period: 0, turned: 0, pairs: 0, angles: 0 };
+  const [angles, rotary] = matrixShape(rope.table);
+  const heads = turnedHeads(rope.layout);
+  invariant(heads !== undefined, () => `matmul: ${rope.table.label} turns heads that are mixed`);
+  return {
+    head_size: rope.layout.headSize,
+    head_period: heads.period,
+    turned: heads.turned,
+    pairs: rotary / 2,
+    angles,
+  };
+}
+
+function checkRope({ positions, table, layout }: RopeTurn, call: Omit<MatmulForward, "weight">) {
+  const { y, rows, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, residual } = call;
+  const [yRows, yColumns] = matrixShape(y);
+  const [angles, rotary] = matrixShape(table);
+  invariant(
+    yRow === 0 &&
+      yColumn === 0 &&
+      (rows ?? matrixShape(call.x)[0] - xRow) === yRows &&
+      yColumns === layout.stride &&
+      !accumulate &&
+      !residual,
+    () => `matmul: ${y.label} ${yRows} × ${yColumns} is not turned whole and by itself`,
+  );
+  invariant(
+    rotary % 2 === 0 && rotary <= layout.headSize,
+    () => `matmul: ${table.label} turns ${rotary} dimensions of a head of ${layout.headSize}`,
+  );
+  requireShape("matmul", positions, "u32", [1, yRows], y);
+  requireShape("matmul", table, "f32", [angles, rotary], y);
+}
+
+function storageOf(weight: PlainWeight | Nf4Weight): Pick<Product, "storage"> {
+  return { storage: "codes" in weight ? "nf4" : weight.kind };
+}
+
+/** The WGSL type of an element of the weight's memory: four numbers, or a word of NF4. */
+function quadOf(weight: PlainWeight | Nf4Weight): string {
+  return "codes" in weight ? "u32" : quadType(weight);
+}
+
+function weightBuffers(weight: PlainWeight | Nf4Weight) {
+  if ("codes" in weight) return { weight: weight.codes, absmax: weight.absmax };
+  return { weight: weight.tensor };
+}
+
+/** `end_0`…`end_2` of a shader's parameters: the last segment ends with the outputs. */
+export function segmentParams(segmentEnds: readonly number[], outputs: number) {
+  const [first = outputs, second = outputs, third = outputs] = segmentEnds;
+  return { end_0: first, end_1: second, end_2: third };
+}
+
+/** Checks the ends of up to four segments, and that a tile of four outputs lies in one segment. */
+export function checkSegments(segmentEnds: readonly number[], outputs: number): void {
+  const isAscending = segmentEnds.every((end, s) => end > (segmentEnds[s - 1] ?? 0));
+  const isAligned = segmentEnds.slice(0, -1).every((end) => end % 4 === 0);
+  invariant(
+    segmentEnds.length <= 4 && segmentEnds.at(-1) === outputs && isAscending && isAligned,
+    () => `segments end at ${segmentEnds.join(", ")} of ${outputs} outputs`,
+  );
+}
+
+function checkWeight(weight: PlainWeight | Nf4Weight): void {
+  const [outputs, inputs] = weight.shape;
+  const size = outputs * inputs;
+  if ("codes" in weight) {
+    const { codes, absmax } = weight;
+    invariant(
+      inputs % 4 === 0 &&
+        elementCount(codes.shape) * 8 >= size &&
+        elementCount(absmax.shape) * 64 >= size,
+      () => `matmul: ${codes.label} and ${absmax.label} are too short for ${outputs} × ${inputs}`,
+    );
+    return;
+  }
+  const { tensor, kind } = weight;
+  const words = elementCount(tensor.shape);
+  invariant(
+    inputs % 4 === 0 && words * (kind === "native" ? 1 : 2) >= size,
+    () => `matmul: ${tensor.label} of ${words} words as ${outputs} × ${inputs}`,
+  );
+}
+
+function checkResidual(residual: Tensor, y: Tensor, accumulate: boolean): void {
+  const [rows, columns] = matrixShape(residual);
+  const [yRows, yColumns] = matrixShape(y);
+  invariant(
+    residual.dtype === "f32" &&
+      rows === yRows &&
+      columns === yColumns &&
+      residual !== y &&
+      !accumulate,
+    () => `matmul: ${residual.label} ${rows} × ${columns} beside ${y.label} ${yRows} × ${yColumns}`,
+  );
+}
+
+function checkLoraForward(lora: LoraForward, rows: number, outputs: number) {
+  const { h, b, rank, segmentEnds } = lora;
+  checkSegments(segmentEnds, outputs);
+  checkFactor(b, outputs, rank);
+  checkLow(h, rows, rank, segmentEnds.length);
+}
+
+function checkLoraBackward({ dh, a, rank, segments }: LoraBackward, rows: number, inputs: number) {
+  checkFactor(a, segments * rank, inputs);
+  checkLow(dh, rows, rank, segments);
+}
+
+/** Checks that A or B is rows × columns. */
+export function checkFactor(factor: Tensor, rows: number, columns: number): void {
+  const shape = matrixShape(factor);
+  invariant(
+    factor.dtype === "f32" && shape[0] === rows && shape[1] === columns,
+    () => `${factor.label} is ${factor.dtype} ${shape.join(" × ")}, needs f32 ${rows} × ${columns}`,
+  );
+}
+
+/** Checks that h or dh has `rows` rows of one rank a segment. */
+export function checkLow(low: Tensor, rows: number, rank: number, segments: number): void {
+  const [lowRows, columns] = matrixShape(low);
+  invariant(
+    low.dtype === "f32" && rank % 4 === 0 && lowRows >= rows && columns === segments * rank,
+    () => `${low.label} is ${lowRows} × ${columns}, needs f32 ${rows} × ${segments} · ${rank}`,
+  );
+}
