@@ -5,7 +5,7 @@
 // From pack.mjs's archive, or in a clone as `node bench/gpu/run.mjs`. Every part is a process of its own with a time
 // limit; one that fails is a line of the record, and the others go on. FOLDER gets record.json, table.md and the logs.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     gpu: { type: "string", default: "gpu" },
     python: { type: "string", default: "python3" },
     tests: { type: "string", default: "test/gpu,test/kernels,test/model" },
+    wheels: { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
@@ -41,6 +42,7 @@ if (values.help) {
       "  --tests A,B      which tests (test/gpu,test/kernels,test/model)",
       "  --gpu NAME       which adapter Hone takes (gpu); llvmpipe and swiftshader try this script out",
       "  --python PATH    the Python that has PyTorch (python3)",
+      "  --wheels FOLDER  wheels of bitsandbytes and PEFT, put where that Python finds them",
     ].join("\n"),
   );
   process.exit(0);
@@ -56,6 +58,7 @@ record.date = new Date().toISOString().slice(0, 10);
 record.commit = commit();
 record.tokens = Number(values.tokens);
 
+if (values.wheels) await installWheels(resolve(values.wheels));
 if (parts.has("doctor")) await doctor();
 if (parts.has("tests")) await tests();
 for (const shape of shapes) {
@@ -70,6 +73,17 @@ console.log(
   `${join(out, "record.json")}${failures > 0 ? `; ${failures} parts failed, see there` : ""}`,
 );
 process.exit(failures > 0 ? 1 : 0);
+
+/** Into a folder of their own: the machine's packages stay as they are. */
+async function installWheels(folder) {
+  const site = join(out, "site");
+  const wheels = readdirSync(folder).filter((name) => name.endsWith(".whl"));
+  const options = ["--no-index", "--no-deps", "--upgrade", "--quiet", "--target", site];
+  const files = wheels.map((name) => join(folder, name));
+  const run = await start("wheels", values.python, ["-m", "pip", "install", ...options, ...files]);
+  environment.PYTHONPATH = [site, process.env.PYTHONPATH].filter(Boolean).join(":");
+  note("wheels", run);
+}
 
 /** What the adapter offers, and the variant that each kernel got after trying all. */
 async function doctor() {

@@ -130,10 +130,17 @@ def replace_linears(model, make):
                 del child
 
 
+def has_ragged_inputs(model):
+    return any(m.in_features % 64 != 0 for m in model.modules() if isinstance(m, nn.Linear))
+
+
 def quantize(model, device, dtype, wants):
     if wants != "plain":
         try:
             import bitsandbytes as bnb
+
+            if device == "cpu" and has_ragged_inputs(model):
+                raise ImportError("its CPU kernels want inputs in multiples of 64")
 
             def make(linear):
                 new = bnb.nn.Linear4bit(
