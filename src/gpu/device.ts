@@ -6,6 +6,13 @@ import { invariant, UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import type { Choices } from "./choices.ts";
 import { USAGE } from "./flags.ts";
+import {
+  matrixConfigsOf,
+  SUBGROUP_MATRIX,
+  SUBGROUP_SIZE,
+  type SubgroupMatrixConfig,
+  SUBGROUPS,
+} from "./subgroups.ts";
 import { byteLength, type Dtype, type StoredTensor } from "./tensor.ts";
 
 export interface GpuOptions {
@@ -13,6 +20,8 @@ export interface GpuOptions {
   readonly baseline?: boolean;
   /** Leave `shader-f16` off although the adapter has it. */
   readonly withoutF16?: boolean;
+  /** Say that the device multiplies these matrices, whatever the adapter tells; to check shaders by. */
+  readonly matrixConfigs?: readonly SubgroupMatrixConfig[];
 }
 
 /** The device is gone: a driver reset, a hung dispatch, another's failed call. What was saved is safe. */
@@ -52,13 +61,21 @@ export interface Creations {
 }
 
 // Features we use when an adapter has them. Each has a path without it.
-const WANTED_FEATURES = ["shader-f16", "timestamp-query"] as const;
+const WANTED_FEATURES: readonly string[] = [
+  "shader-f16",
+  "timestamp-query",
+  SUBGROUPS.feature,
+  SUBGROUP_SIZE.feature,
+  SUBGROUP_MATRIX.feature,
+];
 
 // Limits raised to what the adapter offers; the others stay at WebGPU's defaults.
 const RAISED_LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
   "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
 ] as const;
 
 export class Gpu {
@@ -67,6 +84,12 @@ export class Gpu {
   /** Whether shaders may compute and store f16. */
   readonly hasF16: boolean;
   readonly hasTimestamps: boolean;
+  /** Whether shaders may use the values of their subgroup. */
+  readonly hasSubgroups: boolean;
+  /** Whether shaders may ask for a size of subgroup, between the adapter's smallest and largest. */
+  readonly hasSubgroupSizes: boolean;
+  /** What a subgroup multiplies at once; none without the feature. */
+  readonly matrixConfigs: readonly SubgroupMatrixConfig[];
   /** The largest tensor that one binding can show to a shader, in bytes. */
   readonly maxTensorBytes: number;
   /** Whether there is no device behind it: nothing is computed, and reads give nothing. */
@@ -86,12 +109,19 @@ export class Gpu {
   /** What to call when the device is lost: one for each promise under way. */
   readonly #waiting = new Set<(error: DeviceLostError) => void>();
 
-  constructor(device: GPUDevice, info: GPUAdapterInfo, { onlyCounts = false } = {}) {
+  constructor(
+    device: GPUDevice,
+    info: GPUAdapterInfo,
+    { onlyCounts = false, matrixConfigs = matrixConfigsOf(info) } = {},
+  ) {
     this.device = device;
     this.info = info;
     this.onlyCounts = onlyCounts;
     this.hasF16 = device.features.has("shader-f16");
     this.hasTimestamps = device.features.has("timestamp-query");
+    this.hasSubgroups = device.features.has(SUBGROUPS.feature);
+    this.hasSubgroupSizes = device.features.has(SUBGROUP_SIZE.feature);
+    this.matrixConfigs = device.features.has(SUBGROUP_MATRIX.feature) ? matrixConfigs : [];
     this.maxTensorBytes = Math.min(
       device.limits.maxStorageBufferBindingSize,
       device.limits.maxBufferSize,
@@ -259,8 +289,9 @@ export async function openGpu(adapter: GPUAdapter, options: GpuOptions = {}): Pr
     requiredFeatures: WANTED_FEATURES.filter(
       (feature) =>
         adapter.features.has(feature) && !(options.withoutF16 && feature === "shader-f16"),
-    ),
+    ) as GPUFeatureName[],
     requiredLimits: Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]])),
   });
-  return new Gpu(device, adapter.info);
+  const { matrixConfigs } = options;
+  return new Gpu(device, adapter.info, { ...(matrixConfigs && { matrixConfigs }) });
 }

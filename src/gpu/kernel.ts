@@ -17,6 +17,8 @@ export interface Shader<Binding extends string, Param extends string> {
   readonly params: Readonly<Record<Param, "u32" | "f32">>;
   /** Whether it reads the step's scalars, `step` of lib/step.wgsl, at group 1. */
   readonly usesStep?: boolean;
+  /** Extensions of WGSL that it is written in, besides f16. */
+  readonly enables?: readonly string[];
 }
 
 /** The part of a shader's text that differs between its variants. */
@@ -35,6 +37,7 @@ export function shaderText(
   const needsF16 = Object.values(types).some((type) => type.includes("f16"));
   return [
     ...(needsF16 ? ["enable f16;"] : []),
+    ...(shader.enables ?? []).map((name) => `enable ${name};`),
     ...Object.entries(types).map(([name, type]) => `alias ${name} = ${type};`),
     ...Object.entries(constants).map(([name, value]) =>
       typeof value === "boolean" ? `const ${name} = ${value};` : `const ${name} = ${value}u;`,

@@ -50,6 +50,9 @@ test("a baseline device has WebGPU's default limits and no optional feature", as
   expect(gpu.maxTensorBytes).toBe(2 ** 27);
   expect(gpu.hasF16).toBe(false);
   expect(gpu.hasTimestamps).toBe(false);
+  expect(gpu.hasSubgroups).toBe(false);
+  expect(gpu.hasSubgroupSizes).toBe(false);
+  expect(gpu.matrixConfigs).toEqual([]);
 });
 
 test("otherwise a device has what its adapter offers, f16 only if it is wanted", async () => {
@@ -59,4 +62,14 @@ test("otherwise a device has what its adapter offers, f16 only if it is wanted",
   const without = await nullGpu({ withoutF16: true });
   expect(without.hasF16).toBe(false);
   expect(without.hasTimestamps).toBe(true);
+});
+
+test("a device has subgroups where its adapter does, and matrices that the adapter tells of", async () => {
+  const gpu = await nullGpu();
+  expect(gpu.hasSubgroups).toBe(true);
+  expect(gpu.hasSubgroupSizes).toBe(true);
+  expect(gpu.matrixConfigs).toEqual([]); // the null backend has the feature, and tells of none
+  const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const told = await nullGpu({ matrixConfigs: [config] });
+  expect(told.matrixConfigs).toEqual([config]);
 });
