@@ -6,7 +6,7 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention.ts";
+import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention-layout.ts";
 
 const THREADS = 64;
 

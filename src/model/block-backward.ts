@@ -1,15 +1,10 @@
 // The backward pass of a decoder block, from what its forward pass kept.
 import { invariant } from "../base/error.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
-import {
-  attentionBackwardKeys,
-  attentionBackwardQueries,
-  attentionRowDot,
-} from "../kernels/attention.ts";
+import { attentionBackward } from "../kernels/attention-backward.ts";
 import { gluBackward } from "../kernels/glu.ts";
 import { headNormBackward } from "../kernels/head-norm.ts";
 import { rmsNormBackward } from "../kernels/rms-norm.ts";
-import { ropeBackward } from "../kernels/rope.ts";
 import type { Architecture } from "./architecture.ts";
 import {
   attentionLayout,
@@ -146,14 +141,18 @@ function recordAttentionBackward(context: BackwardContext): Tensor {
     lse !== undefined,
     () => `layer ${block.index} was recorded without its sums of scores`,
   );
-  const rowDot = recorder.transient(`layers.${block.index}.row_dot`, "f32", lse.shape);
-  attentionRowDot(recorder, { o: attended, dO: dAttended, rowDot, layout });
   const dqkv = like(context, "qkv", qkv);
-  const scores = scoresOf(architecture, block.kind);
-  const shared = { qkv, segmentStart, dO: dAttended, lse, rowDot, dqkv, layout, ...scores };
-  attentionBackwardKeys(recorder, shared);
-  attentionBackwardQueries(recorder, shared);
-  ropeBackward(recorder, { qkv: dqkv, positions, table: tableOf(inputs, block.kind), layout });
+  attentionBackward(recorder, {
+    qkv,
+    segmentStart,
+    o: attended,
+    lse,
+    dO: dAttended,
+    dqkv,
+    layout,
+    rope: { positions, table: tableOf(inputs, block.kind) },
+    ...scoresOf(architecture, block.kind),
+  });
   if (rawQkv && queryWeight && keyWeight) {
     headNormBackward(recorder, { x: rawQkv, dy: dqkv, queryWeight, keyWeight, layout, epsilon });
   }

@@ -255,7 +255,8 @@ export function sequenceParts(
     rope: { positions, table: tableOf(inputs, kind), layout },
     attend(qkv, attended) {
       const [tokens = 0] = qkv.shape;
-      const lse = recorder.transient(`layers.${index}.log_sum_exp`, "f32", [tokens, layout.heads]);
+      const sums = [2, tokens, layout.heads];
+      const lse = recorder.transient(`layers.${index}.log_sum_exp`, "f32", sums);
       const shared = { qkv, segmentStart, lse, layout, ...scoresOf(architecture, kind) };
       attentionForward(recorder, { ...shared, o: attended });
       return lse;

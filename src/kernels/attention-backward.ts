@@ -1,0 +1,86 @@
+// The gradient of causal grouped-query attention within documents, without a matrix of scores.
+import attentionBackwardSource from "../../shaders/attention-backward.wgsl?raw";
+import pieces from "../../shaders/lib/attention-pieces.wgsl?raw";
+import rows from "../../shaders/lib/attention-rows.wgsl?raw";
+import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
+import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
+import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { matrixShape } from "../gpu/tensor.ts";
+import {
+  ATTENTION_PARAMS,
+  type AttentionGradients,
+  attentionParams,
+  checkGradients,
+  pairsOf,
+  type RopeOfHeads,
+} from "./attention-operands.ts";
+import { ropeBackward } from "./rope.ts";
+
+// Rows of one workgroup, of either side.
+const TILE = 32;
+// Dimensions of a head that a workgroup sums in one slot of registers.
+const SLOT_DIMENSIONS = 32;
+// Slots a thread has registers for. A longer head takes more workgroups, each with scores of its own.
+const MAX_SLOTS = 4;
+const KEY_SLOTS = 2; // for dk and dv each
+
+const shader = {
+  label: "attention-backward",
+  source: [rows, pieces, turnNone, attentionBackwardSource],
+  bindings: {
+    qkv: "read",
+    segment_start: "read",
+    d_o: "read",
+    o: "read",
+    lse: "read_write",
+    d_qkv: "read_write",
+    positions: "read",
+    table: "read",
+  },
+  params: ATTENTION_PARAMS,
+} as const satisfies Shader<string, string>;
+
+const turningShader = {
+  ...shader,
+  label: "attention-backward-turned",
+  source: [rows, pieces, turnBack, attentionBackwardSource],
+} as const satisfies Shader<string, string>;
+
+/** Writes the columns of dqkv that belong to heads, from o and lse as `attentionForward` left them. */
+export function attentionBackward(recorder: Recorder, operands: AttentionGradients): void {
+  const { qkv, segmentStart, lse, layout, o, dO, dqkv } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const tokens = checkGradients("attentionBackward", operands);
+  const rope = turnedInStore(operands.rope);
+  const pass = rope ? turningShader : shader;
+  const types = { Act: qkv.dtype };
+  const buffers = { qkv, segment_start: segmentStart, d_o: dO, lse, d_qkv: dqkv, ...rope };
+  const params = attentionParams(tokens, layout, operands, rope?.table);
+  const flops = pairsOf(tokens, operands) * heads * headSize;
+  const slots = headSize <= 2 * SLOT_DIMENSIONS ? 2 : MAX_SLOTS;
+  recorder.dispatch(pass, {
+    entry: "backward_queries",
+    types,
+    constants: { SLOTS: slots },
+    buffers: { ...buffers, o },
+    params,
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
+    flops: 6 * flops,
+  });
+  recorder.dispatch(pass, {
+    entry: "backward_keys",
+    types,
+    constants: { SLOTS: slots },
+    buffers,
+    params,
+    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, KEY_SLOTS * SLOT_DIMENSIONS)],
+    flops: 8 * flops,
+  });
+  if (operands.rope && !rope) ropeBackward(recorder, { qkv: dqkv, layout, ...operands.rope });
+}
+
+/** The rotary positions, if shaders can turn heads back as they store them: in vectors of four. */
+function turnedInStore(rope: RopeOfHeads | undefined): RopeOfHeads | undefined {
+  return rope && matrixShape(rope.table)[1] % 8 === 0 ? rope : undefined;
+}
