@@ -6,7 +6,7 @@
 //   loss      f32  [tokens]                nats
 //   correct   f32  [tokens]                1 where the first largest logit is the target's, else 0
 //   state     f32  [16]                    lib/optimizer-state.wgsl
-//   summands  f32  [rows]                  of `sum`: state[element] += Σ summands
+//   summands  f32  [rows]                  of `sum`: state[element] += Σ summands with a target
 //
 // One workgroup of LANES threads per row and two walks over it: the first keeps a running maximum and
 // the sum of exponentials relative to it, the second writes. Rows need not begin on a multiple of 16
@@ -135,7 +135,10 @@ fn evaluate(
 fn sum(@builtin(local_invocation_index) lane: u32) {
   var lane_sum = 0.0;
   for (var i = lane; i < params.rows; i += LANES) {
-    lane_sum += summands[i];
+    // What stands where there is no target may be of another run.
+    if (targets[i] != NO_TARGET) {
+      lane_sum += summands[i];
+    }
   }
   let total = sum_over_workgroup(lane, lane_sum);
   if (lane == 0u) {

@@ -6,6 +6,8 @@
 //   residual  f32  [rows, hidden], where params.has_residual
 //   dy      Act  [rows, hidden]
 //   dx      f32  as x; added to (written, where not ACCUMULATE):  dx += r · (weight · dy − x · r² · mean(weight · dy · x))
+//   row_of  u32  [rows], where LISTED: the row of x that row r of y is made from; backward, the row of dy
+//                that belongs to row t of x. Past listed_rows there is none: its y, or its gradient, is zero
 //
 // One workgroup of LANES threads per row, each taking every LANES-th four columns. Nothing is kept from forward
 // to backward: r costs one more walk over a row that is then in the cache.
@@ -13,6 +15,7 @@
 
 struct Params {
   rows: u32,
+  listed_rows: u32,
   quads: u32,       // hidden / 4
   first_row: u32,   // row of x that belongs to row 0 of y
   epsilon: f32,
@@ -26,6 +29,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> dy: array<vec4<Act>>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;
 @group(0) @binding(6) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(7) var<storage, read> row_of: array<u32>;
 
 fn mean_over_row(lane: u32, lane_sum: f32) -> f32 {
   return sum_over_workgroup(lane, lane_sum) / f32(params.quads * 4u);
@@ -42,7 +46,17 @@ fn forward(
     return;
   }
   // LAST_ROW: the last real token of this run, whose number only the step knows.
-  let x_row = select(params.first_row + row, step.rows - 1u, LAST_ROW) * params.quads;
+  var source = select(params.first_row + row, step.rows - 1u, LAST_ROW);
+  if (LISTED) {
+    source = row_of[row];
+    if (source >= params.listed_rows) {
+      for (var i = lane; i < params.quads; i += LANES) {
+        y[row * params.quads + i] = vec4<Act>();
+      }
+      return;
+    }
+  }
+  let x_row = source * params.quads;
 
   var squares = 0.0;
   for (var i = lane; i < params.quads; i += LANES) {
@@ -70,7 +84,19 @@ fn backward(
     return;
   }
   let x_row = (params.first_row + row) * params.quads;
-  let dy_row = row * params.quads;
+  var place = row;
+  if (LISTED) {
+    place = row_of[row];
+    if (place >= params.listed_rows) {
+      if (!ACCUMULATE) {
+        for (var i = lane; i < params.quads; i += LANES) {
+          dx[x_row + i] = vec4f();
+        }
+      }
+      return;
+    }
+  }
+  let dy_row = place * params.quads;
 
   var squares = 0.0;
   var along = 0.0;

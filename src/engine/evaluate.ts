@@ -3,12 +3,8 @@ import type { EvalReport } from "../engine.ts";
 import type { Program } from "../gpu/program.ts";
 import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
 import { firstOptimizerState } from "../kernels/grad-norm.ts";
-import {
-  allocateBatch,
-  type BatchTensors,
-  buildEvaluateProgram,
-  type Model,
-} from "../model/transformer.ts";
+import { allocateBatch, type BatchTensors, spread, writeBatch } from "../model/batch.ts";
+import { buildEvaluateProgram, type Model } from "../model/transformer.ts";
 import type { MicroBatch } from "../train/step.ts";
 
 /** Sums over label tokens. */
@@ -49,7 +45,7 @@ export class Evaluator {
       const built = await buildEvaluateProgram(model, { batch, state });
       return new Evaluator(model, batch, state, built);
     } catch (error) {
-      for (const tensor of [state, ...Object.values(batch)]) model.gpu.free(tensor);
+      for (const tensor of [state, batch.whole]) model.gpu.free(tensor);
       throw error;
     }
   }
@@ -57,14 +53,12 @@ export class Evaluator {
   /** Per token: the loss in nats and 1 where the target was ranked first; 0 where there is no target. */
   async tokens(batch: MicroBatch): Promise<{ losses: Float32Array; correct: Float32Array }> {
     const { gpu, step } = this.#model;
-    for (const name of ["ids", "targets", "positions", "segmentStart"] as const) {
-      write(gpu, this.#batch[name], batch[name]);
-    }
+    const rows = writeBatch(gpu, this.#batch, batch);
     step.set({ adapterScale: 1 });
-    this.#program.run();
+    this.#program.run({ rows });
     return {
-      losses: await readF32(gpu, this.#losses),
-      correct: await readF32(gpu, this.#correct),
+      losses: spread(await readF32(gpu, this.#losses), batch),
+      correct: spread(await readF32(gpu, this.#correct), batch),
     };
   }
 
@@ -88,7 +82,7 @@ export class Evaluator {
 
   free(): void {
     const { gpu } = this.#model;
-    const tensors = [...Object.values(this.#batch), this.#state, this.#losses, this.#correct];
+    const tensors = [this.#batch.whole, this.#state, this.#losses, this.#correct];
     for (const tensor of tensors) gpu.free(tensor);
     this.#program.free();
   }

@@ -9,7 +9,7 @@ import { type AdapterLimits, countingGpu } from "../gpu/counting.ts";
 import { type Gpu, OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
 import { byteLength, read } from "../gpu/tensor.ts";
 import { type ModelFiles, sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
-import { logitRows } from "../model/transformer.ts";
+import { logitRows } from "../model/head.ts";
 import { freeWeights } from "../model/weights.ts";
 import { adviseSettings, findFittingSettings, type MemoryEstimate } from "../train/memory.ts";
 import { allocateRun, type LoadableModel, type RunShape } from "./run-parts.ts";

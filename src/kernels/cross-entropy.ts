@@ -82,14 +82,20 @@ export function crossEntropyEvaluate(
 }
 
 /**
- * state[into] += Σ values over all tokens, in a fixed order.
+ * state[into] += Σ values over all tokens with a target, in a fixed order.
  *
- *   values  f32 [tokens]: losses or correctness
- *   state   f32 [16], the optimizer's; its lossSum or correctSum is added to
+ *   values   f32 [tokens]: losses or correctness
+ *   targets  u32 [tokens]
+ *   state    f32 [16], the optimizer's; its lossSum or correctSum is added to
  */
 export function crossEntropySum(
   recorder: Recorder,
-  { values, state, into }: { values: Tensor; state: Tensor; into: "loss" | "correct" },
+  {
+    values,
+    targets,
+    state,
+    into,
+  }: { values: Tensor; targets: Tensor; state: Tensor; into: "loss" | "correct" },
 ): void {
   const rows = elementCount(values.shape);
   const element = into === "loss" ? OPTIMIZER_STATE.lossSum : OPTIMIZER_STATE.correctSum;
@@ -98,10 +104,11 @@ export function crossEntropySum(
     () =>
       `crossEntropySum: ${values.label} is ${values.dtype}, ${state.label} [${state.shape.join(", ")}]`,
   );
+  requireShape("crossEntropySum", targets, "u32", [1, rows], values);
   recorder.dispatch(shader, {
     entry: "sum",
     constants: lanesFor(rows),
-    buffers: { summands: values, state },
+    buffers: { targets, summands: values, state },
     params: { rows, vocabulary: 0, first_row: 0, element },
     grid: [1],
     flops: rows,

@@ -18,8 +18,16 @@ const shader = {
     dy: "read",
     dx: "read_write",
     residual: "read",
+    row_of: "read",
   },
-  params: { rows: "u32", quads: "u32", first_row: "u32", epsilon: "f32", has_residual: "u32" },
+  params: {
+    rows: "u32",
+    listed_rows: "u32",
+    quads: "u32",
+    first_row: "u32",
+    epsilon: "f32",
+    has_residual: "u32",
+  },
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
@@ -30,9 +38,10 @@ const shader = {
  *   weight    f32         [hidden], a multiple of 4
  *   y         f32 or f16  [rows, hidden]
  *   residual  f32         as y, which is then f32 too; not y itself
+ *   rowOf     u32         [rows]
  *
  * Row r of y is made from row firstRow + r of x. With firstRow "last", y is one row, made from row
- * step.rows − 1 of x.
+ * step.rows − 1 of x. With rowOf, it is made from row rowOf[r], and zero where that is past the last row.
  */
 export function rmsNormForward(
   recorder: Recorder,
@@ -43,6 +52,7 @@ export function rmsNormForward(
     epsilon,
     firstRow = 0,
     residual,
+    rowOf,
   }: {
     x: Tensor;
     weight: Tensor;
@@ -50,6 +60,7 @@ export function rmsNormForward(
     epsilon: number;
     firstRow?: number | "last";
     residual?: Tensor | undefined;
+    rowOf?: Tensor | undefined;
   },
 ): void {
   const [rows, hidden] = checkRows("rmsNormForward", x, weight, y, firstRow);
@@ -58,14 +69,21 @@ export function rmsNormForward(
     requireShape("rmsNormForward", residual, "f32", [rows, hidden], y);
     invariant(residual !== y, () => `rmsNormForward: ${y.label} cannot be its own residual`);
   }
+  if (rowOf) requireShape("rmsNormForward", rowOf, "u32", [1, rows], y);
   recorder.dispatch(shader, {
     entry: "forward",
     types: { Act: y.dtype },
-    constants: { LAST_ROW: firstRow === "last", ACCUMULATE: false, ...lanesFor(hidden) },
-    // The shader names residual even where it does not read it; any memory will do.
-    buffers: { x, weight, y, residual: residual ?? x },
+    constants: {
+      LAST_ROW: firstRow === "last",
+      LISTED: rowOf !== undefined,
+      ACCUMULATE: false,
+      ...lanesFor(hidden),
+    },
+    // The shader names residual and row_of even where it does not read them; any memory will do.
+    buffers: { x, weight, y, residual: residual ?? x, row_of: rowOf ?? x },
     params: {
       rows,
+      listed_rows: matrixShape(x)[0],
       quads: hidden / 4,
       first_row: firstRow === "last" ? 0 : firstRow,
       epsilon,
@@ -84,6 +102,8 @@ export function rmsNormForward(
  *   weight  f32         [hidden], a multiple of 4
  *   dy      f32 or f16  [rows, hidden]
  *   dx      f32         as x; rows firstRow … firstRow + rows − 1 are added to
+ *   placeOf u32         [rows of x]: row t of x belongs to row placeOf[t] of dy, and to none where that is past
+ *                       the last; dy may have fewer rows than x, and what of it belongs to no row is not read
  */
 export function rmsNormBackward(
   recorder: Recorder,
@@ -95,6 +115,7 @@ export function rmsNormBackward(
     epsilon,
     accumulate = true,
     firstRow = 0,
+    placeOf,
   }: {
     x: Tensor;
     weight: Tensor;
@@ -103,16 +124,33 @@ export function rmsNormBackward(
     epsilon: number;
     accumulate?: boolean;
     firstRow?: number;
+    placeOf?: Tensor;
   },
 ): void {
-  const [rows, hidden] = checkRows("rmsNormBackward", x, weight, dy, firstRow);
+  const [dyRows, hidden] = checkRows("rmsNormBackward", x, weight, dy, firstRow);
+  const [xRows] = matrixShape(x);
+  const rows = placeOf ? xRows : dyRows;
+  if (placeOf) requireShape("rmsNormBackward", placeOf, "u32", [1, rows], x);
   requireShape("rmsNormBackward", dx, "f32", matrixShape(x), x);
   recorder.dispatch(shader, {
     entry: "backward",
     types: { Act: dy.dtype },
-    constants: { LAST_ROW: false, ACCUMULATE: accumulate, ...lanesFor(hidden) },
-    buffers: { x, weight, dy, dx },
-    params: { rows, quads: hidden / 4, first_row: firstRow, epsilon, has_residual: 0 },
+    constants: {
+      LAST_ROW: false,
+      LISTED: placeOf !== undefined,
+      ACCUMULATE: accumulate,
+      ...lanesFor(hidden),
+    },
+    // As in the forward pass.
+    buffers: { x, weight, dy, dx, row_of: placeOf ?? x },
+    params: {
+      rows,
+      listed_rows: placeOf ? dyRows : xRows,
+      quads: hidden / 4,
+      first_row: firstRow,
+      epsilon,
+      has_residual: 0,
+    },
     grid: foldGrid(rows),
     flops: 9 * rows * hidden,
   });

@@ -1,24 +1,15 @@
 // The stack as recorded programs: tokens to loss, loss to the adapter's gradients.
-//
-// The loss is taken a chunk of rows at a time, with the gradient written over the logits, so that
-// logits of all rows never exist together.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import type { StepScalars } from "../gpu/step-scalars.ts";
 import type { StoredTensor, Tensor } from "../gpu/tensor.ts";
 import type { Workspace } from "../gpu/workspace.ts";
-import {
-  crossEntropyEvaluate,
-  crossEntropyForwardBackward,
-  crossEntropySum,
-} from "../kernels/cross-entropy.ts";
 import { embed } from "../kernels/embed.ts";
-import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
-import { matmulBackward, matmulForward } from "../kernels/matmul.ts";
 import { rmsNormBackward, rmsNormForward } from "../kernels/rms-norm.ts";
-import type { Adapter, LoraSlot } from "./adapter.ts";
+import type { Adapter } from "./adapter.ts";
 import type { Architecture } from "./architecture.ts";
+import type { BatchTensors } from "./batch.ts";
 import { recordBlockBackward } from "./block-backward.ts";
 import {
   type Block,
@@ -27,11 +18,14 @@ import {
   type SequenceInputs,
   sequenceParts,
 } from "./block.ts";
+import { recordEvaluation, recordHeadDown, recordLogits, recordLoss } from "./head.ts";
 import { type Checkpointing, keepingOf, keptOf } from "./keeping.ts";
 import type { Recording } from "./linear.ts";
 import type { LinearName } from "./families.ts";
-import { blockLinears, headLinear } from "./linears.ts";
-import { KIND_OF, type TableShard, type Weights } from "./weights.ts";
+import { blockLinears } from "./linears.ts";
+import type { Weights } from "./weights.ts";
+
+export { recordHeadDown, recordLogits };
 
 /** A model on the GPU: frozen weights, an adapter or none, and the arena its programs share. */
 export interface Model {
@@ -43,33 +37,6 @@ export interface Model {
   readonly act: "f32" | "f16";
   readonly workspace: Workspace;
   readonly step: StepScalars;
-}
-
-/** The tensors that the host fills before a run; u32 [tokens] each. */
-export interface BatchTensors {
-  readonly ids: StoredTensor;
-  readonly targets: StoredTensor;
-  readonly positions: StoredTensor;
-  readonly segmentStart: StoredTensor;
-}
-
-export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
-  const make = (name: string) => gpu.allocate(`batch.${name}`, "u32", [tokens]);
-  return {
-    ids: make("ids"),
-    targets: make("targets"),
-    positions: make("positions"),
-    segmentStart: make("segment_start"),
-  };
-}
-
-/** The most memory that a chunk of logits may take. Larger chunks gain nothing. */
-const LOGITS_BYTES = 64 * 2 ** 20;
-
-/** Rows of logits that are made at one time. */
-export function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
-  const limit = Math.min(LOGITS_BYTES, gpu.maxTensorBytes);
-  return Math.max(1, Math.min(tokens, Math.floor(limit / (vocab * 4))));
 }
 
 export interface TrainProgramOptions {
@@ -108,9 +75,10 @@ export async function buildTrainProgram(
   const normed = recorder.transient("final_normed", act, [tokens, architecture.hidden]);
   const { finalNorm } = weights;
   const { epsilon } = architecture;
-  rmsNormForward(recorder, { x, weight: finalNorm, y: normed, epsilon });
+  const { labelled, places } = batch;
+  rmsNormForward(recorder, { x, weight: finalNorm, y: normed, epsilon, rowOf: labelled });
   const dNormed = recorder.transient("d_final_normed", act, [tokens, architecture.hidden]);
-  recordHeadAndLoss(recording, model, { normed, dNormed, batch, state });
+  recordLoss(recording, model, { normed, dNormed, batch, state });
   rmsNormBackward(recorder, {
     dy: dNormed,
     x,
@@ -118,6 +86,7 @@ export async function buildTrainProgram(
     dx: dResidual,
     epsilon,
     accumulate: false,
+    placeOf: places,
   });
 
   for (const block of blocks.toReversed()) {
@@ -140,29 +109,22 @@ export interface EvaluateProgramOptions {
   readonly state: StoredTensor;
 }
 
-/** Forward alone: per-token loss and whether the target was ranked first, f32 [tokens] each. */
+/**
+ * Forward alone: the loss of each row with a target, and whether that was ranked first; f32 [tokens] each,
+ * of which those rows come first.
+ */
 export async function buildEvaluateProgram(
   model: Model,
   { batch, state }: EvaluateProgramOptions,
 ): Promise<{ program: Program; losses: StoredTensor; correct: StoredTensor }> {
-  const { gpu, architecture, act } = model;
+  const { gpu, act } = model;
   const recorder = new Recorder(gpu, "evaluate", model.workspace, model.step);
   const recording: Recording = { recorder, act, dropout: 0 };
   const tokens = batch.ids.shape[0] ?? 0;
   const losses = gpu.allocate("evaluate.losses", "f32", [tokens]);
   const correct = gpu.allocate("evaluate.correct", "f32", [tokens]);
-  const normed = recordForward(recording, model, batch);
-  const rows = logitRows(gpu, architecture.vocab, tokens);
-  const logits = recorder.transient("logits", "f32", [rows, architecture.vocab]);
-  const headH = recordHeadDown(recording, model, normed);
-  for (let first = 0; first < tokens; first += rows) {
-    const count = Math.min(rows, tokens - first);
-    recordLogits(recording, model, { normed, headH, logits, first, count });
-    const at = { logits, targets: batch.targets, firstRow: first, rows: count };
-    crossEntropyEvaluate(recorder, { ...at, loss: losses, correct });
-  }
-  crossEntropySum(recorder, { values: losses, state, into: "loss" });
-  crossEntropySum(recorder, { values: correct, state, into: "correct" });
+  const normed = recordForward(recording, model, batch, batch.labelled);
+  recordEvaluation(recording, model, { normed, batch, state, losses, correct });
   try {
     return { program: await recorder.build(), losses, correct };
   } catch (error) {
@@ -226,8 +188,13 @@ function sequenceInputs({ weights }: Model, batch: BatchTensors): SequenceInputs
   return { positions, segmentStart, ropeTables: weights.ropeTables };
 }
 
-/** Tokens to the normed output of the last block. */
-function recordForward(recording: Recording, model: Model, batch: BatchTensors): Tensor {
+/** Tokens to the normed output of the last block: of all of them, or of those that `rowOf` lists. */
+function recordForward(
+  recording: Recording,
+  model: Model,
+  batch: BatchTensors,
+  rowOf?: Tensor,
+): Tensor {
   const { recorder, act } = recording;
   const { architecture, weights } = model;
   const inputs = sequenceInputs(model, batch);
@@ -240,124 +207,6 @@ function recordForward(recording: Recording, model: Model, batch: BatchTensors):
   }
   const normed = recorder.transient("final_normed", act, x.shape);
   const { epsilon } = architecture;
-  rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon });
+  rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon, rowOf });
   return normed;
-}
-
-/** The adapter's h for the head, of all rows at once; undefined where the head has no adapter. */
-export function recordHeadDown(
-  { recorder, dropout }: Recording,
-  { architecture, adapter }: Model,
-  normed: Tensor,
-): Tensor | undefined {
-  const { label, moduleId } = headLinear(architecture);
-  const lora = adapter?.slots.get(label);
-  if (!lora) return undefined;
-  const h = recorder.transient("head.h", "f32", [normed.shape[0] ?? 0, lora.rank]);
-  const mask = dropout > 0 ? { dropout: { probability: dropout, moduleId } } : {};
-  loraDown(recorder, { x: normed, a: lora.a, h, rank: lora.rank, scales: lora.scales, ...mask });
-  return h;
-}
-
-/** Logits of rows [first, first + count) of `normed` into the first rows of `logits`. */
-export function recordLogits(
-  { recorder }: Recording,
-  { architecture, weights, adapter }: Model,
-  part: {
-    normed: Tensor;
-    headH: Tensor | undefined;
-    logits: Tensor;
-    first: number;
-    count: number;
-  },
-): void {
-  const lora = adapter?.slots.get(headLinear(architecture).label);
-  for (const shard of weights.head) {
-    matmulForward(recorder, {
-      x: part.normed,
-      weight: plainOf(shard),
-      y: part.logits,
-      rows: part.count,
-      xRow: part.first,
-      yColumn: shard.firstRow,
-      ...(lora && part.headH && { lora: shardLora(lora, part.headH, shard) }),
-    });
-  }
-}
-
-/** The slice of the head's B that belongs to a shard's rows. */
-function shardLora(lora: LoraSlot, h: Tensor, { firstRow, rows }: TableShard) {
-  const b: StoredTensor = {
-    ...lora.b,
-    shape: [rows, lora.rank],
-    bytes: rows * lora.rank * 4,
-    at: { buffer: lora.b.at.buffer, offset: lora.b.at.offset + firstRow * lora.rank * 4 },
-  };
-  return { h, b, rank: lora.rank, segmentEnds: [rows] };
-}
-
-/** Loss, and its gradient with respect to the normed output of the last block. */
-function recordHeadAndLoss(
-  recording: Recording,
-  model: Model,
-  {
-    normed,
-    dNormed,
-    batch,
-    state,
-  }: { normed: Tensor; dNormed: Tensor; batch: BatchTensors; state: StoredTensor },
-): void {
-  const { recorder, dropout } = recording;
-  const { gpu, architecture, weights, adapter } = model;
-  const tokens = normed.shape[0] ?? 0;
-  const rows = logitRows(gpu, architecture.vocab, tokens);
-  const losses = recorder.transient("losses", "f32", [tokens]);
-  const logits = recorder.transient("logits", "f32", [rows, architecture.vocab]);
-  const shape = headLinear(architecture);
-  const lora = adapter?.slots.get(shape.label);
-  const mask = dropout > 0 ? { dropout: { probability: dropout, moduleId: shape.moduleId } } : {};
-  const headH = recordHeadDown(recording, model, normed);
-  for (let first = 0; first < tokens; first += rows) {
-    const count = Math.min(rows, tokens - first);
-    recordLogits(recording, model, { normed, headH, logits, first, count });
-    crossEntropyForwardBackward(recorder, {
-      logits,
-      targets: batch.targets,
-      loss: losses,
-      state,
-      firstRow: first,
-      rows: count,
-    });
-    let dh: Tensor | undefined;
-    if (lora?.da && lora.db && headH) {
-      const { rank, scales, b, da, db } = lora;
-      const segmentEnds = [shape.outputs];
-      const chunk = { dy: logits, rows: count, xRow: first };
-      dh = recorder.transient("head.dh", "f32", headH.shape);
-      loraUpBackward(recorder, { ...chunk, b, dh, rank, scales, segmentEnds });
-      const made = { h: headH, dh, da, db, rank, segmentEnds };
-      loraGradients(recorder, { ...chunk, x: normed, ...made, ...mask });
-    }
-    weights.head.forEach((shard, index) => {
-      const isLast = index === weights.head.length - 1;
-      matmulBackward(recorder, {
-        dy: logits,
-        weight: plainOf(shard),
-        dx: dNormed,
-        rows: count,
-        dyColumn: shard.firstRow,
-        dxRow: first,
-        accumulate: index > 0,
-        ...(isLast && dh && lora
-          ? { lora: { dh, a: lora.a, rank: lora.rank, segments: 1, ...mask } }
-          : {}),
-      });
-    });
-  }
-  crossEntropySum(recorder, { values: losses, state, into: "loss" });
-}
-
-function plainOf({ tensor, encoding, rows }: TableShard) {
-  const inputs = (tensor.shape.at(-1) ?? 0) * (encoding === "f32" ? 1 : 2);
-  return { tensor, shape: [rows, inputs], kind: KIND_OF[encoding] } as const;
 }

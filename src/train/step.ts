@@ -4,20 +4,13 @@ import type { Program } from "../gpu/program.ts";
 import { ReportRing } from "../gpu/report-ring.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
 import { firstOptimizerState, OPTIMIZER_STATE } from "../kernels/grad-norm.ts";
-import {
-  allocateBatch,
-  type BatchTensors,
-  buildTrainProgram,
-  type Model,
-} from "../model/transformer.ts";
+import { allocateBatch, type BatchArrays, type BatchTensors, writeBatch } from "../model/batch.ts";
+import type { Checkpointing } from "../model/keeping.ts";
+import { buildTrainProgram, type Model } from "../model/transformer.ts";
 import { buildOptimizerProgram, type OptimizerOptions } from "./optimizer.ts";
 
 /** The arrays of one micro-batch, as data/batches.ts makes them. */
-export interface MicroBatch {
-  readonly ids: Uint32Array<ArrayBuffer>;
-  readonly targets: Uint32Array<ArrayBuffer>;
-  readonly positions: Uint32Array<ArrayBuffer>;
-  readonly segmentStart: Uint32Array<ArrayBuffer>;
+export interface MicroBatch extends BatchArrays {
   readonly labelTokens: number;
   readonly tokens: number;
 }
@@ -25,7 +18,7 @@ export interface MicroBatch {
 export interface StepperOptions extends OptimizerOptions {
   /** Tokens of a micro-batch, padding included. */
   readonly tokens: number;
-  readonly checkpointing: boolean;
+  readonly checkpointing: Checkpointing;
   readonly dropout: number;
   readonly seed: number;
   /** The loss scale where it is not dynamic. Default 1. */
@@ -98,7 +91,7 @@ export class Stepper {
       return new Stepper(model, batch, state, { train, optimizer }, options.seed);
     } catch (error) {
       train?.free();
-      for (const tensor of [state, ...Object.values(batch)]) gpu.free(tensor);
+      for (const tensor of [state, batch.whole]) gpu.free(tensor);
       throw error;
     }
   }
@@ -149,12 +142,9 @@ export class Stepper {
     // The loss sum starts anew; the rest of the state carries over.
     write(gpu, this.state, new Float32Array(2), OPTIMIZER_STATE.lossSum * 4);
     microBatches.forEach((microBatch, micro) => {
-      write(gpu, this.#batch.ids, microBatch.ids);
-      write(gpu, this.#batch.targets, microBatch.targets);
-      write(gpu, this.#batch.positions, microBatch.positions);
-      write(gpu, this.#batch.segmentStart, microBatch.segmentStart);
+      const rows = writeBatch(gpu, this.#batch, microBatch);
       scalars.set({ seed: this.#seed, micro, adapterScale: 1, ...values });
-      this.#train.run();
+      this.#train.run({ rows });
     });
   }
 
@@ -164,7 +154,7 @@ export class Stepper {
   }
 
   free(): void {
-    for (const tensor of [this.state, ...Object.values(this.#batch)]) this.#model.gpu.free(tensor);
+    for (const tensor of [this.state, this.#batch.whole]) this.#model.gpu.free(tensor);
     this.#ring.free();
     this.#train.free();
     this.#optimizer.free();

@@ -3,10 +3,11 @@ import { open } from "node:fs/promises";
 import { freeModel, loadModel } from "../../src/engine/load-model.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { readF32, write } from "../../src/gpu/tensor.ts";
+import { readF32 } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { readAdapterFolder } from "../../src/model/adapter-files.ts";
-import { allocateBatch, buildLogitsProgram } from "../../src/model/transformer.ts";
+import { allocateBatch, writeBatch } from "../../src/model/batch.ts";
+import { buildLogitsProgram } from "../../src/model/transformer.ts";
 
 export interface OurOptions {
   readonly adapter?: string;
@@ -43,27 +44,22 @@ export async function* ourLogits(
   const batch = allocateBatch(gpu, count * length);
   const { program, logits } = await buildLogitsProgram(model, batch);
   const tokens = Array.from({ length: count * length }, (_, i) => i);
-  write(gpu, batch.targets, new Uint32Array(tokens.length));
-  write(
-    gpu,
-    batch.positions,
-    Uint32Array.from(tokens, (i) => i % length),
-  );
-  write(
-    gpu,
-    batch.segmentStart,
-    Uint32Array.from(tokens, (i) => i - (i % length)),
-  );
+  const arrays = {
+    targets: new Uint32Array(tokens.length),
+    positions: Uint32Array.from(tokens, (i) => i % length),
+    segmentStart: Uint32Array.from(tokens, (i) => i - (i % length)),
+  };
   try {
     for (let first = 0; first < sequences.length; first += count) {
-      write(gpu, batch.ids, Uint32Array.from(sequences.slice(first, first + count).flat()));
+      const ids = Uint32Array.from(sequences.slice(first, first + count).flat());
+      writeBatch(gpu, batch, { ...arrays, ids });
       model.step.set({ adapterScale: 1 });
       program.run();
       yield { logits: await readF32(gpu, logits), vocab };
     }
   } finally {
     program.free();
-    for (const tensor of [logits, ...Object.values(batch)]) gpu.free(tensor);
+    for (const tensor of [logits, batch.whole]) gpu.free(tensor);
     freeModel(model);
   }
 }

@@ -188,6 +188,18 @@ function prepare(rows: number, vocabulary: number) {
   return { logits, targets };
 }
 
+test("a sum leaves out what has no target, whatever stands there", async () => {
+  const gpu = devices.baseline;
+  const values = uploadF32(gpu, "values", [5], [1, Number.NaN, 4, 1e30, Number.POSITIVE_INFINITY]);
+  const ids = [7, NO_TARGET, 0, NO_TARGET, NO_TARGET];
+  const targets = uploadU32(gpu, "targets", [5], ids);
+  const state = guarded(gpu, "state", [STATE_SIZE], stateWith(3));
+  await runOnce(gpu, (recorder) =>
+    crossEntropySum(recorder, { values, targets, state: state.tensor, into: "loss" }),
+  );
+  expect((await state.read())[8]).toBe(8);
+});
+
 function stateWith(lossSum: number): Float32Array {
   const state = new Float32Array(STATE_SIZE);
   state[0] = LOSS_SCALE;
@@ -211,8 +223,9 @@ async function run(gpu: Gpu, data: Float32Array, targetIds: Uint32Array) {
       crossEntropyEvaluate(recorder, { ...shared, ...outputs });
       const training = { loss: loss.tensor, state: state.tensor };
       crossEntropyForwardBackward(recorder, { ...shared, ...training });
-      crossEntropySum(recorder, { values: loss.tensor, state: state.tensor, into: "loss" });
-      crossEntropySum(recorder, { values: correct.tensor, state: state.tensor, into: "correct" });
+      const into = { targets: shared.targets, state: state.tensor };
+      crossEntropySum(recorder, { values: loss.tensor, ...into, into: "loss" });
+      crossEntropySum(recorder, { values: correct.tensor, ...into, into: "correct" });
     },
     { lossWeight: LOSS_WEIGHT },
   );

@@ -13,6 +13,7 @@ import {
   testGpu,
   uploadActivation,
   uploadF32,
+  uploadU32,
 } from "../gpu.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
 import * as reference from "../reference/rms-norm.ts";
@@ -184,6 +185,61 @@ test.each([1, 3, 7])('firstRow "last" norms the last real row, of %i', async (ro
     .rmsNorm(data.x, data.weight, { rows: 7, size: 12, epsilon: EPSILON })
     .slice((rows - 1) * 12, rows * 12);
   expect(largestDifference(await y.read(), expected)).toBeLessThan(2 ** -19);
+});
+
+describe.each([8, 1028])("rows that are listed, of %i columns", (size) => {
+  const gpu = devices.baseline;
+  const data = prepare(6, size, "f32");
+  const listed = [1, 2, 5];
+  const NONE = 0xffff_ffff;
+  const places = [NONE, 0, 1, NONE, NONE, 2];
+  const rowsOf = (values: ArrayLike<number>) =>
+    listed.flatMap((row) => Array.from(values).slice(row * size, (row + 1) * size));
+  const shape = { rows: 6, size, epsilon: EPSILON };
+  const tolerance = 2 ** -22 * (4 + Math.sqrt(size)) * 4;
+
+  test("are normed one after the other, and rows of zeros follow", async () => {
+    const y = poisoned(gpu, "y", [5, size]);
+    await runOnce(gpu, (recorder) =>
+      rmsNormForward(recorder, {
+        x: uploadF32(gpu, "x", [6, size], data.x),
+        weight: uploadF32(gpu, "weight", [size], data.weight),
+        y: y.tensor,
+        epsilon: EPSILON,
+        rowOf: uploadU32(gpu, "rowOf", [5], [...listed, NONE, NONE]),
+      }),
+    );
+    const got = await y.read();
+    const expected = rowsOf(reference.rmsNorm(data.x, data.weight, shape));
+    expect(largestDifference(got.slice(0, 3 * size), expected)).toBeLessThan(tolerance);
+    expect(got.slice(3 * size).every((value) => value === 0)).toBe(true);
+  });
+
+  test.each([true, false])(
+    "have their gradient where they are; accumulate %s",
+    async (accumulate) => {
+      const dx = guarded(gpu, "dx", [6, size], data.dx);
+      // What lies behind the rows that are there is of no run, and read by none.
+      const packed = [...rowsOf(data.dy), ...Array<number>(size).fill(Number.NaN)];
+      await runOnce(gpu, (recorder) =>
+        rmsNormBackward(recorder, {
+          x: uploadF32(gpu, "x", [6, size], data.x),
+          weight: uploadF32(gpu, "weight", [size], data.weight),
+          dy: uploadF32(gpu, "dy", [4, size], packed),
+          dx: dx.tensor,
+          epsilon: EPSILON,
+          placeOf: uploadU32(gpu, "placeOf", [6], places),
+          accumulate,
+        }),
+      );
+      const gradient = reference.rmsNormBackward(data.x, data.weight, data.dy, shape);
+      const expected = data.dx.map((value, i) => {
+        const own = places[Math.floor(i / size)] === NONE ? 0 : gradient[i]!;
+        return accumulate ? value + own : own;
+      });
+      expect(largestDifference(await dx.read(), expected)).toBeLessThan(tolerance);
+    },
+  );
 });
 
 test("a second run gives the same bits", async () => {

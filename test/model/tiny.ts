@@ -3,15 +3,15 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { StepScalars } from "../../src/gpu/step-scalars.ts";
-import { write } from "../../src/gpu/tensor.ts";
 import { Workspace } from "../../src/gpu/workspace.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { Adapter } from "../../src/model/adapter.ts";
 import { type AdapterFiles, readAdapterFolder } from "../../src/model/adapter-files.ts";
+import { allocateBatch, type BatchTensors, writeBatch } from "../../src/model/batch.ts";
 import { parseArchitecture } from "../../src/model/architecture.ts";
 import { openModelFiles } from "../../src/model/checkpoint-files.ts";
 import { allLinears } from "../../src/model/linears.ts";
-import { allocateBatch, type BatchTensors, type Model } from "../../src/model/transformer.ts";
+import type { Model } from "../../src/model/transformer.ts";
 import { loadWeights } from "../../src/model/weights.ts";
 import type { MicroBatch } from "../../src/train/step.ts";
 
@@ -75,9 +75,7 @@ export function readFixture(path: string): unknown {
 
 export function uploadBatch(gpu: Gpu, batch: MicroBatch): BatchTensors {
   const tensors = allocateBatch(gpu, batch.ids.length);
-  for (const name of ["ids", "targets", "positions", "segmentStart"] as const) {
-    write(gpu, tensors[name], batch[name]);
-  }
+  writeBatch(gpu, tensors, batch);
   return tensors;
 }
 

@@ -2,6 +2,7 @@
 import { readF32, write } from "../../src/gpu/tensor.ts";
 import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
 import type { LoraMatrices } from "../../src/model/adapter.ts";
+import type { Checkpointing } from "../../src/model/keeping.ts";
 import { buildTrainProgram, type Model } from "../../src/model/transformer.ts";
 import type { MicroBatch } from "../../src/train/step.ts";
 import { uploadBatch } from "./tiny.ts";
@@ -10,7 +11,7 @@ import { uploadBatch } from "./tiny.ts";
 export async function trainOnce(
   model: Model,
   batch: MicroBatch,
-  checkpointing: boolean,
+  checkpointing: Checkpointing,
   lossScale: number,
 ): Promise<{ loss: number; gradients: Map<string, LoraMatrices> }> {
   const { gpu, adapter } = model;
@@ -37,6 +38,6 @@ export async function trainOnce(
   }
   const loss = (await readF32(gpu, state))[8]! / batch.labelTokens;
   program.free();
-  for (const tensor of [state, ...Object.values(tensors)]) gpu.free(tensor);
+  for (const tensor of [state, tensors.whole]) gpu.free(tensor);
   return { loss, gradients };
 }

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { adapterTensorName } from "../../src/formats/peft-tensors.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
 import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
+import { spread } from "../../src/model/batch.ts";
 import { buildEvaluateProgram, buildLogitsProgram } from "../../src/model/transformer.ts";
 import { testGpu } from "../gpu.ts";
 import { readTensors } from "../reference/safetensors.ts";
@@ -80,7 +81,7 @@ test("evaluation gives the training loss, and counts the targets ranked first", 
   write(gpu, state, firstOptimizerState(false));
   const built = await buildEvaluateProgram(model, { batch: uploadBatch(gpu, batch), state });
   built.program.run();
-  const perToken = await readF32(gpu, built.losses);
+  const perToken = spread(await readF32(gpu, built.losses), batch);
   const mean = perToken.reduce((sum, loss) => sum + loss, 0) / batch.labelTokens;
   expect(mean).toBeCloseTo(losses["tiny-llama-nf4"]!, 4);
 
@@ -90,5 +91,5 @@ test("evaluation gives the training loss, and counts the targets ranked first", 
     const own = logits.subarray(row * vocab, (row + 1) * vocab);
     return Number(own.indexOf(Math.max(...own)) === target);
   });
-  expect([...(await readF32(gpu, built.correct))]).toEqual(expected);
+  expect([...spread(await readF32(gpu, built.correct), batch)]).toEqual(expected);
 });
