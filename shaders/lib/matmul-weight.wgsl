@@ -4,3 +4,6 @@
 fn weight_quad(at: u32) -> vec4f {
   return widen(weight[at]);
 }
+
+/// Nothing has to be made ready, as lib/matmul-weight-nf4-table.wgsl has to.
+fn prepare_weight(thread: u32) {}

@@ -10,6 +10,7 @@ import weightLib from "../../shaders/lib/matmul-weight.wgsl?raw";
 import weightNf4Lib from "../../shaders/lib/matmul-weight-nf4.wgsl?raw";
 import yLib from "../../shaders/lib/matmul-y.wgsl?raw";
 import yRopeLib from "../../shaders/lib/matmul-y-rope.wgsl?raw";
+import weightNf4TableLib from "../../shaders/lib/matmul-weight-nf4-table.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
@@ -180,11 +181,24 @@ const fields = {
 
 export type ProductShader = Shader<keyof typeof bindings, keyof typeof fields>;
 
+/** A family of shaders for products. */
+export interface ProductFamily {
+  readonly label: string;
+  /** What follows the files that read operands and store results. */
+  readonly files: readonly string[];
+  /** Whether it has workgroup memory for a table of NF4's values. */
+  readonly hasTable?: boolean;
+  readonly enables?: readonly string[];
+}
+
 /** Makes a family's shaders, each once: one for every way of storing a weight, with and without rotary positions. */
-export function productShaders(
-  family: string,
-  files: readonly string[],
-): (product: Product) => ProductShader {
+export function productShaders({
+  label: family,
+  files,
+  hasTable = false,
+  enables = [],
+}: ProductFamily): (product: Product) => ProductShader {
+  const nf4 = [nf4Lib, hasTable ? weightNf4TableLib : weightNf4Lib];
   const made = new Map<string, ProductShader>();
   return ({ storage, hasRope }) => {
     const suffix = storage === "native" ? "" : `-${storage}`;
@@ -195,7 +209,7 @@ export function productShaders(
         stepLib,
         dropoutLib,
         straddleLib,
-        ...(storage === "nf4" ? [nf4Lib, weightNf4Lib] : [WIDEN_SOURCE[storage], weightLib]),
+        ...(storage === "nf4" ? nf4 : [WIDEN_SOURCE[storage], weightLib]),
         matmulLib,
         hasRope ? yRopeLib : yLib,
         ...files,
@@ -203,6 +217,7 @@ export function productShaders(
       bindings,
       params: fields,
       usesStep: true,
+      enables,
     };
     made.set(label, shader);
     return shader;
@@ -228,6 +243,11 @@ export interface Product {
 const ADD_NOTHING = 0;
 const ADD_HELD = 1;
 const ADD_RESIDUAL = 2;
+
+/** The slot of choices that a product's variant is named in: by the type operands are multiplied in. */
+export function productSlot({ entry, types }: Product): string {
+  return `matmul.${types.In}.${entry}`;
+}
 
 /** Checks the operands of y = x · Wᵀ, for shaders. `rope` must be one that `turnsInEpilogue`. */
 export function forwardProduct(call: MatmulForward): Product {

@@ -11,8 +11,10 @@ import {
   type MatmulForward,
   type Product,
   productShaders,
+  productSlot,
   turnsInEpilogue,
 } from "./matmul-operands.ts";
+import { recordTile } from "./matmul-tile.ts";
 import { ropeForward } from "./rope.ts";
 
 export {
@@ -34,7 +36,7 @@ export {
   type WeightKind,
 } from "./matmul-operands.ts";
 
-const shaderFor = productShaders("matmul", [shader]);
+const shaderFor = productShaders({ label: "matmul", files: [shader] });
 
 // Rows and columns of the result that one workgroup makes: 8 × 8 threads of 4 × 4.
 const TILE = 32;
@@ -75,6 +77,8 @@ export function fusesNf4(recorder: Recorder, rows: number): boolean {
 const NF4_FUSED_SLOT = "nf4.fused";
 
 function record(recorder: Recorder, product: Product): void {
+  const variant = recorder.choice(productSlot(product));
+  if (variant !== undefined && recordTile(recorder, product, variant)) return;
   const { entry, types, constants, buffers, params, rows, columns, flops } = product;
   recorder.dispatch(shaderFor(product), {
     entry,

@@ -323,16 +323,17 @@ function turnOf(gpu: Gpu, { heads: given }: ProductCase, tokens: number) {
   const group = heads / kvHeads;
   const stride = (heads + 2 * kvHeads) * headSize;
   const groupStride = (group + 2) * headSize;
+  const shared = { heads, kvHeads, headSize, stride };
   const layout: AttentionLayout = isGrouped
     ? {
-        ...{ heads, kvHeads, headSize, stride },
+        ...shared,
         qGroupStride: groupStride,
         kBase: group * headSize,
         vBase: (group + 1) * headSize,
         kStride: groupStride,
       }
     : {
-        ...{ heads, kvHeads, headSize, stride },
+        ...shared,
         qGroupStride: group * headSize,
         kBase: heads * headSize,
         vBase: (heads + kvHeads) * headSize,
