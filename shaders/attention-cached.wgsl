@@ -1,16 +1,17 @@
-// Attention of new tokens over a cache of keys and values, which `append` fills beforehand.
+// Attention of new tokens over a cache of keys and values, in which they are already.
 //
-//   qkv     Act  [rows, stride]                     heads by the layout of src/kernels/attention.ts
-//   keys    Act  [capacity, kv_heads, head size]
-//   values  Act  as keys
-//   o       Act  [rows, heads, head size]           0 from row step.rows on
+//   qkv     Act   [rows, stride]                     heads by the layout of src/kernels/attention.ts
+//   keys    Quad  [capacity, kv_heads, head size / 4]
+//   values  Quad  as keys
+//   o       Act   [rows, heads, head size]           0 from row step.rows on
 //
 // Row t is the token at step.position + t and sees the last `window` of cache rows 0 … step.position + t.
 //
-// forward: one workgroup per row and head walks over the cache LANES keys at a time. First each thread
+// One workgroup per row and head walks over the cache LANES keys at a time. First each thread
 // scores one key; then the threads form teams of head_quads, each team adding up every teams-th value
 // of the tile, four dimensions to a thread. At the end the teams' sums are added in order.
-// Sums are f32. Requires a head size that is a multiple of 4, up to 256.
+// Sums are f32. Requires a head size that is a multiple of 4, up to 256. Needs `widen` of Quad, and one of
+// lib/cache-plain and -scaled.wgsl.
 
 const LANES = 64u;
 const LOWEST = -3.4028234e38; // there is no literal for −∞
@@ -32,29 +33,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<Act>>;
-@group(0) @binding(2) var<storage, read_write> keys: array<vec4<Act>>;
-@group(0) @binding(3) var<storage, read_write> values: array<vec4<Act>>;
+@group(0) @binding(2) var<storage, read> keys: array<Quad>;
+@group(0) @binding(3) var<storage, read> values: array<Quad>;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<Act>>;
-
-@compute @workgroup_size(LANES)
-fn append(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let width = params.kv_heads * params.head_quads;
-  let index = flat_workgroup(workgroup, count) * LANES + lane;
-  let row = index / width;
-  let cache_row = step.position + row;
-  if (row >= min(params.rows, step.rows) || cache_row >= params.capacity) {
-    return;
-  }
-  let column = index % width;
-  let head_offset = (column / params.head_quads) * params.kv_stride / 4u + column % params.head_quads;
-  let from_row = row * params.stride / 4u + head_offset;
-  keys[cache_row * width + column] = qkv[from_row + params.k_base / 4u];
-  values[cache_row * width + column] = qkv[from_row + params.v_base / 4u];
-}
 
 var<workgroup> scores: array<f32, LANES>;
 var<workgroup> team_sums: array<vec4f, LANES>;
@@ -63,7 +44,7 @@ var<workgroup> team_weights: array<f32, LANES>;
 fn score(q_row: u32, k_row: u32) -> f32 {
   var sum = 0.0;
   for (var quad = 0u; quad < params.head_quads; quad++) {
-    sum += dot(vec4f(qkv[q_row + quad]), vec4f(keys[k_row + quad]));
+    sum += dot(vec4f(qkv[q_row + quad]), widen(keys[k_row + quad]));
   }
   return params.scale * sum;
 }
@@ -102,7 +83,8 @@ fn forward(
   for (var start = visible - min(visible, params.window); start < visible; start += LANES) {
     var own = LOWEST;
     if (start + lane < visible) {
-      own = score(q_row, (start + lane) * width + column);
+      own = score(q_row, (start + lane) * width + column)
+        * key_scale((start + lane) * params.kv_heads + head / group);
     }
     scores[lane] = own;
     workgroupBarrier();
@@ -118,7 +100,8 @@ fn forward(
       for (var i = team; i < min(LANES, visible - start); i += teams) {
         let p = exp(scores[i] - largest);
         weight += p;
-        sum += p * vec4f(values[(start + i) * width + column + quad]);
+        let value = widen(values[(start + i) * width + column + quad]);
+        sum += p * value_scale((start + i) * params.kv_heads + head / group) * value;
       }
     }
     workgroupBarrier();

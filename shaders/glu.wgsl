@@ -30,20 +30,6 @@ fn gate_index(quad: u32) -> u32 {
   return quad + (quad / params.quads) * params.quads;
 }
 
-const GELU_LINEAR = 1.5957691216057308;               // 2 √(2/π)
-const GELU_CUBIC = 1.5957691216057308 * 0.044715;
-// The most that counts of a gate: past it, GELU passes on or shuts but for 10⁻³⁷, and its cube would overflow.
-const GELU_REACH = vec4f(10.0);
-
-/// t, of which the gate's share is s = σ(t).
-fn steepened(gate: vec4f) -> vec4f {
-  if (GELU) {
-    let z = clamp(gate, -GELU_REACH, GELU_REACH);
-    return z * (GELU_LINEAR + GELU_CUBIC * z * z);
-  }
-  return gate;
-}
-
 /// t'.
 fn steepness(gate: vec4f) -> vec4f {
   if (GELU) {
@@ -51,12 +37,6 @@ fn steepness(gate: vec4f) -> vec4f {
     return GELU_LINEAR + (3.0 * GELU_CUBIC) * z * z;
   }
   return vec4f(1.0);
-}
-
-// Written so that the exponential never overflows: exp(−|t|) ≤ 1. A tanh may, inside the adapter's own.
-fn sigmoid(t: vec4f) -> vec4f {
-  let e = exp(-abs(t));
-  return select(e, vec4f(1.0), t >= vec4f(0.0)) / (1.0 + e);
 }
 
 @compute @workgroup_size(THREADS)

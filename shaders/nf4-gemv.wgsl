@@ -1,64 +1,78 @@
-// y = x · Wᵀ + h · Bᵀ + bias for few rows of x, with W frozen and stored as NF4: what a token costs to make.
+// lib/gemv.wgsl over a weight stored as NF4, every element of which is unpacked where it is used.
 //
-//   x       In   [tokens, inputs]                h  f32  [tokens, segments · rank]
-//   codes   u32  [⌈outputs · inputs / 8⌉]        b  f32  [outputs, rank]
-//   absmax  f32  [⌈outputs · inputs / 64⌉]       residual  f32, of y's shape
-//   y       Out  [any rows, y_stride], outputs from y_column on          bias  f32  [outputs]
+//   codes   u32  [⌈outputs · inputs / 8⌉]       absmax  f32  [⌈outputs · inputs / 64⌉]
 //
-// The rows x_row … x_row + rows of x and h go with the rows from y_row on of y. Every weight is unpacked
-// where it is used. LANES threads share an output, each taking every LANES-th word of its codes, and their
-// sums meet once in workgroup memory; with one lane, as suits software adapters, nothing has to meet.
-// Workgroups lie along the outputs, then along the rows. Sums are f32, in a fixed order.
-//
-// inputs and rank are multiples of 4; segments but the last end on a multiple of 4.
+// `look_up`, which makes numbers of codes, is that of one of lib/nf4-select, -shared and -shuffle.wgsl.
+// ALIGNED says that inputs are a multiple of 64, so that no block or word belongs to two rows.
 
-struct Params {
-  rows: u32,
-  inputs: u32,
-  outputs: u32,
-  x_row: u32,
-  y_row: u32,
-  y_column: u32,
-  y_stride: u32,
-  addend: u32,              // what the result is added to: 0 nothing, 1 what y holds, 2 residual
-  rank: u32,
-  segments: u32,
-  end_0: u32,               // where the outputs of segments 0 to 2 end
-  end_1: u32,
-  end_2: u32,
-  has_bias: u32,
-}
-
-const OUTPUTS = 64u / LANES;             // of one workgroup
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<In>>;
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
 @group(0) @binding(3) var<storage, read> absmax: array<f32>;
-@group(0) @binding(4) var<storage, read> h: array<vec4f>;
-@group(0) @binding(5) var<storage, read> b: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<Out>;
-@group(0) @binding(7) var<storage, read> residual: array<f32>;
-@group(0) @binding(8) var<storage, read> bias: array<f32>;
 
-var<workgroup> partial_sums: array<f32, 64>;
+fn prepare(thread: u32) {
+  prepare_look_up(thread);
+}
 
-@compute @workgroup_size(64)
-fn forward(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let row = workgroup.y;
-  let lane = thread % LANES;
-  // Past the edge a thread repeats the last output, and does not store it.
-  let output = min(workgroup.x * OUTPUTS + thread / LANES, params.outputs - 1u);
+fn pair_sums(first: u32, second: u32, lane: u32, x_at: u32) -> vec2f {
+  if (!ALIGNED) {
+    return vec2f(ragged_sum(first, lane, x_at), ragged_sum(second, lane, x_at));
+  }
+  if (LANES == 1u) {
+    return pair_of_blocks(first, second, x_at);
+  }
+  let words = params.inputs / 8u;
+  let a_at = first * words;
+  let b_at = second * words;
+  var a = vec4f();
+  var b = vec4f();
+  for (var start = 0u; start < words; start += LANES) {
+    // Past the end a lane repeats the last word, and counts it as nothing: all lanes look up together.
+    let word = min(start + lane, words - 1u);
+    let counts = f32(start + lane < words);
+    let x0 = vec4f(x[x_at + 2u * word]) * counts;
+    let x1 = vec4f(x[x_at + 2u * word + 1u]) * counts;
+    let a_bits = codes[a_at + word];
+    let b_bits = codes[b_at + word];
+    let a_part = fma(x1, look_up(nf4_second(a_bits)), x0 * look_up(nf4_first(a_bits)));
+    let b_part = fma(x1, look_up(nf4_second(b_bits)), x0 * look_up(nf4_first(b_bits)));
+    a = fma(a_part, vec4f(absmax[(a_at + word) / 8u]), a);
+    b = fma(b_part, vec4f(absmax[(b_at + word) / 8u]), b);
+  }
+  return vec2f(dot(a, vec4f(1.0)), dot(b, vec4f(1.0)));
+}
 
-  var sums = vec4f();
-  // All in fours. A word is two, and lies in one block; where inputs are not a multiple of 8, half of a
-  // row's first or last word belongs to its neighbor.
+/// As `pair_sums` for a thread alone: block after block, each scaled once.
+fn pair_of_blocks(first: u32, second: u32, x_at: u32) -> vec2f {
+  let blocks = params.inputs / 64u;
+  var a = vec4f();
+  var b = vec4f();
+  for (var block = 0u; block < blocks; block++) {
+    let a_block = first * blocks + block;
+    let b_block = second * blocks + block;
+    var a_part = vec4f();
+    var b_part = vec4f();
+    for (var i = 0u; i < 8u; i++) {
+      let at = x_at + block * 16u + 2u * i;
+      let x0 = vec4f(x[at]);
+      let x1 = vec4f(x[at + 1u]);
+      let a_bits = codes[a_block * 8u + i];
+      let b_bits = codes[b_block * 8u + i];
+      a_part = fma(x0, look_up(nf4_first(a_bits)), a_part);
+      b_part = fma(x0, look_up(nf4_first(b_bits)), b_part);
+      a_part = fma(x1, look_up(nf4_second(a_bits)), a_part);
+      b_part = fma(x1, look_up(nf4_second(b_bits)), b_part);
+    }
+    a = fma(a_part, vec4f(absmax[a_block]), a);
+    b = fma(b_part, vec4f(absmax[b_block]), b);
+  }
+  return vec2f(dot(a, vec4f(1.0)), dot(b, vec4f(1.0)));
+}
+
+/// A lane's share of one row that may begin and end inside a word. All in fours: a word is two, and lies in
+/// one block; half of a row's first or last word may belong to its neighbor.
+fn ragged_sum(output: u32, lane: u32, x_at: u32) -> f32 {
   let start = output * (params.inputs / 4u);
   let end = start + params.inputs / 4u;
-  let x_at = (params.x_row + row) * (params.inputs / 4u);
+  var sums = vec4f();
   for (var word = start / 2u + lane; word * 2u < end; word += LANES) {
     let at = word * 2u;
     let bits = codes[word];
@@ -71,37 +85,5 @@ fn forward(
     }
     sums = fma(part, vec4f(absmax[at / 16u]), sums);
   }
-  if (HAS_LORA) {
-    let ranks = params.rank / 4u;
-    let segment = u32(output >= params.end_0) + u32(output >= params.end_1)
-      + u32(output >= params.end_2);
-    let h_at = ((params.x_row + row) * params.segments + segment) * ranks;
-    for (var j = lane; j < ranks; j += LANES) {
-      sums = fma(h[h_at + j], b[output * ranks + j], sums);
-    }
-  }
-  var total = dot(sums, vec4f(1.0));
-  if (LANES > 1u) {
-    partial_sums[thread] = total;
-    workgroupBarrier();
-    total = 0.0;
-    for (var i = 0u; i < LANES; i++) {
-      total += partial_sums[(thread - lane) + i];
-    }
-  }
-
-  if (lane > 0u || workgroup.x * OUTPUTS + thread / LANES >= params.outputs) {
-    return;
-  }
-  if (params.has_bias != 0u) {
-    total += bias[output];
-  }
-  let at = (params.y_row + row) * params.y_stride + params.y_column + output;
-  if (params.addend == 0u) {
-    y[at] = Out(total);
-  } else if (params.addend == 1u) {
-    y[at] = Out(total + f32(y[at]));
-  } else {
-    y[at] = Out(total + residual[at]);
-  }
+  return dot(sums, vec4f(1.0));
 }

@@ -1,26 +1,16 @@
 // The hub's data sets: what a text names there, and the download of it into the rows of this page.
 import { createSignal } from "solid-js";
-import { messageOf } from "../base/error.ts";
 import type { DataDownload, HubData, StoredData } from "../services/api.ts";
+import { createLookups, type Lookup } from "./lookup.ts";
 import { createTransfers, type Transfer } from "./model-transfers.ts";
 import type { SliceContext } from "./session.ts";
 
-/** What was last looked up, and what came of it. */
-export type DataLookup =
-  | { readonly state: "none" }
-  | { readonly state: "looking"; readonly text: string; readonly split: string }
-  | { readonly state: "found"; readonly data: HubData }
-  | {
-      readonly state: "failed";
-      readonly text: string;
-      readonly split: string;
-      readonly problem: string;
-    };
-
 export interface DataFinder {
-  readonly lookup: () => DataLookup;
+  readonly lookup: () => Lookup<HubData>;
   /** Finds what an id or a pasted address names; the result is in `lookup`. */
   lookUp(text: string, split: string): Promise<void>;
+  /** Looks up once more what failed. */
+  retry(text: string): Promise<void>;
   clearLookup(): void;
   /** Downloads what is missing and takes the rows in. What is broken off or stopped keeps what came. */
   download(data: HubData): Promise<void>;
@@ -38,7 +28,8 @@ export function createDataFinder(
   { workers, app, session }: SliceContext,
   take: (added: readonly StoredData[]) => Promise<void>,
 ): DataFinder {
-  const [lookup, setLookup] = createSignal<DataLookup>({ state: "none" });
+  const lookups = createLookups<HubData>();
+  let lastSplit = "";
   const [begun, setBegun] = createSignal<readonly DataDownload[]>([]);
   const transfers = createTransfers();
 
@@ -50,8 +41,7 @@ export function createDataFinder(
     const what = { key: data.id, kind: "download", name } as const;
     try {
       const stored = await transfers.follow(what, (tell) => workers.data.downloadData(data, tell));
-      const shown = lookup();
-      if (shown.state === "found" && shown.data.id === data.id) setLookup({ state: "none" });
+      lookups.clearIf(({ id }) => id === data.id);
       app.tell("good", app.text().data.hub.arrived(stored.name));
       await take([stored]);
     } catch (error) {
@@ -60,23 +50,15 @@ export function createDataFinder(
       await refreshBegun(); // what came is listed
     }
   };
+  const lookUp = async (text: string, split: string) => {
+    lastSplit = split;
+    await lookups.follow(text, workers.data.resolveHubData(text, split));
+  };
   return {
-    lookup,
-    async lookUp(text, split) {
-      const looking: DataLookup = { state: "looking", text, split };
-      setLookup(looking);
-      const found = await workers.data.resolveHubData(text, split).then(
-        (data): DataLookup => ({ state: "found", data }),
-        (error: unknown): DataLookup => ({
-          state: "failed",
-          text,
-          split,
-          problem: messageOf(error),
-        }),
-      );
-      if (lookup() === looking) setLookup(found); // else another was asked for meanwhile
-    },
-    clearLookup: () => setLookup({ state: "none" }),
+    lookup: lookups.shown,
+    lookUp,
+    retry: (text) => lookUp(text, lastSplit),
+    clearLookup: lookups.clear,
     download: (data) => download(data),
     begun,
     async goOn({ id, name }) {

@@ -1,22 +1,15 @@
 // The hub: what a text names there, and the download of it.
 import { createSignal, onCleanup } from "solid-js";
-import { messageOf } from "../base/error.ts";
 import type { HubModel, StoredModel } from "../services/api.ts";
+import { createLookups, type Lookup } from "./lookup.ts";
 import { isTrainable, remember } from "./model-library.ts";
 import type { Transfers } from "./model-transfers.ts";
 import type { SliceContext } from "./session.ts";
 import { readSetting, writeSetting } from "./settings.ts";
 
-/** What was last looked up, and what came of it. */
-export type Lookup =
-  | { readonly state: "none" }
-  | { readonly state: "looking"; readonly text: string }
-  | { readonly state: "found"; readonly text: string; readonly model: HubModel }
-  | { readonly state: "failed"; readonly text: string; readonly problem: string };
-
 export interface HubFinder {
   readonly isOnline: () => boolean;
-  readonly lookup: () => Lookup;
+  readonly lookup: () => Lookup<HubModel>;
   /** Finds what an id or a pasted address names; the result is in `lookup`. */
   lookUp(text: string): Promise<void>;
   clearLookup(): void;
@@ -40,19 +33,11 @@ export function createHubFinder(
   transfers: Transfers,
   library: Library,
 ): HubFinder {
-  const [lookup, setLookup] = createSignal<Lookup>({ state: "none" });
+  const lookups = createLookups<HubModel>();
   const [recent, setRecent] = createSignal(readSetting("recent-models", readTexts));
 
   const lookUp = async (text: string) => {
-    const looking: Lookup = { state: "looking", text };
-    setLookup(looking);
-    const found = await workers.data.resolveHub(text).then(
-      (model): Lookup => ({ state: "found", text, model }),
-      (error: unknown): Lookup => ({ state: "failed", text, problem: messageOf(error) }),
-    );
-    if (lookup() !== looking) return; // another was asked for meanwhile
-    setLookup(found);
-    if (found.state !== "found") return;
+    if (!(await lookups.follow(text, workers.data.resolveHub(text)))) return;
     setRecent(remember(recent(), text));
     writeSetting("recent-models", recent());
   };
@@ -61,8 +46,7 @@ export function createHubFinder(
     const what = { key: model.repo, kind: "download", name: model.repo } as const;
     try {
       const stored = await transfers.follow(what, (tell) => workers.data.download(model, tell));
-      const shown = lookup();
-      if (shown.state === "found" && shown.model.repo === model.repo) setLookup({ state: "none" });
+      lookups.clearIf(({ repo }) => repo === model.repo);
       app.tell("good", app.text().library.model.hub.arrived(stored.name));
       await library.refresh();
       if (isTrainable(stored) && !library.selected()) library.select(stored.id);
@@ -74,9 +58,9 @@ export function createHubFinder(
 
   return {
     isOnline: createOnline(),
-    lookup,
+    lookup: lookups.shown,
     lookUp,
-    clearLookup: () => setLookup({ state: "none" }),
+    clearLookup: lookups.clear,
     recent,
     download,
     async goOn(model) {

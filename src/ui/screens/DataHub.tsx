@@ -1,11 +1,12 @@
 // From the hub: an id or a pasted address, which of its files are the split, and the way of their rows in here.
-import { createSignal, For, Match, Show, Switch } from "solid-js";
+import { createSignal, For, Show } from "solid-js";
 import { formatBytes, formatCount, formatDuration } from "../../base/format.ts";
 import type { DataDownload, HubData } from "../../services/api.ts";
 import type { Transfer } from "../model-transfers.ts";
 import { BytesProgress, Fact } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";
 import { TextField } from "../parts/Fields.tsx";
+import { FileSizes, LookupOutcome } from "../parts/LookupOutcome.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
 import { useSession, useText } from "../session.ts";
 
@@ -50,52 +51,15 @@ export function DataHub() {
           </Button>
         </div>
       </form>
-      <Outcome />
+      <LookupOutcome
+        lookup={data.hub.lookup()}
+        looking={words().finding}
+        onRetry={(again) => void data.hub.retry(again)}
+      >
+        {(set) => <Found data={set} />}
+      </LookupOutcome>
       <Begun />
     </section>
-  );
-}
-
-/** What came of the last look-up. */
-function Outcome() {
-  const { data } = useSession();
-  const text = useText();
-  const looking = () => {
-    const shown = data.hub.lookup();
-    return shown.state === "looking" && shown.text;
-  };
-  const failure = () => {
-    const shown = data.hub.lookup();
-    return shown.state === "failed" && shown;
-  };
-  const found = () => {
-    const shown = data.hub.lookup();
-    return shown.state === "found" && shown.data;
-  };
-  return (
-    <div aria-live="polite">
-      <Switch>
-        <Match when={looking()}>
-          {(wanted) => <p class="quiet">{text().data.hub.finding(wanted())}</p>}
-        </Match>
-        <Match when={failure()}>
-          {(failed) => (
-            <ErrorNotice
-              message={failed().problem}
-              action={
-                <Button
-                  kind="subtle"
-                  onClick={() => void data.hub.lookUp(failed().text, failed().split)}
-                >
-                  {text().app.retry}
-                </Button>
-              }
-            />
-          )}
-        </Match>
-        <Match when={found()}>{(set) => <Found data={set()} />}</Match>
-      </Switch>
-    </div>
   );
 }
 
@@ -142,16 +106,7 @@ function Files(props: { readonly data: HubData }) {
     <details class="small">
       <summary>{text().data.hub.files(formatCount(props.data.files.length))}</summary>
       <p class="quiet">{text().data.hub.reasons[props.data.reason]}</p>
-      <dl class="data-hub-files">
-        <For each={props.data.files}>
-          {(file) => (
-            <div>
-              <dt class="mono">{file.name}</dt>
-              <dd>{formatBytes(file.bytes)}</dd>
-            </div>
-          )}
-        </For>
-      </dl>
+      <FileSizes files={props.data.files} />
     </details>
   );
 }
@@ -250,7 +205,7 @@ function Begun() {
   const text = useText();
   const others = () => {
     const shown = data.hub.lookup();
-    return data.hub.begun().filter(({ id }) => shown.state !== "found" || shown.data.id !== id);
+    return data.hub.begun().filter(({ id }) => shown.state !== "found" || shown.found.id !== id);
   };
   return (
     <Show when={others().length > 0}>

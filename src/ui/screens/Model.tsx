@@ -72,7 +72,7 @@ function Shelf(props: { readonly onDelete: (model: StoredModel) => void }) {
   const transfers = () => {
     const lookup = models.lookup();
     // That one says how it goes where it was found.
-    const found = lookup.state === "found" ? lookup.model.repo : undefined;
+    const found = lookup.state === "found" ? lookup.found.repo : undefined;
     return models.transfers().filter(({ key }) => key !== found);
   };
   return (

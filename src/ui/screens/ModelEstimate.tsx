@@ -56,7 +56,7 @@ function Sum(props: { readonly estimate: RunEstimate }) {
           )}
         </p>
         <Kinds byKind={props.estimate.memory.byKind} />
-        <dl class="model-addends model-total">
+        <dl class="name-sizes model-total">
           <div>
             <dt>{words().total}</dt>
             <dd>{formatBytes(total())}</dd>
@@ -100,7 +100,7 @@ const KINDS = [
 function Kinds(props: { readonly byKind: ByKind }) {
   const text = useText();
   return (
-    <dl class="model-addends">
+    <dl class="name-sizes">
       <For each={KINDS.filter((kind) => props.byKind[kind] > 0)}>
         {(kind) => (
           <div>

@@ -1,10 +1,11 @@
 // What a look-up found: its files and facts, whether it will fit on the GPU and in storage, and the download.
-import { For, Match, Show, Switch } from "solid-js";
+import { Match, Show, Switch } from "solid-js";
 import { formatBytes, formatCount } from "../../base/format.ts";
 import type { HubModel } from "../../services/api.ts";
 import { isStoredAs, missingBytes } from "../model-library.ts";
 import { Badge, Fact } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";
+import { FileSizes } from "../parts/LookupOutcome.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
 import { useSession, useText } from "../session.ts";
 import { BaseLine, BaseLookUp, ModelFactList } from "./ModelCards.tsx";
@@ -66,16 +67,7 @@ function Files(props: { readonly model: HubModel }) {
   return (
     <details class="small">
       <summary>{text().library.model.hub.files(formatCount(props.model.files.length))}</summary>
-      <dl class="model-addends">
-        <For each={props.model.files}>
-          {(file) => (
-            <div>
-              <dt class="mono">{file.name}</dt>
-              <dd>{formatBytes(file.bytes)}</dd>
-            </div>
-          )}
-        </For>
-      </dl>
+      <FileSizes files={props.model.files} />
     </details>
   );
 }

@@ -1,8 +1,8 @@
 // From the hub: an id or a pasted address, what it names, and the download of it.
-import { createSignal, For, Match, Show, Switch } from "solid-js";
+import { createSignal, For, Show } from "solid-js";
 import { Button } from "../parts/Button.tsx";
 import { TextField } from "../parts/Fields.tsx";
-import { ErrorNotice } from "../parts/Notice.tsx";
+import { LookupOutcome } from "../parts/LookupOutcome.tsx";
 import { useSession, useText } from "../session.ts";
 import { ModelFound } from "./ModelFound.tsx";
 
@@ -51,49 +51,15 @@ export function ModelHub() {
           </Button>
         </div>
       </form>
-      <Outcome />
+      <LookupOutcome
+        lookup={models.lookup()}
+        looking={words().finding}
+        onRetry={(again) => void models.lookUp(again)}
+      >
+        {(model) => <ModelFound model={model} />}
+      </LookupOutcome>
       <Suggestions onChoose={fill} />
     </section>
-  );
-}
-
-/** What came of the last look-up. */
-function Outcome() {
-  const { models } = useSession();
-  const text = useText();
-  const looking = () => {
-    const shown = models.lookup();
-    return shown.state === "looking" && shown.text;
-  };
-  const failure = () => {
-    const shown = models.lookup();
-    return shown.state === "failed" && shown;
-  };
-  const found = () => {
-    const shown = models.lookup();
-    return shown.state === "found" && shown.model;
-  };
-  return (
-    <div aria-live="polite">
-      <Switch>
-        <Match when={looking()}>
-          {(wanted) => <p class="quiet">{text().library.model.hub.finding(wanted())}</p>}
-        </Match>
-        <Match when={failure()}>
-          {(failed) => (
-            <ErrorNotice
-              message={failed().problem}
-              action={
-                <Button kind="subtle" onClick={() => void models.lookUp(failed().text)}>
-                  {text().app.retry}
-                </Button>
-              }
-            />
-          )}
-        </Match>
-        <Match when={found()}>{(model) => <ModelFound model={model()} />}</Match>
-      </Switch>
-    </div>
   );
 }
 

@@ -1,0 +1,69 @@
+// Attention's tiles: 4 × 4 products of a thread from rows staged in workgroup memory, a slice of the head at
+// a time.
+//
+// The query heads of one key head are one list of rows, head after head within a token: row r is head
+// r mod group of token r / group. So one tile of keys serves a group, and the diagonal cuts few tokens.
+// A thread's four rows lie OWN_GROUPS (or OTHER_GROUPS) apart and a staged row is an odd number of quads long,
+// so that threads side by side meet different banks. Quads past the head are staged as zeros.
+//
+// SLICE_QUADS is a power of two, and Staged f32 or Act. Whoever uses this says how many rows are OWN and OTHER.
+
+const OWN_GROUPS = OWN / 4u;
+const OTHER_GROUPS = OTHER / 4u;
+const STRIDE = SLICE_QUADS + 1u;
+const FOUR = vec4u(0u, 1u, 2u, 3u);
+const LOG2_E = 1.4426950408889634;
+
+/// Rows of queries to a key head.
+fn query_rows() -> u32 {
+  return params.tokens * (params.heads / params.kv_heads);
+}
+
+/// Tokens of rows of queries; rows past the last count as the last.
+fn tokens_of(rows: vec4u) -> vec4u {
+  return min(rows, vec4u(query_rows() - 1u)) / (params.heads / params.kv_heads);
+}
+
+/// Where a row of queries is in lse, and in units of a head in o and d_o.
+fn head_row(row: u32, kv_head: u32) -> u32 {
+  let group = params.heads / params.kv_heads;
+  return (row / group) * params.heads + kv_head * group + row % group;
+}
+
+/// Where a row of queries starts in qkv.
+fn query_row(row: u32, kv_head: u32) -> u32 {
+  let group = params.heads / params.kv_heads;
+  return (row / group) * (params.stride / 4u) + q_column(kv_head * group + row % group);
+}
+
+/// Products of four staged rows from `own` on with four from `other` on: [other][own].
+fn products(own: u32, other: u32) -> mat4x4f {
+  var sums = mat4x4f();
+  for (var quad = 0u; quad < SLICE_QUADS; quad++) {
+    let own_quads = mat4x4f(
+      vec4f(staged[own + quad]),
+      vec4f(staged[own + OWN_GROUPS * STRIDE + quad]),
+      vec4f(staged[own + 2u * OWN_GROUPS * STRIDE + quad]),
+      vec4f(staged[own + 3u * OWN_GROUPS * STRIDE + quad]),
+    );
+    let other_quads = mat4x4f(
+      vec4f(staged[other + quad]),
+      vec4f(staged[other + OTHER_GROUPS * STRIDE + quad]),
+      vec4f(staged[other + 2u * OTHER_GROUPS * STRIDE + quad]),
+      vec4f(staged[other + 3u * OTHER_GROUPS * STRIDE + quad]),
+    );
+    sums += transpose(own_quads) * other_quads;
+  }
+  return sums;
+}
+
+/// One quad for each of four rows, weighted: what one row of the other side adds to their sums.
+fn spread(weight: vec4f, values: vec4f) -> mat4x4f {
+  return mat4x4f(weight.x * values, weight.y * values, weight.z * values, weight.w * values);
+}
+
+fn first_keys(queries: vec4u) -> vec4u {
+  return vec4u(
+    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
+  );
+}

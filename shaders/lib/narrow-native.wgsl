@@ -1,0 +1,5 @@
+// Four numbers as f32 or f16.
+
+fn narrow(values: vec4f) -> Quad {
+  return Quad(values);
+}
