@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import solid from "vite-plugin-solid";
 import { defineConfig } from "vitest/config";
+import { kernelsId } from "./scripts/kernels-id.ts";
 import { pagePlugins } from "./scripts/vite-page.ts";
 
 /** Tests that dispatch to an adapter. Each file is a process of its own, since Dawn may not be shared. */
@@ -12,6 +13,7 @@ export default defineConfig(({ isSsrBuild }) => ({
   // The tests compile no page; the plugin would ask for jsdom.
   plugins: process.env["VITEST"] ? [] : [solid(), ...(isSsrBuild ? [] : pagePlugins())],
   worker: { format: "es" },
+  define: { __KERNELS_ID__: JSON.stringify(kernelsId()) },
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
   test: {

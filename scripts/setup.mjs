@@ -49,6 +49,7 @@ function isBuilt() {
     "workers",
     "public",
     "index.html",
+    "scripts/kernels-id.ts",
     "scripts/vite-page.ts",
     "scripts/page-policy.mjs",
     "vite.config.ts",

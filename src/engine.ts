@@ -17,8 +17,12 @@ import { convertCheckpoint, readCheckpointConfig } from "./engine/pickled-checkp
 import { quantizeModel } from "./engine/quantize.ts";
 import { splitModel } from "./engine/split.ts";
 import { train } from "./engine/train.ts";
+import type { SlotTrial } from "./engine/try-variants.ts";
+import { type TuneMode, Tuner } from "./engine/tune.ts";
+import { tellKernels } from "./engine/work-sizes.ts";
 import type { BnbStorage } from "./formats/bnb.ts";
 import type { Gpu, GpuOptions } from "./gpu/device.ts";
+import type { TrialSizes } from "./kernels/tunable.ts";
 import type { MemoryEstimate } from "./train/memory.ts";
 
 /** What the engine needs from where it runs. */
@@ -32,6 +36,8 @@ export interface Host {
   readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
   /** What the adapter could still allocate, where that can be known: WebGPU does not tell. */
   readonly freeGpuBytes?: () => number | undefined;
+  /** A folder for what can be found again by trying; without it, it is found again at every start. */
+  readonly cache?: () => Promise<Folder>;
 }
 
 /** One file of training data. */
@@ -88,7 +94,9 @@ export interface Pausing {
 }
 
 export type TrainEvent =
-  | { readonly type: "phase"; readonly phase: "load" | "data" | "compile" | "train" }
+  | { readonly type: "phase"; readonly phase: "data" | "tune" | "load" | "compile" | "train" }
+  /** Kernels whose variants have been tried, of those that are to be. */
+  | { readonly type: "tuning"; readonly done: number; readonly total: number }
   | { readonly type: "loading"; readonly bytes: number; readonly totalBytes: number }
   | {
       readonly type: "data";
@@ -221,6 +229,8 @@ export interface LoadRequest {
   /** Whether a system message will be said: a template without a place for one is refused. */
   readonly hasSystem?: boolean;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
+  /** Kernels whose variants have been tried, before the model is loaded; not called where there are none to try. */
+  readonly onTrying?: (done: number, total: number) => void;
   /** Aborting frees what was allocated and throws an AbortedError; nothing once it is loaded. */
   readonly signal?: AbortSignal;
 }
@@ -419,6 +429,28 @@ export interface AdapterInspection {
   readonly maxBindingBytes: number;
 }
 
+/** Which variants of kernels were tried on an adapter, and what came of each. */
+export interface KernelTable {
+  readonly adapterName: string;
+  /** Names the kernels of this build. */
+  readonly kernels: string;
+  /** Why nothing is tried here, if so: it was turned off, or the adapter is software. */
+  readonly why: "off" | "software" | undefined;
+  /** The kernels that have variants on this adapter; of each, the first runs everywhere. */
+  readonly slots: readonly { readonly slot: string; readonly names: readonly string[] }[];
+  /** What is known, for the sizes of each model that it was tried for. */
+  readonly tried: readonly { readonly sizes: TrialSizes; readonly slots: readonly SlotTrial[] }[];
+}
+
+export interface KernelsRequest {
+  /** The sizes to try for; default: those of a model of one to two billion parameters. */
+  readonly sizes?: TrialSizes;
+  /** Try them all now, whatever is known; default: only tell. */
+  readonly tune?: TuneMode;
+  readonly onTrying?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
 export interface EstimateRequest {
   /** Of its files only the small ones and the heads of the weights are read. */
   readonly model: Folder;
@@ -441,6 +473,8 @@ export interface RunSize {
 export interface Engine {
   /** Opens the GPU if it is not open yet. */
   inspect(): Promise<AdapterInspection>;
+  /** What was found by trying the variants of kernels on this adapter, or is found now. */
+  kernels(request?: KernelsRequest): Promise<KernelTable>;
   /** Counts what a run takes without running it. Throws a TooLargeError where one buffer passes a limit. */
   estimate(request: EstimateRequest): Promise<RunSize>;
   /** Allocates on a device of its own until refused or `limitBytes`; returns the bytes granted, freed again. */
@@ -477,9 +511,15 @@ export interface Engine {
   close(): void;
 }
 
+export interface EngineOptions extends GpuOptions {
+  /** Whether the variants of kernels are tried before work; `quick`, if not given. */
+  readonly tune?: TuneMode;
+}
+
 /** The engine over a host's GPU, which is opened at the first use and opened anew after it was lost. */
-export function createEngine(host: Host, options: GpuOptions = {}): Engine {
+export function createEngine(host: Host, { tune: mode, ...options }: EngineOptions = {}): Engine {
   const opener = createOpener(host, options);
+  const tuner = new Tuner(host, { ...(mode && { mode }), gpu: options });
   const open = async (): Promise<Gpu> => (await opener.open()).gpu;
   return {
     async inspect() {
@@ -489,11 +529,12 @@ export function createEngine(host: Host, options: GpuOptions = {}): Engine {
     estimate: async (request) => estimateRun(await open(), request),
     probeMemory: (limitBytes) => probeMemory(host, options, limitBytes),
     loseDevice: () => opener.lose(),
-    train: async (request) => train(await open(), host, request),
+    kernels: async (request) => tellKernels(await open(), tuner, request),
+    train: async (request) => train(await open(), host, request, tuner),
     dryRun: async (request) => dryRun(await open(), host, request),
-    openChat: async (request) => openChat(await open(), host.now, request),
-    evaluate: async (request) => evaluateData(await open(), request),
-    askChoices: async (request) => askChoices(await open(), request),
+    openChat: async (request) => openChat(await open(), host.now, request, tuner),
+    evaluate: async (request) => evaluateData(await open(), request, tuner),
+    askChoices: async (request) => askChoices(await open(), request, tuner),
     exportAdapter: (checkpoint, output, asked) => exportAdapter(checkpoint, output, asked),
     merge: async (request) => merge(await open(), request),
     convertModel: (request) => convertModel(request),

@@ -3,3 +3,6 @@ declare module "*.wgsl?raw" {
   const source: string;
   export default source;
 }
+
+/** Names the kernels of this build; from vite.config.ts. */
+declare const __KERNELS_ID__: string;

@@ -19,6 +19,7 @@ import {
   readManifest,
 } from "./model-folder.ts";
 import { openGenerator } from "./open-generator.ts";
+import type { Tuner } from "./tune.ts";
 
 interface Prompt {
   readonly question: Question;
@@ -27,7 +28,11 @@ interface Prompt {
 }
 
 /** The template is the one asked for, else the adapter's, else the model's own. */
-export async function askChoices(gpu: Gpu, request: ChoicesRequest): Promise<ChoicesReport> {
+export async function askChoices(
+  gpu: Gpu,
+  request: ChoicesRequest,
+  tuner?: Tuner,
+): Promise<ChoicesReport> {
   const { signal } = request;
   const opened = await openModelFolder(request.model);
   const adapterFiles = request.adapter && (await readAdapterFolder(request.adapter, opened));
@@ -50,7 +55,7 @@ export async function askChoices(gpu: Gpu, request: ChoicesRequest): Promise<Cho
 
   const longest = prompts.reduce((most, { ids }) => Math.max(most, ids.length), 0);
   const parts = { opened, adapterFiles, manifest, capacity: longest + 1 };
-  const opening = await openGenerator(gpu, request, parts);
+  const opening = await openGenerator(gpu, request, parts, tuner);
   const answers: Answered[] = [];
   try {
     for (const { question, ids, isCut } of prompts) {

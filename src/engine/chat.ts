@@ -23,6 +23,7 @@ import {
 import { History } from "./history.ts";
 import { openGenerator } from "./open-generator.ts";
 import { createStopper } from "./stopper.ts";
+import type { Tuner } from "./tune.ts";
 
 const DEFAULT_CONTEXT_TOKENS = 2048;
 
@@ -32,7 +33,12 @@ class ContextFullError extends UserError {
 }
 
 /** Loads a model, with an adapter if one is named, ready to answer. */
-export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest): Promise<Chat> {
+export async function openChat(
+  gpu: Gpu,
+  now: () => number,
+  request: LoadRequest,
+  tuner?: Tuner,
+): Promise<Chat> {
   const opened = await openModelFolder(request.model);
   const { architecture } = opened;
   const adapterFiles = request.adapter && (await readAdapterFolder(request.adapter, opened));
@@ -47,7 +53,7 @@ export async function openChat(gpu: Gpu, now: () => number, request: LoadRequest
     architecture.maxPositions,
   );
   const parts = { opened, adapterFiles, manifest, capacity };
-  const opening = await openGenerator(gpu, request, parts);
+  const opening = await openGenerator(gpu, request, parts, tuner);
   const { model, generator } = opening;
   const answerer = new Answerer(generator, opened, chosen, now);
   const scale = scaleSetter(model, generator);

@@ -11,6 +11,7 @@ import { openModelLayout } from "./model-source.ts";
 import { identityOf } from "./run-identity.ts";
 import { choosePlan, fittingSettings, type MemoryLimit } from "./run-memory.ts";
 import { adapterOf } from "./run-parts.ts";
+import { KERNELS_ID } from "./tune.ts";
 
 export async function estimateRun(gpu: Gpu, request: EstimateRequest): Promise<RunSize> {
   const { config, holdsOut, limitBytes } = request;
@@ -38,6 +39,8 @@ export async function estimateRun(gpu: Gpu, request: EstimateRequest): Promise<R
     tokens: 0,
     adapterName: gpu.name,
     computeDtype: "f32",
+    kernels: KERNELS_ID,
+    choices: gpu.choices,
     run: identityOf(config, { rowsRead: 0, tokens: 0, labelTokens: 0 }, NO_FINGERPRINTS),
   } as const;
   const { parameters } = adapterFileBytes(targets, linears);

@@ -11,11 +11,14 @@ import { abortable } from "./data-source.ts";
 import { Evaluator, reportOf, sumOf } from "./evaluate.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import { chooseTemplate, openModelFolder, readManifest } from "./model-folder.ts";
+import type { Tuner } from "./tune.ts";
+import { inferenceWork } from "./work-sizes.ts";
 
 /** The template is the one asked for, else the adapter's, else the model's own. */
 export async function evaluateData(
   gpu: Gpu,
   request: EvaluateRequest,
+  tuner?: Tuner,
 ): Promise<EvalReport & { examples: number }> {
   const { adapter, data, maxLength, datasetFormat, onExample } = request;
   const opened = await openModelFolder(request.model);
@@ -30,6 +33,11 @@ export async function evaluateData(
     maxLength,
     format: formatNamed(datasetFormat),
   });
+  const { computeDtype } = request;
+  const targets = adapterFiles?.targets;
+  const rows = { computeDtype, targets, tokens: maxLength };
+  const work = inferenceWork(gpu, opened.architecture, rows);
+  gpu.choices = (await tuner?.choose(gpu, work, request)) ?? {};
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",
     doubleQuant: manifest?.doubleQuant ?? true,

@@ -7,6 +7,8 @@ import { Generator } from "../model/generate.ts";
 import type { Model } from "../model/transformer.ts";
 import { freeModel, loadModel } from "./load-model.ts";
 import type { Manifest, ModelFolder } from "./model-folder.ts";
+import type { Tuner } from "./tune.ts";
+import { inferenceWork } from "./work-sizes.ts";
 
 export interface OpenGenerator {
   readonly model: Model;
@@ -29,7 +31,12 @@ export async function openGenerator(
   gpu: Gpu,
   request: LoadRequest,
   { opened, adapterFiles, manifest, capacity }: GeneratorParts,
+  tuner: Tuner | undefined,
 ): Promise<OpenGenerator> {
+  const { computeDtype } = request;
+  const targets = adapterFiles?.targets;
+  const work = inferenceWork(gpu, opened.architecture, { computeDtype, targets });
+  gpu.choices = (await tuner?.choose(gpu, work, request)) ?? {};
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",
     doubleQuant: manifest?.doubleQuant ?? true,

@@ -244,8 +244,8 @@ async function tryEstimate(
   config: TrainConfig,
   checkpointing: boolean,
 ): Promise<MemoryEstimate | TooLargeError> {
-  const { info, device } = gpu;
-  const adapter = { info, features: device.features, limits: device.limits };
+  const { info, device, choices } = gpu;
+  const adapter = { info, features: device.features, limits: device.limits, choices };
   try {
     return await estimateMemory(adapter, source, { config, checkpointing, holdsOut });
   } catch (error) {

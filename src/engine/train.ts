@@ -1,10 +1,12 @@
 // A run from its request to its summary: read, load, prepare, train, and tell what happens.
 import { throwIfAborted } from "../base/error.ts";
 import type { Host, RunSummary, TrainEvent, TrainRequest } from "../engine.ts";
+import { type Choices, isSameChoice } from "../gpu/choices.ts";
 import { type Gpu, OutOfMemoryError } from "../gpu/device.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import { allLinears } from "../model/linears.ts";
-import { restoreCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
+import type { Model } from "../model/transformer.ts";
+import { type CheckpointState, restoreCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
 import type { MemoryEstimate } from "../train/memory.ts";
 import type { StepPlan } from "../train/plan.ts";
 import { runTraining } from "../train/run.ts";
@@ -14,15 +16,24 @@ import { type Prepared, prepareRun } from "./prepare-run.ts";
 import { RunLog } from "./run-log.ts";
 import { explainOutOfMemory, memoryLimit, planMemory } from "./run-memory.ts";
 import { allocateRun, type RunParts } from "./run-parts.ts";
+import { KERNELS_ID, Tuner } from "./tune.ts";
+import { trainingWork } from "./work-sizes.ts";
 import { recentSteps } from "./xtuner-log.ts";
 import { keepConfig, openXtunerLog } from "./xtuner-run.ts";
 
-export async function train(gpu: Gpu, host: Host, asked: TrainRequest): Promise<RunSummary> {
+export async function train(
+  gpu: Gpu,
+  host: Host,
+  asked: TrainRequest,
+  tuner = new Tuner(host, { mode: "off" }),
+): Promise<RunSummary> {
   const started = host.now();
   const { prepared, ...first } = await prepareRun(host, asked);
   const { request, opened, evaluationRows, resumed } = prepared;
   const { config, onEvent, signal } = request; // not what was asked: the seed may be the checkpoint's
   const holdsOut = evaluationRows.length > 0;
+  const choices = await chooseKernels(gpu, prepared, tuner);
+  gpu.choices = choices; // what is recorded from now on, and counted before
   const needs = { source: opened, config, holdsOut, isResumed: resumed !== undefined };
   const limit = memoryLimit(gpu, config, host.freeGpuBytes?.());
   const { checkpointing, memory } = await planMemory(gpu, needs, limit);
@@ -34,7 +45,7 @@ export async function train(gpu: Gpu, host: Host, asked: TrainRequest): Promise<
     parts = await allocateRun(gpu, opened, { config, checkpointing, holdsOut }, onEvent, signal);
     await startAdapter(parts, prepared, first.matrices);
     delete first.matrices; // as much again as the adapter on the GPU
-    return await runPrepared(host, prepared, { ...parts, started, memory });
+    return await runPrepared(host, prepared, { ...parts, choices, started, memory });
   } catch (error) {
     parts?.free();
     parts = undefined;
@@ -44,6 +55,33 @@ export async function train(gpu: Gpu, host: Host, asked: TrainRequest): Promise<
   } finally {
     parts?.free();
   }
+}
+
+/**
+ * A run goes on with the choices that it began with, so that its numbers stay the same to the bit, where the
+ * adapter and the kernels are the same. `off` is for where a driver computes nonsense, and is obeyed.
+ */
+async function chooseKernels(
+  gpu: Gpu,
+  { request: { config, onEvent, signal }, opened, resumed }: Prepared,
+  tuner: Tuner,
+): Promise<Choices> {
+  const work = trainingWork(gpu, config, opened.architecture);
+  if (resumed && tuner.mode !== "off" && isOwnMachine(resumed.state, gpu, work.sizes.act)) {
+    return resumed.state.choices ?? {};
+  }
+  return tuner.choose(gpu, work, {
+    signal,
+    onTrying(done, total) {
+      if (done === 0) onEvent({ type: "phase", phase: "tune" });
+      onEvent({ type: "tuning", done, total });
+    },
+  });
+}
+
+function isOwnMachine(state: CheckpointState, gpu: Gpu, act: "f32" | "f16"): boolean {
+  const { adapterName, computeDtype, kernels } = state;
+  return adapterName === gpu.name && computeDtype === act && kernels === KERNELS_ID;
 }
 
 async function startAdapter(
@@ -62,15 +100,30 @@ async function startAdapter(
   const parts = { gpu, adapter, optimizerState: stepper.state };
   const linears = allLinears(opened.architecture);
   await restoreCheckpoint(parts, request.workDir, resumed.name, resumed.state, linears);
-  const { adapterName, computeDtype } = resumed.state;
-  if (adapterName === gpu.name && computeDtype === model.act) return;
+  const difference = differenceFrom(resumed.state, model);
+  if (difference === undefined) return;
   request.onEvent({
     type: "warning",
-    message: `The checkpoint was made on ${adapterName} in ${computeDtype}; on ${gpu.name} in ${model.act} the run goes on, but not bit for bit as it would have.`,
+    message: `${difference} the run goes on, but not bit for bit as it would have.`,
   });
 }
 
+/** What there is to say of a checkpoint that was made by other means; undefined if it was not. */
+function differenceFrom(state: CheckpointState, { gpu, act }: Model): string | undefined {
+  const { adapterName, computeDtype, choices = {} } = state;
+  if (adapterName !== gpu.name || computeDtype !== act) {
+    return `The checkpoint was made on ${adapterName} in ${computeDtype}; on ${gpu.name} in ${act}`;
+  }
+  if (!isOwnMachine(state, gpu, act)) {
+    return "The checkpoint was made by the kernels of another version of Hone; with those of this one";
+  }
+  return isSameChoice(choices, gpu.choices)
+    ? undefined
+    : "The checkpoint was made by other variants of the kernels; with those of now";
+}
+
 interface RunTools extends RunParts {
+  readonly choices: Choices;
   readonly started: number;
   readonly memory: MemoryEstimate;
 }
@@ -112,8 +165,10 @@ async function runPrepared(host: Host, prepared: Prepared, tools: RunTools): Pro
     },
     onPause(type, step) {
       onEvent({ type, step });
-      // A chat in the meantime has had the same device.
-      if (type === "resumed") gpu.requireSound();
+      if (type === "paused") return;
+      // A chat in the meantime has had the same device, with choices of its own.
+      gpu.requireSound();
+      gpu.choices = tools.choices;
     },
     async evaluate(step, moment) {
       xtuner?.evaluating(moment);
@@ -176,7 +231,7 @@ function doneBefore({ resumed }: Prepared, { isEvaluated }: RunLog) {
 async function saveRun(
   host: Host,
   { request, chosen, opened, adapterConfig, targets, identity }: Prepared,
-  { model, stepper }: RunTools,
+  { model, stepper, choices }: RunTools,
   progress: { step: number; microBatches: number; tokens: number },
   onEvent: (event: TrainEvent) => void,
 ): Promise<string> {
@@ -191,6 +246,8 @@ async function saveRun(
         ...progress,
         adapterName: gpu.name,
         computeDtype: act,
+        kernels: KERNELS_ID,
+        choices,
         run: identity,
       },
       companions: adapterCompanions({ config, chosen, opened, adapterConfig, targets }),

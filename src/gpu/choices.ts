@@ -5,3 +5,7 @@
  * that the kernel does not know or the adapter cannot run, means the variant that runs on every adapter.
  */
 export type Choices = Readonly<Record<string, string>>;
+
+export function isSameChoice(a: Choices, b: Choices): boolean {
+  return [...Object.keys(a), ...Object.keys(b)].every((slot) => a[slot] === b[slot]);
+}

@@ -2,6 +2,7 @@
 //
 // It has the limits and features of an adapter, and no device. Buffers are sizes without bytes, work is
 // done as soon as it is submitted, and what is read back is empty.
+import type { Choices } from "./choices.ts";
 import { Gpu } from "./device.ts";
 
 /** What decides how memory is laid out. A GPUAdapter is one. */
@@ -9,10 +10,12 @@ export interface AdapterLimits {
   readonly info: GPUAdapterInfo;
   readonly features: ReadonlySet<string>;
   readonly limits: Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
+  /** Variants of kernels may take memory of different sizes. */
+  readonly choices?: Choices;
 }
 
 /** A Gpu that allocates nothing; its `allocatedBytes` and `peakBytes` are what a real one's would be. */
-export function countingGpu({ info, features, limits }: AdapterLimits): Gpu {
+export function countingGpu({ info, features, limits, choices = {} }: AdapterLimits): Gpu {
   // Only what src/gpu calls is there; a call of anything else fails at once.
   const device = {
     features,
@@ -31,7 +34,9 @@ export function countingGpu({ info, features, limits }: AdapterLimits): Gpu {
     createCommandEncoder: () => encoder,
     queue: { writeBuffer: nothing, submit: nothing, onSubmittedWorkDone: () => Promise.resolve() },
   };
-  return new Gpu(device as unknown as GPUDevice, info, { onlyCounts: true });
+  const gpu = new Gpu(device as unknown as GPUDevice, info, { onlyCounts: true });
+  gpu.choices = choices;
+  return gpu;
 }
 
 function nothing(): void {}

@@ -5,12 +5,13 @@
 import { createReadStream, existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import koffi from "koffi";
 import { extract } from "tar-fs";
+import { cacheHome } from "./node-cache.ts";
 
 const ARCHIVE = "bin/swiftshader.tar.br";
 
@@ -58,8 +59,4 @@ async function unpack(archive: string, name: string): Promise<string> {
     }
   }
   throw new Error(`internal: found no folder to unpack ${archive} into`);
-}
-
-function cacheHome(): string {
-  return process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
 }

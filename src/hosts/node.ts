@@ -10,6 +10,7 @@ import { invariant, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
 import type { DataSource, Host } from "../engine.ts";
+import { cacheHome } from "./node-cache.ts";
 import type { AdapterChoice } from "./node-gpu.ts";
 
 // What a software adapter is not given of the free memory: uploads and checkpoints pass through it too.
@@ -29,6 +30,7 @@ export function nodeHost({ adapter: choice }: { readonly adapter: AdapterChoice 
     freeGpuBytes: () => (isSoftware ? process.availableMemory() * (1 - RESERVED_SHARE) : undefined),
     now: () => performance.now(),
     sha256: (bytes) => Promise.resolve(createHash("sha256").update(bytes).digest("hex")),
+    cache: () => Promise.resolve(openFolder(join(cacheHome(), "hone", "kernels"))),
   };
 }
 

@@ -10,6 +10,7 @@ import type { FunnelReport } from "../data/funnel.ts";
 import type {
   ChatReply,
   EvalReport,
+  KernelTable,
   Message,
   RunPlan,
   RunSummary,
@@ -194,6 +195,10 @@ export interface EngineService {
   configure(options: ServiceOptions): Promise<void>;
   /** Opens the GPU once. Throws a UserError where there is none. */
   inspect(): Promise<GpuReport>;
+  /** Which variants of kernels were tried on this GPU, and what came of it. */
+  kernels(): Promise<KernelTable>;
+  /** Tries them now, for a model of one to two billion parameters. Refused while a run is under way. */
+  tryKernels(): Promise<KernelTable>;
   /** Allocates in steps until refused or `limitBytes`; returns the bytes granted, all freed again. */
   probeMemory(limitBytes: number): Promise<number>;
   /** Throws away the GPU and everything on it: for tests, and for "start over" after a fault. */
@@ -548,6 +553,7 @@ export type {
   ChatReply,
   EvalReport,
   FunnelReport,
+  KernelTable,
   Message,
   RunPlan,
   RunSummary,

@@ -20,11 +20,11 @@ import {
   startFolder,
   workFolder,
 } from "./run-store.ts";
-import { configureStorage } from "./storage.ts";
+import { configureStorage, kernelFolder } from "./storage.ts";
 
 /** A flat, frozen object: through Comlink the page can reach whatever hangs on it. */
 export function createEngineService(
-  engine: Engine = createEngine(browserHost()),
+  engine: Engine = createEngine({ ...browserHost(), cache: kernelFolder }),
 ): Readonly<EngineService> {
   const chat = new ChatService(engine, () => control.refuseBusy());
   const control = new RunControl(engine, () => chat.close());
@@ -36,6 +36,8 @@ export function createEngineService(
       void Promise.allSettled([cleanRuns(), exports.clean(), cleanScratch()]);
     },
     inspect: async () => reportGpu(await engine.inspect()),
+    kernels: () => engine.kernels(),
+    tryKernels: () => control.measure(() => engine.kernels({ tune: "quick" })),
     probeMemory: (limitBytes) => control.measure(() => engine.probeMemory(limitBytes)),
     loseDevice: () => engine.loseDevice(),
 

@@ -2,6 +2,7 @@
 //
 //   hone/models/<id>/{hone.json, files/…}      data/<id>/{data.json, data.jsonl, index.json …}
 //        runs/<id>/{run.json, work/…}          exports/<id>/…
+//        kernels/…                             what was found by trying variants of kernels
 //
 // Ids may come from anywhere, so none is used before it was checked.
 import { UserError } from "../base/error.ts";
@@ -27,6 +28,11 @@ let hubUrl = "https://huggingface.co";
 /** Called once, right after a worker has started. `hubUrl` has no slash at its end. */
 export function configureStorage(options: { readonly hubUrl: string }): void {
   hubUrl = options.hubUrl.replace(/\/+$/, "");
+}
+
+/** What may be forgotten: which variants of kernels are the fastest here. */
+export async function kernelFolder(): Promise<Folder> {
+  return (await openOpfs()).folder("kernels");
 }
 
 /**

@@ -4,6 +4,7 @@
 // written last and holds the SHA-256 of the other files, so that a damaged one is known for what it is.
 import type { Folder } from "../base/folder.ts";
 import { messageOf, UserError } from "../base/error.ts";
+import type { Choices } from "../gpu/choices.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readF32, type StoredTensor, write } from "../gpu/tensor.ts";
 import { type Adapter, type LoraMatrices, type LoraTarget } from "../model/adapter.ts";
@@ -56,6 +57,9 @@ export interface CheckpointState {
   /** Where it ran, and in which type: elsewhere the run goes on, but not bit for bit. */
   readonly adapterName: string;
   readonly computeDtype: "f32" | "f16";
+  /** The build of the kernels, and which of their variants were in use; not in checkpoints of before there were any. */
+  readonly kernels?: string;
+  readonly choices?: Choices;
   /** Fingerprint of what must not change between the parts of a run. */
   readonly run: Readonly<Record<string, unknown>>;
 }
@@ -309,10 +313,19 @@ function isState(value: unknown): value is CheckpointState & { sha256: Record<st
     Array.isArray(state["optimizerState"]) &&
     state["optimizerState"].length === 16 &&
     state["optimizerState"].every(isCount) &&
+    isChoices(state["choices"] ?? {}) &&
     typeof state["run"] === "object" &&
     state["run"] !== null &&
     typeof state["sha256"] === "object" &&
     state["sha256"] !== null
+  );
+}
+
+function isChoices(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    Object.values(value).every((name) => typeof name === "string")
   );
 }
 

@@ -4,7 +4,7 @@
 import { ALL_OPTIONS } from "../config.ts";
 import type { EvalReport, LiveEvent, RunHistory, RunPlan, StepReport } from "../services/api.ts";
 
-export type Phase = "start" | "data" | "load" | "compile" | "train";
+export type Phase = "start" | "data" | "tune" | "load" | "compile" | "train";
 
 export type CurveAxis = "step" | "tokens" | "seconds";
 
@@ -28,6 +28,8 @@ export class LiveReport {
   checkpoints: { readonly step: number; readonly name: string }[] = [];
   phase: Phase = "start";
   loading: { readonly bytes: number; readonly totalBytes: number } | undefined;
+  /** Kernels whose variants were tried, of those to be. */
+  tuning: { readonly done: number; readonly total: number } | undefined;
   plan: RunPlan | undefined;
   rows: { readonly train: number; readonly heldOut: number } | undefined;
   /** The newest step of all; `isFresh` once one came from this start of the run. */
@@ -51,6 +53,9 @@ export class LiveReport {
         break;
       case "loading":
         this.loading = { bytes: event.bytes, totalBytes: event.totalBytes };
+        break;
+      case "tuning":
+        this.tuning = { done: event.done, total: event.total };
         break;
       case "data":
         this.rows = { train: event.rows, heldOut: event.evalRows };

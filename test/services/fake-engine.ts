@@ -35,6 +35,7 @@ export function createFakeEngine(): FakeEngine {
     inMerge: () => {},
     size: refuse,
     inspect: refuse,
+    kernels: refuse,
     estimate: () => fake.size(),
     probeMemory: async (limitBytes) => limitBytes,
     loseDevice: async () => {},

@@ -7,7 +7,7 @@ import { formatValue } from "../parts/chart-data.ts";
 import { CheckField } from "../parts/Fields.tsx";
 import { useSession, useText } from "../session.ts";
 
-const PHASES: readonly Phase[] = ["start", "data", "load", "compile", "train"];
+const PHASES: readonly Phase[] = ["start", "data", "tune", "load", "compile", "train"];
 
 const BADGES = {
   new: undefined,
@@ -24,6 +24,7 @@ export function LiveProgress() {
   const text = useText();
   const status = () => live.record()?.status ?? "new";
   const loading = () => (live.report().phase === "load" ? live.report().loading : undefined);
+  const tuning = () => (live.report().phase === "tune" ? live.report().tuning : undefined);
   const badge = (): { kind?: "accent" | "warn" | "good" | "bad" } => {
     const kind = BADGES[status()];
     return kind ? { kind } : {};
@@ -45,8 +46,8 @@ export function LiveProgress() {
         fallback={
           <progress
             aria-label={text().live.run.progress}
-            value={live.record()?.step ?? 0}
-            max={Math.max(1, live.record()?.steps ?? 1)}
+            value={tuning()?.done ?? live.record()?.step ?? 0}
+            max={Math.max(1, tuning()?.total ?? live.record()?.steps ?? 1)}
           />
         }
       >

@@ -15,6 +15,7 @@ const statuses: Readonly<Record<RunStatus, string>> = {
 const phases: Readonly<Record<Phase, string>> = {
   start: "Start",
   data: "Data",
+  tune: "Kernels",
   load: "Model",
   compile: "GPU programs",
   train: "Training",
@@ -42,6 +43,7 @@ export const enRun = {
   doing: {
     start: "Opening the GPU …",
     data: "Reading the data and cutting it into tokens …",
+    tune: "Trying variants of the GPU programs: the fastest that are right are kept for this GPU …",
     load: "Bringing the model to the GPU …",
     compile: "Preparing the GPU programs …",
     first: "Answering the questions, then the first step. The first step takes longest.",

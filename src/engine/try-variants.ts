@@ -1,0 +1,380 @@
+// Finds the fastest variant of a kernel by trying: compile all, check each against the first, time, decide.
+//
+// A driver may refuse a variant, compute nonsense with it, or fall over. All three are expected: every call
+// runs in an error scope, results start as NaN, and a variant that fails is named with the reason and left out.
+import { messageOf, throwIfAborted } from "../base/error.ts";
+import { decodeF16 } from "../formats/float.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type Program, Recorder } from "../gpu/program.ts";
+import { StepScalars } from "../gpu/step-scalars.ts";
+import { elementCount, read, type StoredTensor, write } from "../gpu/tensor.ts";
+import { Workspace } from "../gpu/workspace.ts";
+import type { Trial, TrialSizes, Tunable } from "../kernels/tunable.ts";
+
+/** What came of one variant. Without seconds and problem it was not tried: the time was up. */
+export interface VariantTrial {
+  readonly name: string;
+  /** Of one run, in the best batch. */
+  readonly seconds?: number;
+  /** Why it was dropped. */
+  readonly problem?: string;
+}
+
+export interface SlotTrial {
+  readonly slot: string;
+  /** In the kernel's order: the first is the one that runs everywhere. */
+  readonly variants: readonly VariantTrial[];
+  /** The name of one of them. */
+  readonly chosen: string;
+}
+
+export interface TryOptions {
+  /** Milliseconds. */
+  readonly now: () => number;
+  /** Asked between runs: whether to decide by what is known. */
+  readonly isOver: () => boolean;
+  /** Bytes of each result that are checked, from its ends and in between. */
+  readonly checkedBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How much faster than the first variant another must be: less may be chance. */
+const MARGIN = 1.05;
+/** GPU work of a batch, so that the clock's steps and the wait's own cost do not count. */
+const BATCH_SECONDS = 0.012;
+const MOST_RUNS = 400;
+/** Batches of each variant, taken in turns, so that a clock that rises favours nobody. */
+const ROUNDS = 3;
+/** After the first round, variants this much slower than the best are not timed again. */
+const HOPELESS = 1.5;
+
+interface Candidate {
+  readonly name: string;
+  program?: Program;
+  /** Runs in a batch. */
+  runs: number;
+  seconds: number;
+  problem?: string;
+  /** Of its results, for telling whether it writes the same bits again. */
+  print?: string;
+}
+
+/**
+ * Tries the variants of one kernel. Fails only where the work around them does, or by the signal: what a
+ * variant does wrong is in the result. Where the device was lost (`gpu.isLost`), the first variant is chosen.
+ */
+export async function tryVariants(
+  gpu: Gpu,
+  tunable: Tunable,
+  sizes: TrialSizes,
+  options: TryOptions,
+): Promise<SlotTrial> {
+  const { slot } = tunable;
+  const candidates = tunable
+    .candidates(gpu, sizes)
+    .map((name): Candidate => ({ name, runs: 1, seconds: Number.NaN }));
+  const [first] = candidates;
+  if (!first) throw new Error(`internal: ${slot} has no variant`);
+  const workspace = new Workspace(gpu);
+  const step = new StepScalars(gpu);
+  let trial: Trial | undefined;
+  // Around all: what no inner scope has would otherwise spoil the device. Who is to blame fails when it runs.
+  pushScopes(gpu);
+  try {
+    const made = (trial = tunable.trial(gpu, sizes));
+    await gpu.check();
+    await Promise.all(
+      candidates.map((candidate) => compile(gpu, made, slot, candidate, workspace, step)),
+    );
+    const chosen = await choose(gpu, made, candidates, options);
+    return { slot, variants: candidates.map(resultOf), chosen: chosen.name };
+  } catch (error) {
+    throwIfAborted(options.signal);
+    // Memory for the operands, or the device: nothing that a variant is to blame for.
+    first.problem ??= problemOf(error);
+    return { slot, variants: candidates.map(resultOf), chosen: first.name };
+  } finally {
+    for (const { program } of candidates) program?.free();
+    for (const tensor of trial?.tensors ?? []) gpu.free(tensor);
+    step.free();
+    workspace.free();
+    await popScopes(gpu);
+  }
+}
+
+/** Makes a candidate's program. A shader that does not compile is the candidate's problem. */
+async function compile(
+  gpu: Gpu,
+  trial: Trial,
+  slot: string,
+  candidate: Candidate,
+  workspace: Workspace,
+  step: StepScalars,
+): Promise<void> {
+  try {
+    const recorder = new Recorder(gpu, `try ${slot}`, workspace, step, { [slot]: candidate.name });
+    trial.record(recorder);
+    // Shader modules are made before the first wait; what several candidates do after it, nobody can tell apart.
+    const { value, errors } = startScoped(gpu, () => recorder.build());
+    const [program] = await Promise.all([value, errors]);
+    candidate.program = program;
+  } catch (error) {
+    candidate.problem = problemOf(error);
+  }
+}
+
+async function choose(
+  gpu: Gpu,
+  trial: Trial,
+  candidates: readonly Candidate[],
+  options: TryOptions,
+): Promise<Candidate> {
+  const [first, ...others] = candidates as readonly [Candidate, ...Candidate[]];
+  let reference: readonly Float32Array[] | undefined;
+  await attempt(gpu, first, async () => {
+    reference = await firstResults(gpu, trial, first, options);
+  });
+  if (!reference) return first;
+  const known = reference;
+  const fault = differenceOf(known, known, trial.tolerance);
+  if (fault !== undefined) first.problem ??= fault;
+  if (first.problem !== undefined) return first;
+  const sound = [first];
+  for (const other of others) {
+    throwIfAborted(options.signal);
+    if (options.isOver() || gpu.isLost) break;
+    await attempt(gpu, other, async () => {
+      const results = await firstResults(gpu, trial, other, options);
+      const difference = differenceOf(results, known, trial.tolerance);
+      if (difference !== undefined) other.problem = difference;
+    });
+    if (other.problem === undefined && other.program) sound.push(other);
+  }
+  if (sound.length === 1) return first;
+  await timeAll(gpu, sound, options);
+  return decide(gpu, trial, sound, options);
+}
+
+/** Runs a candidate once over results of NaN and reads them. Learns how long a run takes about. */
+async function firstResults(
+  gpu: Gpu,
+  { results }: Trial,
+  candidate: Candidate,
+  { now, checkedBytes }: TryOptions,
+): Promise<readonly Float32Array[]> {
+  for (const tensor of results) poison(gpu, tensor);
+  await gpu.finish();
+  const started = now();
+  candidate.program?.run();
+  await gpu.finish();
+  const seconds = (now() - started) / 1000;
+  candidate.program?.learnSpeed(seconds);
+  candidate.runs = runsFor(seconds);
+  const pieces = await readResults(gpu, results, checkedBytes);
+  candidate.print = pieces.map(fingerprint).join(" ");
+  return pieces.map((bytes, index) => toNumbers(bytes, results[index]));
+}
+
+/** Times batches in turns. Writes `seconds`, the least of a candidate's batches. */
+async function timeAll(
+  gpu: Gpu,
+  sound: readonly Candidate[],
+  { now, isOver, signal }: TryOptions,
+): Promise<void> {
+  const timeBatch = async (candidate: Candidate) => {
+    const started = now();
+    for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
+    await gpu.finish();
+    const seconds = (now() - started) / 1000;
+    const isShort = seconds < BATCH_SECONDS && candidate.runs < MOST_RUNS;
+    if (isShort) candidate.runs = Math.max(candidate.runs + 1, runsFor(seconds / candidate.runs));
+    return { each: seconds / candidate.runs, isShort, seconds };
+  };
+  let running = sound;
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const candidate of running) {
+      throwIfAborted(signal);
+      if (gpu.isLost || (isOver() && round > 0)) return;
+      await attempt(gpu, candidate, async () => {
+        let batch = await timeBatch(candidate);
+        while (batch.isShort) batch = await timeBatch(candidate);
+        candidate.seconds = Math.min(candidate.seconds || Infinity, batch.each);
+      });
+    }
+    const best = Math.min(...sound.map(({ seconds }) => seconds || Infinity));
+    const [first] = sound;
+    running = running.filter(
+      (candidate) =>
+        !candidate.problem && (candidate === first || candidate.seconds < best * HOPELESS),
+    );
+    // On a slow adapter one batch is long enough to judge by.
+    if (running.length === 1 || best > BATCH_SECONDS * 10) return;
+  }
+}
+
+/** The fastest that is fast enough to leave the first for, and writes the same bits after all that running. */
+async function decide(
+  gpu: Gpu,
+  trial: Trial,
+  sound: readonly Candidate[],
+  options: TryOptions,
+): Promise<Candidate> {
+  const [first, ...others] = sound as readonly [Candidate, ...Candidate[]];
+  const faster = others
+    .filter(({ seconds, problem }) => !problem && first.seconds >= seconds * MARGIN)
+    .toSorted((a, b) => a.seconds - b.seconds);
+  for (const candidate of faster) {
+    if (gpu.isLost) return first;
+    await attempt(gpu, candidate, async () => {
+      for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
+      const pieces = await readResults(gpu, trial.results, options.checkedBytes);
+      if (pieces.map(fingerprint).join(" ") !== candidate.print) {
+        candidate.problem = "run again, it writes other bits";
+      }
+    });
+    if (candidate.problem === undefined) return candidate;
+  }
+  return first;
+}
+
+/** Does something with a candidate's program, and makes what goes wrong the candidate's problem. */
+async function attempt(gpu: Gpu, candidate: Candidate, work: () => Promise<void>): Promise<void> {
+  if (!candidate.program) return;
+  pushScopes(gpu);
+  try {
+    await work();
+  } catch (error) {
+    candidate.problem = problemOf(error);
+  } finally {
+    const error = await popScopes(gpu);
+    if (error) candidate.problem = problemOf(new Error(error.message));
+  }
+}
+
+/** Starts work and tells of the errors of its synchronous part. */
+function startScoped<T>(
+  gpu: Gpu,
+  work: () => Promise<T>,
+): { readonly value: Promise<T>; readonly errors: Promise<void> } {
+  pushScopes(gpu);
+  const value = work();
+  const errors = popScopes(gpu).then((error) => {
+    if (error) throw new Error(error.message);
+  });
+  return { value, errors };
+}
+
+function pushScopes({ device }: Gpu): void {
+  device.pushErrorScope("internal");
+  device.pushErrorScope("validation");
+}
+
+/** The first error since; none where the device is gone, which tells of itself. */
+async function popScopes({ device }: Gpu): Promise<GPUError | undefined> {
+  const scopes = [device.popErrorScope(), device.popErrorScope()];
+  const found = await Promise.all(scopes.map((scope) => scope.catch(() => null)));
+  return found.find((error) => error !== null) ?? undefined;
+}
+
+function runsFor(seconds: number): number {
+  return Math.min(
+    MOST_RUNS,
+    Math.max(1, Math.ceil((BATCH_SECONDS * 1.2) / Math.max(seconds, 1e-6))),
+  );
+}
+
+// Quiet NaN in f32, and twice in f16.
+const POISON = { f32: 0x7fc0_0000, f16: 0x7e00_7e00, u32: 0xffff_ffff } as const;
+const POISON_BYTES = 1 << 20;
+
+function poison(gpu: Gpu, tensor: StoredTensor): void {
+  const words = new Uint32Array(Math.min(tensor.bytes, POISON_BYTES) / 4).fill(
+    POISON[tensor.dtype],
+  );
+  for (let at = 0; at < tensor.bytes; at += words.byteLength) {
+    const length = Math.min(words.byteLength, tensor.bytes - at) / 4;
+    write(gpu, tensor, words.subarray(0, length), at);
+  }
+}
+
+/** How many pieces a result that is not read whole is read in. */
+const PIECES = 8;
+
+/** The bytes of each result: all, or `limit` of them in pieces from its start, its end and between. */
+async function readResults(
+  gpu: Gpu,
+  results: readonly StoredTensor[],
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer>[]> {
+  const whole: Uint8Array<ArrayBuffer>[] = [];
+  for (const tensor of results) {
+    const bytes = elementCount(tensor.shape) * (tensor.dtype === "f16" ? 2 : 4);
+    if (bytes <= limit) {
+      whole.push(new Uint8Array(await read(gpu, tensor, 0, bytes)));
+      continue;
+    }
+    const size = Math.floor(limit / PIECES / 4) * 4;
+    const stride = Math.floor((bytes - size) / (PIECES - 1) / 4) * 4;
+    const joined = new Uint8Array(size * PIECES);
+    for (let piece = 0; piece < PIECES; piece++) {
+      const at = piece === PIECES - 1 ? Math.floor((bytes - size) / 4) * 4 : piece * stride;
+      joined.set(new Uint8Array(await read(gpu, tensor, at, size)), piece * size);
+    }
+    whole.push(joined);
+  }
+  return whole;
+}
+
+function toNumbers(bytes: Uint8Array<ArrayBuffer>, tensor: StoredTensor | undefined): Float32Array {
+  return tensor?.dtype === "f16"
+    ? decodeF16(new Uint16Array(bytes.buffer))
+    : new Float32Array(bytes.buffer);
+}
+
+/** What is wrong with results, beside those of the first variant; undefined if nothing is. */
+function differenceOf(
+  results: readonly Float32Array[],
+  reference: readonly Float32Array[],
+  tolerance: number,
+): string | undefined {
+  for (const [index, values] of results.entries()) {
+    const expected = reference[index] ?? values;
+    let largest = 0;
+    let worst = 0;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i] ?? Number.NaN;
+      // NaN is what was there before: either it was not written, or it came of the arithmetic.
+      if (!Number.isFinite(value)) return "leaves elements unwritten, or writes what is no number";
+      largest = Math.max(largest, Math.abs(expected[i] ?? 0));
+      worst = Math.max(worst, Math.abs(value - (expected[i] ?? 0)));
+    }
+    if (worst <= tolerance * largest) continue;
+    const share = largest > 0 ? (worst / largest).toExponential(1) : "all";
+    return `its results are wrong, by ${share} of the largest`;
+  }
+  return undefined;
+}
+
+/** Two sums over all words that tell different contents apart, but for a chance of 2⁻⁶⁴. */
+function fingerprint(bytes: Uint8Array<ArrayBuffer>): string {
+  const words = new Uint32Array(bytes.buffer, 0, bytes.byteLength >>> 2);
+  let a = 0x811c_9dc5;
+  let b = 0x9e37_79b9;
+  for (const word of words) {
+    a = Math.imul(a ^ word, 0x0100_0193);
+    b = Math.imul(b + word, 0x85eb_ca6b) ^ (b >>> 13);
+  }
+  const rest = bytes.subarray(words.byteLength).join(",");
+  return `${a >>> 0}.${b >>> 0}.${rest}`;
+}
+
+function resultOf({ name, seconds, problem }: Candidate): VariantTrial {
+  if (problem !== undefined) return { name, problem };
+  return Number.isFinite(seconds) ? { name, seconds } : { name };
+}
+
+/** The first line alone: drivers and compilers add pages. */
+function problemOf(error: unknown): string {
+  const [line = ""] = messageOf(error).split("\n");
+  return line.replace(/^internal: /, "").slice(0, 200);
+}

@@ -1,0 +1,275 @@
+// Which variants of the kernels a piece of work uses: found by trying on the adapter at hand, and kept.
+//
+// Trying is on a device of its own, so that a variant that a driver falls over takes no run with it. It may take
+// the process: what is about to be tried is written down before, and is left alone when that has happened twice.
+import type { Host, KernelTable } from "../engine.ts";
+import type { Choices } from "../gpu/choices.ts";
+import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
+import type { TrialSizes, Tunable } from "../kernels/tunable.ts";
+import { TUNABLES } from "../kernels/tunables.ts";
+import { KernelCache, type KnownTrial } from "./kernel-cache.ts";
+import { type SlotTrial, type TryOptions, tryVariants, type VariantTrial } from "./try-variants.ts";
+
+/** off: the variants that run everywhere. quick: tried in seconds, on real GPUs. full: all, for as long as it takes. */
+export type TuneMode = "off" | "quick" | "full";
+
+/** Names the kernels of this build. */
+export const KERNELS_ID: string = __KERNELS_ID__;
+
+/** What is about to be computed. */
+export interface Work {
+  readonly sizes: TrialSizes;
+  /** Kernels that are of no use to it are not tried. */
+  readonly uses: readonly ("training" | "generation")[];
+}
+
+export interface Listener {
+  /** Called when there is something to try, with 0, and after each kernel. */
+  readonly onTrying?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TunerOptions {
+  readonly mode?: TuneMode;
+  readonly gpu?: GpuOptions;
+  readonly tunables?: readonly Tunable[];
+  readonly kernels?: string;
+}
+
+/** Milliseconds that `quick` may take in all. */
+const BUDGET = 5000;
+/** Bytes of a result that `quick` checks. */
+const QUICK_BYTES = 8 * 2 ** 20;
+
+/** A kernel whose trying was not ended so often is left alone: a driver may take the process with it. */
+const MOST_UNENDED = 2;
+const CRASHED = "the program ended twice while the variants of this kernel were tried";
+
+export class Tuner {
+  readonly mode: TuneMode;
+  readonly #host: Host;
+  readonly #options: GpuOptions;
+  readonly #tunables: readonly Tunable[];
+  readonly #kernels: string;
+
+  constructor(
+    host: Host,
+    { mode = "quick", gpu = {}, tunables = TUNABLES, kernels = KERNELS_ID }: TunerOptions = {},
+  ) {
+    this.mode = mode;
+    this.#host = host;
+    this.#options = gpu;
+    this.#tunables = tunables;
+    this.#kernels = kernels;
+  }
+
+  /**
+   * The choices for a piece of work on `gpu`, tried now where they are not known yet. Kernels for which nothing
+   * better was found are not in them. Throws an AbortedError alone.
+   */
+  async choose(gpu: Gpu, work: Work, listener: Listener = {}): Promise<Choices> {
+    if (!triesOn(gpu, this.mode)) return {};
+    const { slots } = await this.#know(gpu, work, this.mode, listener);
+    return choicesOf(slots);
+  }
+
+  /** What is known of these sizes on `gpu`; with `mode` what is not known is tried, or all of it anew. */
+  async table(gpu: Gpu, work: Work, mode?: TuneMode, listener?: Listener): Promise<KernelTable> {
+    const own = this.#wanted(gpu, work).map(({ slot, names }) => ({ slot, names }));
+    const cache = this.#cache(gpu);
+    const tries = mode !== undefined && triesOn(gpu, mode);
+    const known = tries
+      ? [await this.#know(gpu, work, mode, listener ?? {}, { anew: true })]
+      : await cache.readAll();
+    return {
+      adapterName: gpu.name,
+      kernels: this.#kernels,
+      why: whyNot(gpu, mode ?? this.mode),
+      slots: own,
+      tried: known.map(({ sizes, slots }) => ({ sizes, slots })),
+    };
+  }
+
+  #cache(gpu: Gpu): KernelCache {
+    return new KernelCache(this.#host, gpu, this.#kernels);
+  }
+
+  /** The kernels that have a choice on this adapter and are of use. */
+  #wanted(gpu: Gpu, { sizes, uses }: Work): Wanted[] {
+    return this.#tunables
+      .filter(({ use }) => use === undefined || uses.includes(use))
+      .map((tunable) => ({
+        tunable,
+        slot: tunable.slot,
+        names: tunable.candidates(gpu, sizes),
+      }))
+      .filter(({ names }) => names.length > 1);
+  }
+
+  async #know(
+    gpu: Gpu,
+    work: Work,
+    mode: TuneMode,
+    listener: Listener,
+    { anew = false } = {},
+  ): Promise<{ sizes: TrialSizes; slots: readonly KnownTrial[] }> {
+    const { sizes } = work;
+    const wanted = this.#wanted(gpu, work);
+    const cache = this.#cache(gpu);
+    const kept = await cache.read(sizes);
+    const slots = new Map(kept?.slots.map((trial) => [trial.slot, trial]));
+    const unended = new Map(anew ? [] : Object.entries(kept?.unended ?? {}));
+    for (const { slot, names } of wanted) {
+      if ((unended.get(slot) ?? 0) >= MOST_UNENDED) slots.set(slot, crashed(slot, names));
+    }
+    const missing = wanted.filter(
+      ({ slot, names }) => anew || !answers(slots.get(slot), names, mode),
+    );
+    const save = () =>
+      cache.write({ sizes, slots: [...slots.values()], unended: Object.fromEntries(unended) });
+    await this.#try(missing, sizes, mode, listener, async (slot, trial) => {
+      // Written down before, so that the next start knows of it if this one does not live to tell.
+      if (trial === "begun") unended.set(slot, (unended.get(slot) ?? 0) + 1);
+      else unended.delete(slot);
+      if (typeof trial === "object") slots.set(slot, trial);
+      await save();
+    });
+    const known = wanted.flatMap(({ slot, names }) => {
+      const trial = slots.get(slot);
+      return trial && answers(trial, names, "quick") ? [trial] : [];
+    });
+    return { sizes, slots: known };
+  }
+
+  /** Tries kernel after kernel until all are done or the time is up. */
+  async #try(
+    wanted: readonly Wanted[],
+    sizes: TrialSizes,
+    mode: TuneMode,
+    { onTrying, signal }: Listener,
+    note: (slot: string, trial: KnownTrial | "begun" | "left") => Promise<void>,
+  ): Promise<void> {
+    if (wanted.length === 0) return;
+    const { now } = this.#host;
+    const isFull = mode === "full";
+    const end = isFull ? Infinity : now() + BUDGET;
+    const checkedBytes = isFull ? Infinity : QUICK_BYTES;
+    const options = { now, isOver: () => now() > end, checkedBytes, signal };
+    const device = new OwnDevice(this.#host, this.#options);
+    try {
+      for (const [done, next] of wanted.entries()) {
+        onTrying?.(done, wanted.length);
+        if (options.isOver()) break;
+        await note(next.slot, "begun");
+        let trial: SlotTrial | undefined;
+        try {
+          trial = await trySlot(device, next, sizes, options);
+        } finally {
+          // Where the time was up before one was timed, it is tried another time.
+          const isDone = trial?.variants.some(({ seconds, problem }) => seconds ?? problem);
+          await note(next.slot, trial && isDone ? { ...trial, isFull } : "left");
+        }
+      }
+      onTrying?.(wanted.length, wanted.length);
+    } finally {
+      device.close();
+    }
+  }
+}
+
+/** A device that may be lost, and is then opened anew. */
+class OwnDevice {
+  readonly #host: Host;
+  readonly #options: GpuOptions;
+  #gpu: Gpu | undefined;
+
+  constructor(host: Host, options: GpuOptions) {
+    this.#host = host;
+    this.#options = options;
+  }
+
+  /** Undefined where there is no second device to be had. */
+  async open(): Promise<Gpu | undefined> {
+    if (this.#gpu && !this.#gpu.isLost) return this.#gpu;
+    this.#gpu?.abandon();
+    this.#gpu = undefined;
+    try {
+      this.#gpu = await openGpu(await this.#host.requestAdapter(), this.#options);
+    } catch {
+      // Then nothing is tried.
+    }
+    return this.#gpu;
+  }
+
+  close(): void {
+    this.#gpu?.abandon();
+  }
+}
+
+/** Tries one kernel; where the device is lost over a variant, again without that. */
+async function trySlot(
+  device: OwnDevice,
+  { tunable, names }: Wanted,
+  sizes: TrialSizes,
+  options: TryOptions,
+): Promise<SlotTrial | undefined> {
+  const dropped = new Map<string, string>();
+  for (;;) {
+    const gpu = await device.open();
+    if (!gpu) return undefined;
+    const left = names.filter((name) => !dropped.has(name));
+    const part = { ...tunable, candidates: () => left };
+    const trial = await tryVariants(gpu, part, sizes, options);
+    const tried = new Map(trial.variants.map((variant) => [variant.name, variant]));
+    const variants = names.map((name): VariantTrial => {
+      const problem = dropped.get(name);
+      return problem === undefined ? (tried.get(name) ?? { name }) : { name, problem };
+    });
+    const [first, ...others] = trial.variants;
+    const faulty = others.filter(({ problem }) => problem !== undefined);
+    if (!gpu.isLost || first?.problem !== undefined || faulty.length === 0) {
+      return { ...trial, variants };
+    }
+    for (const { name, problem = "" } of faulty) dropped.set(name, problem);
+  }
+}
+
+interface Wanted {
+  readonly tunable: Tunable;
+  readonly slot: string;
+  readonly names: readonly string[];
+}
+
+/** Software keeps the variants that run everywhere: compiling others takes longer than they could win. */
+function triesOn({ info, onlyCounts }: Gpu, mode: TuneMode): boolean {
+  if (mode === "off" || onlyCounts) return false;
+  return mode === "full" || !info.isFallbackAdapter;
+}
+
+function whyNot(gpu: Gpu, mode: TuneMode): KernelTable["why"] {
+  if (mode === "off") return "off";
+  return triesOn(gpu, mode) ? undefined : "software";
+}
+
+/** Whether what is known of a kernel was tried as thoroughly as is asked for, with the variants of now. */
+function answers(trial: KnownTrial | undefined, names: readonly string[], mode: TuneMode): boolean {
+  if (!trial || (mode === "full" && !trial.isFull)) return false;
+  return JSON.stringify(trial.variants.map(({ name }) => name)) === JSON.stringify(names);
+}
+
+/** A kernel that is left alone. */
+function crashed(slot: string, names: readonly string[]): KnownTrial {
+  const [first = "", ...others] = names;
+  const variants = [{ name: first }, ...others.map((name) => ({ name, problem: CRASHED }))];
+  return { slot, variants, chosen: first, isFull: true };
+}
+
+/** Of the kernels for which another than the first was chosen. */
+function choicesOf(slots: readonly KnownTrial[]): Choices {
+  return Object.fromEntries(
+    slots
+      .filter(({ variants, chosen }) => variants[0]?.name !== chosen)
+      .map(({ slot, chosen }) => [slot, chosen])
+      .toSorted(([a = ""], [b = ""]) => (a < b ? -1 : 1)),
+  );
+}
