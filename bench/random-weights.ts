@@ -10,12 +10,8 @@ import { Workspace } from "../src/gpu/workspace.ts";
 import { ropeTable } from "../src/kernels/rope.ts";
 import type { Architecture } from "../src/model/architecture.ts";
 import { blockLinears, type LinearShape } from "../src/model/linears.ts";
-import {
-  type BlockWeights,
-  shardRows,
-  type TableShard,
-  type Weights,
-} from "../src/model/weights.ts";
+import { shardRows } from "../src/model/weight-loader.ts";
+import type { BlockWeights, TableShard, Weights } from "../src/model/weights.ts";
 import gridLib from "../shaders/lib/grid.wgsl?raw";
 import randomShader from "./random.wgsl?raw";
 

@@ -10,8 +10,16 @@ export interface Folder {
   list(): Promise<string[]>;
   /** Bytes of a file, or undefined if there is none of that name. */
   size(name: string): Promise<number | undefined>;
-  /** Bytes [start, end) of a file; all of it by default. */
-  read(name: string, start?: number, end?: number): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Bytes [start, end) of a file; all of it by default. They may come to lie at the start of `into`, where
+   * the host can read into memory that is there; what is returned is right either way.
+   */
+  read(
+    name: string,
+    start?: number,
+    end?: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>>;
   readText(name: string): Promise<string>;
   /** A file in pieces, for reading once from front to back. */
   stream(name: string): AsyncIterable<Uint8Array<ArrayBuffer>>;

@@ -4,6 +4,7 @@
 
 export const USAGE = {
   mapRead: 0x0001,
+  mapWrite: 0x0002,
   copySource: 0x0004,
   copyTarget: 0x0008,
   uniform: 0x0040,
@@ -14,3 +15,5 @@ export const USAGE = {
 export const COMPUTE_STAGE = 0x4;
 
 export const MAP_READ = 0x1;
+
+export const MAP_WRITE = 0x2;

@@ -44,7 +44,7 @@ export function openFolder(path: string): Folder {
       const found = await stat(at(name)).catch((error: unknown) => absent(error, at(name)));
       return found?.isFile() ? found.size : undefined;
     },
-    read: async (name, start, end) => readRange(at(name), start, end),
+    read: async (name, start, end, into) => readRange(at(name), start, end, into),
     readText: async (name) => decodeText(await readRange(at(name)), at(name)),
     stream: (name) => streamFile(at(name)),
     write: async (name, content) => writeFile(at(name), content),
@@ -80,7 +80,7 @@ export function openFileAsFolder(file: string): Folder {
     path: folder.path,
     list: async () => ((await folder.size(only)) === undefined ? [] : [only]),
     size: async (name) => (name === only ? folder.size(name) : undefined),
-    read: async (name, start, end) => folder.read(check(name), start, end),
+    read: async (name, start, end, into) => folder.read(check(name), start, end, into),
     readText: async (name) => folder.readText(check(name)),
     stream: (name) => folder.stream(check(name)),
     write: async () => refuse(),
@@ -119,7 +119,12 @@ async function listFolder(path: string): Promise<string[]> {
   return own.toSorted((a, b) => (a < b ? -1 : 1));
 }
 
-async function readRange(path: string, start = 0, end?: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readRange(
+  path: string,
+  start = 0,
+  end?: number,
+  into?: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
   return told("read", path, async () => {
     const file = await open(path, "r");
     try {
@@ -131,7 +136,9 @@ async function readRange(path: string, start = 0, end?: number): Promise<Uint8Ar
           "The file is cut short: download or copy it again.",
         );
       }
-      const bytes = new Uint8Array(last - start);
+      const length = last - start;
+      const hasRoom = into !== undefined && into.length >= length;
+      const bytes = hasRoom ? into.subarray(0, length) : new Uint8Array(length);
       await fill(file, bytes, start, path);
       return bytes;
     } finally {

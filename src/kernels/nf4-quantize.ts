@@ -5,9 +5,10 @@
 import { invariant, UserError } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
-import { Recorder } from "../gpu/program.ts";
+import { type Program, Recorder } from "../gpu/program.ts";
 import { StepScalars } from "../gpu/step-scalars.ts";
 import { read, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
+import { UploadRing } from "../gpu/upload.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
@@ -20,7 +21,7 @@ import { quadType, WIDEN_SOURCE, type WeightKind } from "./matmul.ts";
 const BLOCK = 64;
 
 /** Codes that are uploaded at one time, in bytes. */
-const TAKE_BYTES = 16 * 2 ** 20;
+const TAKE_BYTES = 8 * 2 ** 20;
 
 const bindings = { source: "read", codes: "read_write", absmax: "read_write" } as const;
 const params = { first_block: "u32", count: "u32" } as const;
@@ -83,11 +84,20 @@ const KINDS: Readonly<Record<Nf4SourceDtype, WeightKind>> = {
 
 /** One tensor on its way into an NF4 weight, which may be made of several. */
 export interface Nf4Part {
-  /** Takes the next slice, little-endian; every slice but the last is a number of whole blocks. */
+  /**
+   * Reads the next `elements` and makes ready to quantize them; every slice but the last is a number of
+   * whole blocks. What it resolves to queues the slice, and is called once, in the order of the slices.
+   * `readInto` gets memory that it may read into.
+   */
+  prepare(elements: number, readInto: ReadInto): Promise<() => void>;
+  /** Queues the next slice, little-endian. */
   push(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Quantizes the scales, which needs all of them. Throws if a weight is not finite. */
   end(): Promise<void>;
 }
+
+/** Reads bytes, into `into` if it can. */
+export type ReadInto = (into: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<ArrayBuffer>>;
 
 /** A tensor that is NF4 already. */
 export interface Nf4Codes {
@@ -98,19 +108,30 @@ export interface Nf4Codes {
 }
 
 export interface Nf4Quantizer {
+  /** The weight in the making. */
+  readonly weight: StoredNf4Weight;
   /** Begins the tensor that fills [start, start + count) of the flat weight, on whole blocks. */
   begin(start: number, count: number, dtype: Nf4SourceDtype): Nf4Part;
   /** Fills that range with what is NF4 already. */
   take(start: number, count: number, source: Nf4Codes): Promise<void>;
+  /** Fills the scales of that range, whose codes are queued by the caller. */
+  takeScales(start: number, count: number, scales: Float32Array<ArrayBuffer>): void;
   /** The weight, which the caller now owns. Every part must have ended. */
-  finish(): Nf4Weight & { readonly codes: StoredTensor; readonly absmax: StoredTensor };
+  finish(): StoredNf4Weight;
   /** Frees all of it, where the weight could not be finished. */
   abandon(): void;
 }
 
+export type StoredNf4Weight = Nf4Weight & {
+  readonly codes: StoredTensor;
+  readonly absmax: StoredTensor;
+};
+
 export interface Nf4QuantizerOptions {
   /** Keep the scales in 8 bits, as bitsandbytes does with compress_statistics. True, if not given. */
   readonly doubleQuant?: boolean;
+  /** Shared with other quantizers and freed by the caller; its own, if not given. */
+  readonly desk?: QuantizerDesk;
 }
 
 /** Allocates an NF4 weight of `shape`, to be filled tensor by tensor, slice by slice. */
@@ -118,18 +139,14 @@ export function createNf4Quantizer(
   gpu: Gpu,
   label: string,
   shape: readonly [outputs: number, inputs: number],
-  { doubleQuant = true }: Nf4QuantizerOptions = {},
+  { doubleQuant = true, desk: shared }: Nf4QuantizerOptions = {},
 ): Nf4Quantizer {
   const size = shape[0] * shape[1];
-  const target: Target = {
-    gpu,
-    label,
-    codes: gpu.allocate(`${label}.codes`, "u32", [Math.ceil(size / 8)]),
-    absmax: gpu.allocate(`${label}.absmax`, "f32", [Math.ceil(size / BLOCK)]),
-    slices: new SliceRunner(gpu, label),
-    doubleQuant,
-  };
-  const { codes, absmax, slices } = target;
+  const desk = shared ?? new QuantizerDesk(gpu, label);
+  const codes = gpu.allocate(`${label}.codes`, "u32", [Math.ceil(size / 8)]);
+  const absmax = gpu.allocate(`${label}.absmax`, "f32", [Math.ceil(size / BLOCK)]);
+  const weight = { codes, absmax, shape };
+  const target: Target = { gpu, label, weight, desk, doubleQuant };
   let ended = 0;
   const checkRange = (start: number, count: number) =>
     invariant(
@@ -138,17 +155,24 @@ export function createNf4Quantizer(
         (count % BLOCK === 0 || start + count === size),
       () => `${label}: ${count} weights from ${start} of ${size} do not fill whole blocks`,
     );
+  const takeScales = (start: number, count: number, scales: Float32Array<ArrayBuffer>) => {
+    checkRange(start, count);
+    refuseBrokenScales(label, scales);
+    write(gpu, absmax, scales, (start / BLOCK) * 4);
+    ended += count;
+  };
   return {
+    weight,
     async take(start, count, source) {
-      checkRange(start, count);
-      await takeCodes(target, start, count, source);
-      ended += count;
+      await queueCodes(target, start, count, source);
+      takeScales(start, count, await source.readAbsmax());
     },
+    takeScales,
     begin(start, count, dtype) {
       checkRange(start, count);
       const part = beginPart(target, start, count, dtype);
       return {
-        push: (bytes) => part.push(bytes),
+        ...part,
         async end() {
           await part.end();
           ended += count;
@@ -157,11 +181,11 @@ export function createNf4Quantizer(
     },
     finish() {
       invariant(ended === size, () => `${label}: ${ended} of ${size} weights are quantized`);
-      slices.free();
-      return { codes, absmax, shape };
+      if (!shared) desk.free();
+      return weight;
     },
     abandon() {
-      slices.free();
+      if (!shared) desk.free();
       for (const tensor of [codes, absmax]) gpu.free(tensor);
     },
   };
@@ -171,117 +195,134 @@ export function createNf4Quantizer(
 interface Target {
   readonly gpu: Gpu;
   readonly label: string;
-  readonly codes: StoredTensor;
-  readonly absmax: StoredTensor;
-  readonly slices: SliceRunner;
+  readonly weight: StoredNf4Weight;
+  readonly desk: QuantizerDesk;
   readonly doubleQuant: boolean;
 }
 
-async function takeCodes(
-  { gpu, label, codes, absmax }: Target,
+async function queueCodes(
+  { desk, weight }: Target,
   start: number,
   count: number,
   source: Nf4Codes,
 ): Promise<void> {
   const bytes = Math.ceil(count / 2);
   for (let from = 0; from < bytes; from += TAKE_BYTES) {
-    const part = await source.readCodes(from, Math.min(from + TAKE_BYTES, bytes));
-    write(gpu, codes, part, start / 2 + from);
-    await gpu.finish(); // so that never more than one slice is queued for upload
+    const end = Math.min(from + TAKE_BYTES, bytes);
+    const slot = await desk.ring.take(end - from);
+    slot.fill(await source.readCodes(from, end));
+    slot.send(weight.codes, start / 2 + from);
   }
-  const scales = await source.readAbsmax();
-  refuseBrokenScales(label, scales);
-  write(gpu, absmax, scales, (start / BLOCK) * 4);
 }
 
-function beginPart(
-  { gpu, label, codes, absmax, slices, doubleQuant }: Target,
-  start: number,
-  count: number,
-  dtype: Nf4SourceDtype,
-): Nf4Part {
+function beginPart(target: Target, start: number, count: number, dtype: Nf4SourceDtype): Nf4Part {
+  const { label, weight, desk } = target;
+  const { codes, absmax } = weight;
   const kind = KINDS[dtype];
-  let pushed = 0;
+  const elementBytes = dtype === "F32" ? 4 : 2;
+  let prepared = 0;
+  const prepare: Nf4Part["prepare"] = async (elements, readInto) => {
+    invariant(
+      prepared % BLOCK === 0 && prepared + elements <= count,
+      () => `${label}: ${elements} weights after ${prepared} of ${count}`,
+    );
+    const firstBlock = (start + prepared) / BLOCK;
+    prepared += elements;
+    const call = { kind, count: elements, codes, absmax, firstBlock };
+    return desk.prepare(elements * elementBytes, readInto, call);
+  };
   return {
+    prepare,
     async push(bytes) {
-      const elements = bytes.byteLength / (dtype === "F32" ? 4 : 2);
-      invariant(
-        pushed % BLOCK === 0 && pushed + elements <= count,
-        () => `${label}: ${elements} weights after ${pushed} of ${count}`,
-      );
-      const firstBlock = (start + pushed) / BLOCK;
-      await slices.run(bytes, { kind, count: elements, codes, absmax, firstBlock });
-      pushed += elements;
+      const queue = await prepare(bytes.byteLength / elementBytes, async () => bytes);
+      queue();
     },
     async end() {
-      invariant(pushed === count, () => `${label}: ${pushed} of ${count} weights came`);
-      const blocks = Math.ceil(count / BLOCK);
-      await finishScales(gpu, label, absmax, start / BLOCK, blocks, doubleQuant);
+      invariant(prepared === count, () => `${label}: ${prepared} of ${count} weights came`);
+      await finishScales(target, start / BLOCK, Math.ceil(count / BLOCK));
     },
   };
 }
 
-/** Uploads slices to one buffer, one after the other, and quantizes each. */
-class SliceRunner {
+/** What quantizers share: the way up, a place on the GPU for a slice, and programs to quantize it. */
+export class QuantizerDesk {
+  readonly ring: UploadRing;
   readonly #gpu: Gpu;
   readonly #label: string;
-  readonly #step: StepScalars;
-  readonly #workspace: Workspace;
-  #staging: GPUBuffer | undefined;
+  /** What programs want and the quantizer does not use. */
+  #extras: { readonly step: StepScalars; readonly workspace: Workspace } | undefined;
+  /** The last is in use; those before it were too small. */
+  readonly #sources: GPUBuffer[] = [];
+  /** Not run yet. */
+  readonly #programs = new Set<Program>();
 
+  /** Allocates nothing: all of it comes with the first slice. */
   constructor(gpu: Gpu, label: string) {
     this.#gpu = gpu;
     this.#label = label;
-    this.#step = new StepScalars(gpu);
-    this.#workspace = new Workspace(gpu);
+    this.ring = new UploadRing(gpu, label);
   }
 
-  async run(bytes: Uint8Array<ArrayBuffer>, call: Omit<Nf4Quantize, "source">): Promise<void> {
+  /** Reads a slice; what it resolves to queues its upload and `call`. */
+  async prepare(
+    byteCount: number,
+    readInto: ReadInto,
+    call: Omit<Nf4Quantize, "source">,
+  ): Promise<() => void> {
     const gpu = this.#gpu;
-    const source = this.#place(bytes.byteLength, call.kind);
-    write(gpu, source, bytes);
-    const recorder = new Recorder(gpu, this.#label, this.#workspace, this.#step);
+    const slot = await this.ring.take(byteCount);
+    const source = this.#place(byteCount, call.kind);
+    this.#extras ??= { step: new StepScalars(gpu), workspace: new Workspace(gpu) };
+    const { step, workspace } = this.#extras;
+    const recorder = new Recorder(gpu, this.#label, workspace, step);
     nf4Quantize(recorder, { ...call, source });
-    const program = await recorder.build();
-    program.run();
-    try {
-      // Waits, so that never more than one slice is queued for upload.
-      await gpu.finish();
-    } finally {
+    // The program is made while the slice is read. Both end before an error is told: a read that goes on
+    // would write to memory that is freed then.
+    const [data, made] = await Promise.allSettled([readInto(slot.bytes), recorder.build()]);
+    if (made.status === "rejected") throw made.reason;
+    const program = made.value;
+    this.#programs.add(program);
+    if (data.status === "rejected") throw data.reason;
+    slot.fill(data.value);
+    return () => {
+      slot.send(source, 0);
+      program.run();
+      this.#programs.delete(program);
       program.free();
-    }
+    };
   }
 
+  /** Nothing may be under way that reads into the ring. */
   free(): void {
-    if (this.#staging) this.#gpu.freeBuffer(this.#staging);
-    this.#step.free();
-    this.#workspace.free();
+    this.ring.free();
+    for (const buffer of this.#sources) this.#gpu.freeBuffer(buffer);
+    for (const program of this.#programs) program.free();
+    this.#extras?.step.free();
+    this.#extras?.workspace.free();
   }
 
   #place(byteCount: number, kind: WeightKind): StoredTensor {
     const bytes = Math.ceil(byteCount / 16) * 16;
-    if (!this.#staging || this.#staging.size < bytes) {
-      if (this.#staging) this.#gpu.freeBuffer(this.#staging);
-      this.#staging = this.#gpu.buffer(`${this.#label}.slice`, bytes);
+    let buffer = this.#sources.at(-1);
+    if (!buffer || buffer.size < bytes) {
+      buffer = this.#gpu.buffer(`${this.#label}.slice`, bytes);
+      this.#sources.push(buffer);
     }
     return {
       label: `${this.#label}.slice`,
       dtype: kind === "native" ? "f32" : "u32",
       shape: [byteCount / 4],
       bytes,
-      at: { buffer: this.#staging, offset: 0 },
+      at: { buffer, offset: 0 },
     };
   }
 }
 
 /** Checks the block scales of a tensor and puts in their place what double quantization leaves of them. */
 async function finishScales(
-  gpu: Gpu,
-  label: string,
-  absmax: StoredTensor,
+  { gpu, label, weight: { absmax }, doubleQuant }: Target,
   firstBlock: number,
   blocks: number,
-  doubleQuant: boolean,
 ): Promise<void> {
   const scales = new Float32Array(await read(gpu, absmax, firstBlock * 4, blocks * 4));
   refuseBrokenScales(label, scales, firstBlock);
@@ -289,10 +330,10 @@ async function finishScales(
 }
 
 function refuseBrokenScales(label: string, scales: Float32Array, firstBlock = 0): void {
-  const broken = scales.findIndex((scale) => !Number.isFinite(scale));
-  if (broken >= 0) {
+  for (let i = 0; i < scales.length; i++) {
+    if (Number.isFinite(scales[i])) continue;
     throw new UserError(
-      `${label} has a weight that is infinite or not a number, among ${BLOCK} from number ${(firstBlock + broken) * BLOCK}.`,
+      `${label} has a weight that is infinite or not a number, among ${BLOCK} from number ${(firstBlock + i) * BLOCK}.`,
       "Download the model's files again; if the weight is still there, use another model.",
     );
   }

@@ -116,7 +116,7 @@ async function openWeight(packed: SourceTensor, own: Companions): Promise<Source
     ...(quantType === "nf4" &&
       state.blockSize === 64 && {
         nf4: {
-          readCodes: (start, end) => weight.codes(start, end),
+          readCodes: (start, end, into) => weight.codes(start, end, into),
           readAbsmax: () => weight.scales(0, weight.blocks),
         },
       }),
@@ -169,10 +169,15 @@ class BnbWeight {
   }
 
   /** Bytes [start, end) of the packed codes. */
-  async codes(start: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
+  async codes(
+    start: number,
+    end: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const unit = sizeInBytes(this.#packed.dtype, 1);
     const first = Math.floor(start / unit);
-    const bytes = await this.#packed.read(first, Math.ceil(end / unit));
+    const isWhole = start === first * unit;
+    const bytes = await this.#packed.read(first, Math.ceil(end / unit), isWhole ? into : undefined);
     return bytes.subarray(start - first * unit, end - first * unit);
   }
 

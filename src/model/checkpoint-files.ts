@@ -30,8 +30,12 @@ export interface SourceTensor {
   readonly dtype: SafetensorsDtype;
   /** "DIR/model.safetensors": for errors. */
   readonly place: string;
-  /** Elements [start, end) of the flat tensor, little-endian. */
-  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Elements [start, end) of the flat tensor, little-endian. They may come to lie in `into`: see Folder. */
+  read(
+    start: number,
+    end: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>>;
   /** Present where the file holds the tensor as NF4 in blocks of 64 already. */
   readonly nf4?: Nf4Source;
   /** Whether `read` unpacks the numbers from fewer bits, so that f16 holds all they mean. */
@@ -40,7 +44,11 @@ export interface SourceTensor {
 
 export interface Nf4Source {
   /** Packed codes [start, end) in bytes: two a byte, the even element in the high nibble. */
-  readCodes(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  readCodes(
+    start: number,
+    end: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>>;
   /** The f32 scale of every block of 64, double quantization undone. */
   readAbsmax(): Promise<Float32Array<ArrayBuffer>>;
 }
@@ -124,9 +132,9 @@ function tensorInFile(folder: Folder, file: string, entry: TensorEntry): SourceT
     shape,
     dtype,
     place: `${folder.path}/${file}`,
-    read(start, end) {
+    read(start, end, into) {
       const from = entry.start + sizeInBytes(dtype, start);
-      return folder.read(file, from, from + sizeInBytes(dtype, end - start));
+      return folder.read(file, from, from + sizeInBytes(dtype, end - start), into);
     },
   };
 }

@@ -18,7 +18,8 @@ import type { BatchTensors } from "./batch.ts";
 import type { Recording } from "./linear.ts";
 import { headLinear } from "./linears.ts";
 import type { Model } from "./transformer.ts";
-import { KIND_OF, type TableShard } from "./weights.ts";
+import { KIND_OF } from "./weight-loader.ts";
+import type { TableShard } from "./weights.ts";
 
 /** A chunk of logits takes this much memory, or has this many rows, whichever is more. */
 const LOGITS_BYTES = 64 * 2 ** 20;
