@@ -30,22 +30,29 @@ export function doubleQuantize(absmax: Float32Array): DoubleQuantized {
   const quantized = new Uint8Array(absmax.length);
   const dequantized = new Float32Array(absmax.length);
   const nestedAbsmax = new Float32Array(Math.ceil(absmax.length / NESTED_BLOCK));
+  // In plain loops over one scratch block: a model has tens of millions of scales, while its files are read.
+  const scratch = new Float32Array(NESTED_BLOCK);
+  const bits = new Uint32Array(scratch.buffer);
   for (let block = 0; block < nestedAbsmax.length; block++) {
     const start = block * NESTED_BLOCK;
-    const centered = absmax.slice(start, start + NESTED_BLOCK).map((scale) => scale - offset);
-    const isFull = centered.length === NESTED_BLOCK;
-    const largest = centered.reduce(
-      (max, value) => Math.max(max, Math.abs(value)),
-      isFull ? 0 : TINY,
-    );
-    const reciprocal = largest === 0 ? 0 : Math.fround(1 / largest);
+    const count = Math.min(NESTED_BLOCK, absmax.length - start);
+    const isFull = count === NESTED_BLOCK;
+    let largest = isFull ? 0 : TINY;
+    for (let i = 0; i < count; i++) {
+      scratch[i] = at(absmax, start + i) - offset;
+      largest = Math.max(largest, Math.abs(at(scratch, i)));
+    }
+    // Of what f32 holds: the next steps are f32's.
+    largest = Math.fround(largest);
     nestedAbsmax[block] = largest;
-    centered.forEach((value, i) => {
+    const reciprocal = largest === 0 ? 0 : Math.fround(1 / largest);
+    for (let i = 0; i < count; i++) {
       // In the last block, where it is short, bitsandbytes divides.
-      const code = dynamicCode(Math.fround(isFull ? value * reciprocal : value / largest));
+      scratch[i] = isFull ? at(scratch, i) * reciprocal : at(scratch, i) / largest;
+      const code = dynamicCode(at(scratch, i), bitsAt(bits, i));
       quantized[start + i] = code;
       dequantized[start + i] = Math.fround(at(DYNAMIC_MAP, code) * largest) + offset;
-    });
+    }
   }
   return { quantized, nestedAbsmax, offset, dequantized };
 }
@@ -67,8 +74,10 @@ function torchMean(values: Float32Array): number {
   const rows = Math.floor(values.length / width);
   const bits = Math.max(4, Math.floor((32 - Math.clz32(rows - 1)) / LEVELS));
   const sums = Array.from({ length: LEVELS }, () => new Float32Array(width));
+  const [lowest = new Float32Array(width)] = sums;
   for (let row = 0; row < rows; row++) {
-    addTo(sums[0], values.subarray(row * width, (row + 1) * width));
+    const first = row * width;
+    for (let i = 0; i < width; i++) lowest[i] = at(lowest, i) + at(values, first + i);
     for (let level = 1; level < LEVELS && (row + 1) % 2 ** (bits * level) === 0; level++) {
       addTo(sums[level], sums[level - 1]);
       sums[level - 1]?.fill(0);
@@ -95,19 +104,44 @@ function addTo(sums: Float32Array | undefined, values: Float32Array | undefined)
   });
 }
 
-/** The code whose value is nearest to x; of two as near, the lower. */
-function dynamicCode(x: number): number {
-  let [low, high] = [0, DYNAMIC_MAP.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x > at(DYNAMIC_THRESHOLDS, middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+/** The code whose value is nearest to x, in [−1, 1], whose f32 has these bits; of two as near, the lower. */
+function dynamicCode(x: number, bits: number): number {
+  let code = codeAt(firstCodes(), bits >>> 16);
+  while (code < 255 && x > at(DYNAMIC_THRESHOLDS, code)) code++;
+  return code;
 }
 
+let knownFirstCodes: Uint8Array | undefined;
+
+/** The lowest code of all numbers whose f32 begins with the same 16 bits. There are one or two to try from it. */
+function firstCodes(): Uint8Array {
+  if (knownFirstCodes) return knownFirstCodes;
+  const lowest = new Float32Array(2 ** 16);
+  const bits = new Uint32Array(lowest.buffer);
+  // Of negative numbers, the one of largest magnitude.
+  for (let high = 0; high < 2 ** 16; high++) bits[high] = (high << 16) | (high >> 15 ? 0xffff : 0);
+  return (knownFirstCodes = Uint8Array.from(lowest, (x) => {
+    let [low, high] = [0, DYNAMIC_MAP.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (x > at(DYNAMIC_THRESHOLDS, middle)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }));
+}
+
+// One function for each kind of array: what sees only one kind is compiled to a load.
 function at(values: Float32Array, index: number): number {
   return values[index] ?? Number.NaN;
+}
+
+function bitsAt(values: Uint32Array, index: number): number {
+  return values[index] ?? 0;
+}
+
+function codeAt(codes: Uint8Array, index: number): number {
+  return codes[index] ?? 0;
 }
 
 /**
