@@ -11,10 +11,13 @@ import {
   ATTENTION_PARAMS,
   type AttentionGradients,
   attentionParams,
+  BACKWARD_BINDINGS,
   checkGradients,
   pairsOf,
   type RopeOfHeads,
 } from "./attention-operands.ts";
+import { fitsBackward, recordTileBackward } from "./attention-tile-backward.ts";
+import { tileNamed } from "./attention-tile.ts";
 import { ropeBackward } from "./rope.ts";
 
 // Rows of one workgroup, of either side.
@@ -28,16 +31,7 @@ const KEY_SLOTS = 2; // for dk and dv each
 const shader = {
   label: "attention-backward",
   source: [rows, pieces, turnNone, attentionBackwardSource],
-  bindings: {
-    qkv: "read",
-    segment_start: "read",
-    d_o: "read",
-    o: "read",
-    lse: "read_write",
-    d_qkv: "read_write",
-    positions: "read",
-    table: "read",
-  },
+  bindings: BACKWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
 
@@ -49,38 +43,49 @@ const turningShader = {
 
 /** Writes the columns of dqkv that belong to heads, from o and lse as `attentionForward` left them. */
 export function attentionBackward(recorder: Recorder, operands: AttentionGradients): void {
-  const { qkv, segmentStart, lse, layout, o, dO, dqkv } = operands;
-  const { heads, kvHeads, headSize } = layout;
-  const tokens = checkGradients("attentionBackward", operands);
-  const rope = turnedInStore(operands.rope);
-  const pass = rope ? turningShader : shader;
-  const types = { Act: qkv.dtype };
-  const buffers = { qkv, segment_start: segmentStart, d_o: dO, lse, d_qkv: dqkv, ...rope };
-  const params = attentionParams(tokens, layout, operands, rope?.table);
-  const flops = pairsOf(tokens, operands) * heads * headSize;
-  const slots = headSize <= 2 * SLOT_DIMENSIONS ? 2 : MAX_SLOTS;
-  recorder.dispatch(pass, {
-    entry: "backward_queries",
-    types,
-    constants: { SLOTS: slots },
-    buffers: { ...buffers, o },
-    params,
-    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
-    flops: 6 * flops,
-  });
-  recorder.dispatch(pass, {
-    entry: "backward_keys",
-    types,
-    constants: { SLOTS: slots },
-    buffers,
-    params,
-    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, KEY_SLOTS * SLOT_DIMENSIONS)],
-    flops: 8 * flops,
-  });
-  if (operands.rope && !rope) ropeBackward(recorder, { qkv: dqkv, layout, ...operands.rope });
+  const { qkv, layout, dqkv, rope } = operands;
+  checkGradients("attentionBackward", operands);
+  const turned = turnedInStore(rope);
+  const act = qkv.dtype === "f16" ? "f16" : "f32";
+  const tile = tileNamed(recorder.choice(`attention.${act}.backward`));
+  if (tile && fitsBackward(recorder.gpu, tile, act)) {
+    recordTileBackward(recorder, { ...operands, rope: turned }, tile);
+  } else {
+    recordDirect(recorder, { ...operands, rope: turned });
+  }
+  if (rope && !turned) ropeBackward(recorder, { qkv: dqkv, layout, ...rope });
 }
 
 /** The rotary positions, if shaders can turn heads back as they store them: in vectors of four. */
 function turnedInStore(rope: RopeOfHeads | undefined): RopeOfHeads | undefined {
   return rope && matrixShape(rope.table)[1] % 8 === 0 ? rope : undefined;
+}
+
+/** The variant that every adapter runs. */
+function recordDirect(recorder: Recorder, operands: AttentionGradients): void {
+  const { qkv, segmentStart, lse, layout, o, dO, dqkv, rope } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const [tokens] = matrixShape(qkv);
+  const slots = headSize <= 2 * SLOT_DIMENSIONS ? 2 : MAX_SLOTS;
+  const shared = {
+    types: { Act: qkv.dtype },
+    constants: { SLOTS: slots },
+    params: attentionParams(tokens, layout, operands, rope?.table),
+  };
+  const buffers = { qkv, segment_start: segmentStart, d_o: dO, lse, d_qkv: dqkv, ...rope };
+  const flops = pairsOf(tokens, operands) * heads * headSize;
+  recorder.dispatch(rope ? turningShader : shader, {
+    ...shared,
+    entry: "backward_queries",
+    buffers: { ...buffers, o },
+    grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
+    flops: 6 * flops,
+  });
+  recorder.dispatch(rope ? turningShader : shader, {
+    ...shared,
+    entry: "backward_keys",
+    buffers,
+    grid: [workgroups(tokens, TILE), kvHeads, workgroups(headSize, KEY_SLOTS * SLOT_DIMENSIONS)],
+    flops: 8 * flops,
+  });
 }

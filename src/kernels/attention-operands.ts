@@ -39,6 +39,27 @@ export interface AttentionGradients extends AttentionOperands {
   readonly rope?: RopeOfHeads | undefined;
 }
 
+/** Bindings of forward shaders, as shaders/lib/attention-rows.wgsl counts them. */
+export const FORWARD_BINDINGS = {
+  qkv: "read",
+  segment_start: "read",
+  d_o: "read",
+  o: "read_write",
+  lse: "read_write",
+} as const;
+
+/** The same of backward shaders. */
+export const BACKWARD_BINDINGS = {
+  qkv: "read",
+  segment_start: "read",
+  d_o: "read",
+  o: "read",
+  lse: "read_write",
+  d_qkv: "read_write",
+  positions: "read",
+  table: "read",
+} as const;
+
 /** Fields of `Params` in shaders/lib/attention-rows.wgsl. */
 export const ATTENTION_PARAMS = {
   tokens: "u32",

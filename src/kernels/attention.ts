@@ -9,8 +9,10 @@ import {
   type AttentionOperands,
   attentionParams,
   checkOperands,
+  FORWARD_BINDINGS,
   pairsOf,
 } from "./attention-operands.ts";
+import { fitsForward, recordTileForward, tileNamed } from "./attention-tile.ts";
 
 export {
   type AttentionLayout,
@@ -30,13 +32,7 @@ const MAX_SLOTS = 4;
 const shader = {
   label: "attention",
   source: [rows, pieces, attention],
-  bindings: {
-    qkv: "read",
-    segment_start: "read",
-    d_o: "read",
-    o: "read_write",
-    lse: "read_write",
-  },
+  bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
 
@@ -45,6 +41,12 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
   const { qkv, segmentStart, lse, layout, o } = operands;
   const { heads, headSize } = layout;
   const tokens = checkOperands("attentionForward", operands);
+  const act = qkv.dtype === "f16" ? "f16" : "f32";
+  const tile = tileNamed(recorder.choice(`attention.${act}.forward`));
+  if (tile && fitsForward(recorder.gpu, tile, act)) {
+    recordTileForward(recorder, operands, tile);
+    return;
+  }
   const needed = workgroups(headSize, SLOT_DIMENSIONS);
   // 1, 2 or 4, to have few variants of the shader.
   const slots = needed < 3 ? needed : MAX_SLOTS;

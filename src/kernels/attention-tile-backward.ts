@@ -1,0 +1,98 @@
+// The gradient of attention from tiles in workgroup memory.
+import attentionTileBackward from "../../shaders/attention-tile-backward.wgsl?raw";
+import rows from "../../shaders/lib/attention-rows.wgsl?raw";
+import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
+import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
+import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
+import type { Gpu } from "../gpu/device.ts";
+import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import {
+  ATTENTION_PARAMS,
+  type AttentionGradients,
+  attentionParams,
+  BACKWARD_BINDINGS,
+  pairsOf,
+} from "./attention-operands.ts";
+import { fits, lanesOf, largestPowerOfTwo, type Tile, tileNamed } from "./attention-tile.ts";
+
+// Rows of one workgroup, of either side; and of the other side.
+const OWN = 32;
+const OTHER = 32;
+
+const shader = {
+  label: "attention-tile-backward",
+  source: [rows, tiles, turnNone, attentionTileBackward],
+  bindings: BACKWARD_BINDINGS,
+  params: ATTENTION_PARAMS,
+} as const satisfies Shader<string, string>;
+
+const turningShader = {
+  ...shader,
+  label: "attention-tile-backward-turned",
+  source: [rows, tiles, turnBack, attentionTileBackward],
+} as const satisfies Shader<string, string>;
+
+/**
+ * Records `attentionBackward` over operands that it has checked. `rope` of the operands is applied, and must
+ * be one that shaders can turn back as they store.
+ */
+export function recordTileBackward(
+  recorder: Recorder,
+  operands: AttentionGradients,
+  tile: Tile,
+): void {
+  const { qkv, segmentStart, lse, layout, o, dO, dqkv, rope } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const [tokens = 0] = qkv.shape;
+  const staged = tile.widens ? "f32" : qkv.dtype;
+  const lanes = lanesOf(headSize);
+  const chunk = (OWN + OTHER) * (tile.sliceQuads + 1);
+  const flops = pairsOf(tokens, operands) * heads * headSize;
+  const slices = workgroups(headSize, 8 * lanes);
+  const shared = {
+    types: { Act: qkv.dtype, Staged: staged },
+    constants: {
+      LANES: lanes,
+      SLICE_QUADS: tile.sliceQuads,
+      // As many rows as fit where slices were; half of a tile in backward_queries at the most.
+      CHUNK: largestPowerOfTwo(chunk / (2 * lanes), OTHER / 2),
+    },
+    params: attentionParams(tokens, layout, operands, rope?.table),
+  };
+  const buffers = { qkv, segment_start: segmentStart, d_o: dO, lse, d_qkv: dqkv, ...rope };
+  recorder.dispatch(rope ? turningShader : shader, {
+    ...shared,
+    entry: "backward_queries",
+    buffers: { ...buffers, o },
+    grid: [workgroups((tokens * heads) / kvHeads, OWN), kvHeads, slices],
+    flops: 6 * flops,
+  });
+  recorder.dispatch(rope ? turningShader : shader, {
+    ...shared,
+    entry: "backward_keys",
+    buffers,
+    grid: [workgroups(tokens, OWN), kvHeads, slices],
+    flops: 8 * flops,
+  });
+}
+
+const BACKWARD_TILES: Readonly<Record<"f32" | "f16", readonly string[]>> = {
+  f32: ["tile 8", "tile 16", "tile 32"],
+  f16: ["tile 16", "tile 32", "tile 8 f32", "tile 16 f32"],
+};
+
+/** Names of the tiles that `gpu` has workgroup memory for, and heads are long enough for. */
+export function backwardTiles(gpu: Gpu, act: "f32" | "f16", headSize: number): readonly string[] {
+  return BACKWARD_TILES[act].filter((name) => {
+    const tile = tileNamed(name);
+    return tile && tile.sliceQuads * 4 <= headSize && fitsBackward(gpu, tile, act);
+  });
+}
+
+/** Whether `gpu` has the workgroup memory that `recordTileBackward` takes. */
+export function fitsBackward(gpu: Gpu, { sliceQuads, widens }: Tile, act: "f32" | "f16"): boolean {
+  const quadBytes = widens || act === "f32" ? 16 : 8;
+  const stagedBytes = 2 * (OWN + OTHER) * (sliceQuads + 1) * quadBytes;
+  return fits(gpu, stagedBytes + 2 * OTHER * OWN * 4 + 32 * 6 * 4);
+}

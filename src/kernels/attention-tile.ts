@@ -1,0 +1,104 @@
+// Attention from tiles in workgroup memory: for GPUs whose caches do not keep up with reading rows directly.
+import attentionTile from "../../shaders/attention-tile.wgsl?raw";
+import rows from "../../shaders/lib/attention-rows.wgsl?raw";
+import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
+import type { Gpu } from "../gpu/device.ts";
+import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import {
+  ATTENTION_PARAMS,
+  type AttentionOperands,
+  attentionParams,
+  FORWARD_BINDINGS,
+  pairsOf,
+} from "./attention-operands.ts";
+
+/** How a tiled kernel stages its rows. */
+export interface Tile {
+  /** Quads of a head that are staged at a time: a power of two. */
+  readonly sliceQuads: number;
+  /** Whether what is staged is f32 though activations are f16: more memory, no conversions later. */
+  readonly widens: boolean;
+}
+
+const OWN = 64;
+const OTHER = 32;
+
+const shader = {
+  label: "attention-tile",
+  source: [rows, tiles, attentionTile],
+  bindings: FORWARD_BINDINGS,
+  params: ATTENTION_PARAMS,
+} as const satisfies Shader<string, string>;
+
+/** Records `attentionForward` over operands that it has checked. */
+export function recordTileForward(
+  recorder: Recorder,
+  operands: AttentionOperands,
+  tile: Tile,
+): void {
+  const { qkv, segmentStart, o, lse, layout } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const [tokens = 0] = qkv.shape;
+  const staged = tile.widens ? "f32" : qkv.dtype;
+  const lanes = lanesOf(headSize);
+  recorder.dispatch(shader, {
+    entry: "forward",
+    types: { Act: qkv.dtype, Staged: staged },
+    constants: {
+      LANES: lanes,
+      SLICE_QUADS: tile.sliceQuads,
+      // As many as fit where slices of queries and keys were.
+      VALUE_ROWS: largestPowerOfTwo(((OWN + OTHER) * (tile.sliceQuads + 1)) / (2 * lanes), OTHER),
+    },
+    buffers: { qkv, segment_start: segmentStart, o, lse },
+    params: attentionParams(tokens, layout, operands),
+    grid: [workgroups((tokens * heads) / kvHeads, OWN), kvHeads, workgroups(headSize, 8 * lanes)],
+    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
+  });
+}
+
+/** Bytes of workgroup memory that `recordTileForward` takes. */
+function forwardBytes({ sliceQuads, widens }: Tile, act: "f32" | "f16"): number {
+  const quadBytes = widens || act === "f32" ? 16 : 8;
+  return (OWN + OTHER) * (sliceQuads + 1) * quadBytes + OTHER * OWN * 4 + OWN * 8;
+}
+
+/** Threads side by side, each with two quads of the result: those of a head of 64 or 128 dimensions. */
+export function lanesOf(headSize: number): number {
+  return headSize <= 64 ? 8 : 16;
+}
+
+export function largestPowerOfTwo(limit: number, most: number): number {
+  return Math.min(2 ** Math.floor(Math.log2(limit)), most);
+}
+
+/** "tile 32", or "tile 16 f32" where the dimensions staged at a time are widened. */
+export function tileNamed(variant: string | undefined): Tile | undefined {
+  const [, dimensions, widened] = /^tile (8|16|32|64)( f32)?$/.exec(variant ?? "") ?? [];
+  return dimensions === undefined
+    ? undefined
+    : { sliceQuads: Number(dimensions) / 4, widens: widened !== undefined };
+}
+
+const FORWARD_TILES: Readonly<Record<"f32" | "f16", readonly string[]>> = {
+  f32: ["tile 16", "tile 32"],
+  f16: ["tile 32", "tile 64", "tile 16 f32", "tile 32 f32"],
+};
+
+/** Names of the tiles that `gpu` has workgroup memory for, and heads are long enough for. */
+export function forwardTiles(gpu: Gpu, act: "f32" | "f16", headSize: number): readonly string[] {
+  return FORWARD_TILES[act].filter((name) => {
+    const tile = tileNamed(name);
+    return tile && tile.sliceQuads * 4 <= headSize && fits(gpu, forwardBytes(tile, act));
+  });
+}
+
+/** Whether `gpu` runs the tile; a choice may come from another adapter. */
+export function fitsForward(gpu: Gpu, tile: Tile, act: "f32" | "f16"): boolean {
+  return fits(gpu, forwardBytes(tile, act));
+}
+
+export function fits(gpu: Gpu, bytes: number): boolean {
+  return bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize;
+}
