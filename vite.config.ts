@@ -13,7 +13,7 @@ export default defineConfig(({ isSsrBuild }) => ({
   // The tests compile no page; the plugin would ask for jsdom.
   plugins: process.env["VITEST"] ? [] : [solid(), ...(isSsrBuild ? [] : pagePlugins())],
   worker: { format: "es" },
-  define: { __KERNELS_ID__: JSON.stringify(kernelsId()) },
+  define: { KERNELS_BUILD: JSON.stringify(kernelsId()) },
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
   test: {

@@ -5,4 +5,4 @@ declare module "*.wgsl?raw" {
 }
 
 /** Names the kernels of this build; from vite.config.ts. */
-declare const __KERNELS_ID__: string;
+declare const KERNELS_BUILD: string;

@@ -4,6 +4,7 @@ import type { Message } from "../engine.ts";
 import { type ChatFlags, computeDtypeOf, systemMessage, takesChatFlags } from "./chat-flags.ts";
 import { converse } from "./chat-loop.ts";
 import { openAdapter, openModel } from "./paths.ts";
+import { showTrying } from "./kernel-table.ts";
 import { formatLoadingBar } from "./progress.ts";
 import type { ExitCode, Runner, Session } from "./session.ts";
 import { withEngine } from "./session.ts";
@@ -49,6 +50,7 @@ async function openAndConverse(
       hasSystem: wantedSystem !== undefined && wantedSystem.length > 0,
       ...(flags.maxLength === undefined ? {} : { contextTokens: flags.maxLength }),
       onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+      onTrying: showTrying(output),
     });
     output.status(undefined);
     output.say(`Load LLM from ${model}`);

@@ -13,6 +13,7 @@ import { merge } from "./convert.ts";
 import { exportAdapter } from "./export-words.ts";
 import { DEMO_ANSWER, DEMO_EVALUATION_QUESTIONS, demoDataset } from "./demo-data.ts";
 import { openModel } from "./paths.ts";
+import { showTrying } from "./kernel-table.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 import { train } from "./train.ts";
 import { indent } from "./train-report.ts";
@@ -104,6 +105,7 @@ async function ask(session: Session, model: string, when: string): Promise<strin
     const chat = await engine.openChat({
       model: await openModel(model, output),
       quantization: "none",
+      onTrying: showTrying(output),
     });
     const answers: string[] = [];
     for (const question of DEMO_EVALUATION_QUESTIONS) {

@@ -3,19 +3,22 @@ import { arch, availableParallelism, platform, release, totalmem } from "node:os
 import { Command } from "commander";
 import { messageOf } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
+import type { KernelTable } from "../engine.ts";
 import { listConfigs } from "./config-zoo.ts";
+import { formatKernelTable, showTrying } from "./kernel-table.ts";
 import { findPublic, packageVersion } from "./package-files.ts";
 import { EMBEDDED_MODEL } from "./paths.ts";
-import { EXIT, type ExitCode, type Runner, type Session } from "./session.ts";
+import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
 export function doctorCommand(run: Runner): Command {
   return new Command("doctor")
     .description("Say which GPU or software stand-in would be used here, and why.")
-    .addHelpText("after", "\nExample:\n  hone doctor --gpu swiftshader")
+    .addHelpText("after", "\nExample:\n  hone --tune quick doctor")
     .action(() => run(doctor));
 }
 
-async function doctor({ output, adapter: choice }: Session): Promise<ExitCode> {
+async function doctor(session: Session): Promise<ExitCode> {
+  const { output, adapter: choice } = session;
   const { bold, green, red } = output.paint;
   const machine = {
     hone: packageVersion(),
@@ -37,6 +40,9 @@ async function doctor({ output, adapter: choice }: Session): Promise<ExitCode> {
     output.print(`${bold("Adapter")}: ${found.name} (${found.kind})\n`);
     for (const line of found.tried) output.print(`  ${line}\n`);
     for (const line of describe(found)) output.print(`  ${line}\n`);
+    const kernels = await findKernels(session);
+    output.emit("kernels", kernels);
+    for (const line of formatKernelTable(kernels)) output.print(`${line}\n`);
     output.print(`${green("Ready.")} Try: hone demo\n`);
     return EXIT.done;
   } catch (error) {
@@ -45,6 +51,17 @@ async function doctor({ output, adapter: choice }: Session): Promise<ExitCode> {
     output.print(`${red("No adapter.")} ${problem}\n${remedy}\n`);
     return EXIT.failed;
   }
+}
+
+/** What earlier commands have found by trying; with --tune, what is found now. */
+async function findKernels(session: Session): Promise<KernelTable> {
+  const { output, tune } = session;
+  const listener = { onTrying: showTrying(output) };
+  const found = await withEngine(session, (engine) =>
+    engine.kernels({ ...(tune && { tune }), ...listener }),
+  );
+  output.status(undefined);
+  return found;
 }
 
 interface Inspection {

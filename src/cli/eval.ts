@@ -6,6 +6,7 @@ import type { EvalReport, LoadRequest } from "../engine.ts";
 import { wholeFlag } from "./flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
 import { formatsOfFiles, openAdapter, openData, openModel } from "./paths.ts";
+import { showTrying } from "./kernel-table.ts";
 import { formatLoadingBar } from "./progress.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 
@@ -108,6 +109,7 @@ async function evaluate(session: Session, model: string, flags: EvalFlags): Prom
       datasetFormat: formatsOfFiles(flags.datasetFormat, files),
       maxLength: flags.maxLength,
       onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+      onTrying: showTrying(output),
       onExample(example) {
         output.emit("example", { ...example });
         if (!hasHeader) output.print("   row  tokens     loss  perplexity  accuracy\n");

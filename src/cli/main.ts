@@ -5,6 +5,7 @@
 // by a second Ctrl-C.
 import { Command, CommanderError, Option } from "commander";
 import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
+import type { TuneMode } from "../engine/tune.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import { readWords } from "./arguments.ts";
 import { chatCommand } from "./chat.ts";
@@ -26,11 +27,14 @@ import { createPaint } from "./terminal.ts";
 import { testCommand } from "./test.ts";
 import { trainCommand } from "./train.ts";
 
+const TUNE_MODES = ["off", "quick", "full"] as const satisfies TuneMode[];
+
 const GPU_CHOICES = ["auto", "gpu", "llvmpipe", "swiftshader"] as const satisfies AdapterChoice[];
 
 interface GlobalFlags {
   readonly json?: true;
   readonly gpu: AdapterChoice;
+  readonly tune?: TuneMode;
 }
 
 await main();
@@ -39,8 +43,8 @@ async function main(): Promise<void> {
   let exitCode: ExitCode = EXIT.done;
   const program = new Command("hone");
   const run: Runner = async (job) => {
-    const { json, gpu } = program.opts<GlobalFlags>();
-    exitCode = await job({ output: createOutput(json === true), adapter: gpu });
+    const { json, gpu, tune } = program.opts<GlobalFlags>();
+    exitCode = await job({ output: createOutput(json === true), adapter: gpu, tune });
   };
   // A reader that has seen enough (`hone … | head`) is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -72,6 +76,14 @@ function describeProgram(program: Command, run: Runner): Command {
         .choices(GPU_CHOICES)
         .default("auto")
         .env("HONE_ADAPTER"),
+    )
+    .addOption(
+      new Option(
+        "--tune <how>",
+        "try variants of the GPU's programs before work; quick is the default, full takes its time",
+      )
+        .choices(TUNE_MODES)
+        .env("HONE_TUNE"),
     )
     .addHelpText("after", "\nExample:\n  hone demo")
     .addCommand(demoCommand(run))

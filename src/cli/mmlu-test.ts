@@ -2,6 +2,7 @@
 import { formatCount } from "../base/format.ts";
 import { formatCategories, formatDetails } from "../data/mmlu-score.ts";
 import type { ChoicesReport, ChoicesRequest } from "../engine.ts";
+import { showTrying } from "./kernel-table.ts";
 import { formatCountBar, formatLoadingBar } from "./progress.ts";
 import { type Session, untilStopped, withEngine } from "./session.ts";
 
@@ -17,6 +18,7 @@ export async function runMmluTest(
         ...request,
         signal,
         onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
+        onTrying: showTrying(output),
         onAnswer(answer) {
           const { row, rows } = answer;
           output.emit("answer", answer);

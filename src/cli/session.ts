@@ -2,6 +2,7 @@
 import type { UserError } from "../base/error.ts";
 import { createEngine, type Engine } from "../engine.ts";
 import { nodeHost } from "../hosts/node.ts";
+import type { TuneMode } from "../engine/tune.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import type { Output } from "./output.ts";
 
@@ -11,6 +12,8 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export interface Session {
   readonly output: Output;
   readonly adapter: AdapterChoice;
+  /** Undefined where nothing was said. */
+  readonly tune: TuneMode | undefined;
 }
 
 /** What a command file is given to start its work with. */
@@ -26,7 +29,9 @@ export async function withEngine<T>(
   session: Session,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  const engine = engines.get(session) ?? createEngine(nodeHost({ adapter: session.adapter }));
+  const { adapter, tune } = session;
+  const open = () => createEngine(nodeHost({ adapter }), tune && { tune });
+  const engine = engines.get(session) ?? open();
   engines.set(session, engine);
   return use(engine);
 }

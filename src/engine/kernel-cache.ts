@@ -70,12 +70,14 @@ export class KernelCache {
     try {
       const { kernels, adapter } = this.#place;
       const json: unknown = JSON.parse(await folder.readText(name));
-      if (!isJsonObject(json) || json["format"] !== FORMAT || json["kernels"] !== kernels) return;
-      if (JSON.stringify(json["adapter"]) !== JSON.stringify(adapter)) return;
-      const { sizes, slots, unended } = json;
-      return isSizes(sizes) && isSlots(slots) && isCounts(unended)
-        ? { sizes, slots, unended }
-        : undefined;
+      if (!isJsonObject(json)) return undefined;
+      const { format, sizes, slots, unended } = json;
+      const isOwn =
+        format === FORMAT &&
+        json["kernels"] === kernels &&
+        JSON.stringify(json["adapter"]) === JSON.stringify(adapter);
+      const isWhole = isSizes(sizes) && isSlots(slots) && isCounts(unended);
+      return isOwn && isWhole ? { sizes, slots, unended } : undefined;
     } catch {
       return undefined; // not there, not readable, not JSON
     }

@@ -14,7 +14,7 @@ import { type SlotTrial, type TryOptions, tryVariants, type VariantTrial } from 
 export type TuneMode = "off" | "quick" | "full";
 
 /** Names the kernels of this build. */
-export const KERNELS_ID: string = __KERNELS_ID__;
+export const KERNELS_ID: string = KERNELS_BUILD;
 
 /** What is about to be computed. */
 export interface Work {

@@ -19,7 +19,7 @@ async function printed(...flags: string[]) {
     status: () => {},
   };
   const command = listFormatsCommand(async (job) => {
-    await job({ output, adapter: "auto" });
+    await job({ output, adapter: "auto", tune: undefined });
   });
   await command.parseAsync(flags, { from: "user" });
   return { lines: text.split("\n"), events };

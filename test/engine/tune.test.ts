@@ -1,0 +1,171 @@
+// What was found by trying is kept: for the same adapter, kernels and sizes, and for nothing else.
+import { beforeEach, expect, test } from "vitest";
+import { KernelCache } from "../../src/engine/kernel-cache.ts";
+import { type TuneMode, Tuner } from "../../src/engine/tune.ts";
+import type { Host } from "../../src/engine.ts";
+import { Gpu } from "../../src/gpu/device.ts";
+import { nodeHost, openFolder } from "../../src/hosts/node.ts";
+import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
+import type { Tunable } from "../../src/kernels/tunable.ts";
+import { testGpu } from "../gpu.ts";
+import { fakeTunable, SIZES } from "./fake-tunable.ts";
+import { temporaryFolder } from "./tiny-folder.ts";
+
+const adapter = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
+const gpu = await testGpu();
+/** The same device, said to be no software. */
+const real = new Gpu(gpu.device, { ...copyOf(gpu.info), isFallbackAdapter: false });
+const work = { sizes: SIZES, uses: ["training"] as const };
+
+let host: Host;
+let folder: ReturnType<typeof openFolder>;
+let tries: string[];
+
+beforeEach(() => {
+  folder = openFolder(temporaryFolder());
+  host = { ...nodeHost({ adapter }), cache: () => Promise.resolve(folder) };
+  tries = [];
+});
+
+function tunable(names: readonly string[], slot = "fake"): Tunable {
+  return fakeTunable(names, { slot, onTrial: () => tries.push(slot) });
+}
+
+function tuner(mode: TuneMode, tunables: readonly Tunable[], kernels = "these"): Tuner {
+  return new Tuner(host, { mode, tunables, kernels });
+}
+
+test("what is found is kept, and not tried again", async () => {
+  const tunables = [tunable(["plain", "fast"]), tunable(["plain", "gap"], "other")];
+  const steps: string[] = [];
+  const onTrying = (done: number, total: number) => steps.push(`${done} of ${total}`);
+  const found = await tuner("full", tunables).choose(gpu, work, { onTrying });
+  expect(found).toEqual({ fake: "fast" }); // nothing of the slot whose first variant stays
+  expect(steps).toEqual(["0 of 2", "1 of 2", "2 of 2"]);
+  expect(tries).toEqual(["fake", "other"]);
+  expect(gpu.choices).toEqual({}); // whose work it is sets them
+
+  expect(await tuner("full", tunables).choose(gpu, work, { onTrying })).toEqual({ fake: "fast" });
+  expect(tries).toHaveLength(2);
+  expect(steps).toHaveLength(3);
+  // A table tells the same, and tries anew where it is told to.
+  const table = await tuner("full", tunables).table(gpu, work);
+  expect(table.tried[0]?.slots.map(({ slot, chosen }) => [slot, chosen])).toEqual([
+    ["fake", "fast"],
+    ["other", "plain"],
+  ]);
+  await tuner("quick", tunables).table(gpu, work, "full");
+  expect(tries).toHaveLength(4);
+});
+
+test("off tries nothing, nor does quick on software", async () => {
+  const tunables = [tunable(["plain", "fast"])];
+  expect(await tuner("off", tunables).choose(real, work)).toEqual({});
+  expect(await tuner("quick", tunables).choose(gpu, work)).toEqual({});
+  expect(tries).toEqual([]);
+  expect((await tuner("quick", tunables).table(gpu, work)).why).toBe("software");
+  expect(await tuner("quick", tunables).choose(real, work)).toEqual({ fake: "fast" });
+  expect((await tuner("quick", tunables).table(real, work)).why).toBeUndefined();
+});
+
+test("of a kernel that the work does not use, or that has no choice, nothing is tried", async () => {
+  const tunables = [
+    fakeTunable(["plain", "fast"], { use: "generation", onTrial: () => tries.push("generation") }),
+    tunable(["plain"]),
+    tunable([]),
+  ];
+  expect(await tuner("full", tunables).choose(gpu, work)).toEqual({});
+  expect(tries).toEqual([]);
+});
+
+test("other kernels, sizes, candidates, adapters and damaged files are no answer", async () => {
+  const tunables = [tunable(["plain", "fast"])];
+  const choose = (over: Tunable[] = tunables, on = gpu, sizes = SIZES, kernels = "these") =>
+    tuner("full", over, kernels).choose(on, { ...work, sizes });
+  await choose();
+  await choose(tunables, gpu, SIZES, "those");
+  expect(await folder.list()).toHaveLength(1); // in the place of the others'
+  await choose();
+  expect(tries).toHaveLength(3);
+  await choose(tunables, gpu, { ...SIZES, tokens: 64 });
+  await choose([tunable(["plain", "same", "fast"])]);
+  expect(tries).toHaveLength(5);
+  const elsewhere = new Gpu(gpu.device, { ...copyOf(gpu.info), description: "another driver" });
+  await choose(tunables, elsewhere);
+  await choose();
+  await choose(tunables, elsewhere);
+  expect(tries).toHaveLength(7);
+  for (const name of await folder.list()) await folder.write(name, '{"format": 1, "slots": [{}]}');
+  expect(await choose()).toEqual({ fake: "fast" });
+  expect(tries).toHaveLength(8);
+});
+
+test("a folder that cannot be written to, or is not there, costs a second trial and no more", async () => {
+  const broken = { ...folder, write: () => Promise.reject(new Error("full")) };
+  for (const cache of [() => Promise.resolve(broken), () => Promise.reject(new Error("none"))]) {
+    host = { ...host, cache };
+    const tunables = [tunable(["plain", "fast"])];
+    expect(await tuner("full", tunables).choose(gpu, work)).toEqual({ fake: "fast" });
+  }
+  expect(tries).toHaveLength(2);
+});
+
+test("a kernel over which the program ended twice is left alone", async () => {
+  const tunables = [tunable(["plain", "fast"])];
+  const cache = new KernelCache(host, gpu, "these");
+  await cache.write({ sizes: SIZES, slots: [], unended: { fake: 2 } });
+  const { tried } = await tuner("full", tunables)
+    .table(gpu, work, "full")
+    .catch(() => ({ tried: [] }));
+  expect(tried[0]?.slots[0]?.chosen).toBe("fast"); // asked for by name, it is tried all the same
+  await cache.write({ sizes: SIZES, slots: [], unended: { fake: 2 } });
+  tries = [];
+  expect(await tuner("full", tunables).choose(gpu, work)).toEqual({});
+  expect(tries).toEqual([]);
+  // One that somebody broke off is not.
+  await cache.write({ sizes: SIZES, slots: [], unended: {} });
+  const abort = new AbortController();
+  const onTrying = () => abort.abort();
+  const broken = tuner("full", tunables).choose(gpu, work, { onTrying, signal: abort.signal });
+  await expect(broken).rejects.toThrow();
+  expect((await cache.read(SIZES))?.unended).toEqual({});
+});
+
+test("a device that is lost over a kernel takes nothing else with it", async () => {
+  const deadly: Tunable = {
+    ...tunable(["plain", "deadly"], "deadly"),
+    trial(device, sizes) {
+      const trial = tunable(["plain", "fast"], "deadly").trial(device, sizes);
+      return {
+        ...trial,
+        record(recorder) {
+          if (recorder.choice("deadly") === "deadly") recorder.gpu.device.destroy();
+          else trial.record(recorder);
+        },
+      };
+    },
+  };
+  const tunables = [deadly, tunable(["plain", "fast"])];
+  expect(await tuner("full", tunables).choose(gpu, work)).toEqual({ fake: "fast" });
+  expect(gpu.isLost).toBe(false);
+  const [trial] = (await tuner("full", tunables).table(gpu, work)).tried[0]?.slots ?? [];
+  expect(trial).toMatchObject({ slot: "deadly", chosen: "plain" });
+});
+
+test("quick decides by what it knows when its five seconds are over", async () => {
+  const [first, second] = [tunable(["plain", "fast"], "a"), tunable(["plain", "fast"], "b")];
+  // A clock on which every look takes a second.
+  let seconds = 0;
+  host = { ...host, now: () => (seconds += 1) * 1000 };
+  expect(await tuner("quick", [first, second]).choose(real, work)).toEqual({});
+  expect(tries).toEqual(["a"]);
+  // The rest comes another time, on a faster clock.
+  host = { ...host, now: () => performance.now() };
+  expect(await tuner("quick", [first, second]).choose(real, work)).toMatchObject({ b: "fast" });
+});
+
+/** The fields of an adapter's info are getters of its class. */
+function copyOf(info: GPUAdapterInfo): GPUAdapterInfo {
+  const { vendor, architecture, device, description, isFallbackAdapter } = info;
+  return { vendor, architecture, device, description, isFallbackAdapter } as GPUAdapterInfo;
+}
