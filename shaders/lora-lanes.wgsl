@@ -101,11 +101,11 @@ fn down(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     }
   }
 
-  let sums = scale_of(segment) * sum_parts(thread, vec4f(
-    sum_some_lanes(thread, column, lane, s00, s01, s02, s03),
-    sum_some_lanes(thread, column, lane, s10, s11, s12, s13),
-    sum_some_lanes(thread, column, lane, s20, s21, s22, s23),
-    sum_some_lanes(thread, column, lane, s30, s31, s32, s33),
+  let sums = scale_of(segment) * sum_over_lanes(thread, column, lane, array<vec4f, 16>(
+    s00, s01, s02, s03,
+    s10, s11, s12, s13,
+    s20, s21, s22, s23,
+    s30, s31, s32, s33,
   ));
   let rank = first_rank + thread % 16u;
   if (thread % 16u >= 4u * QUADS || rank >= params.rank) {
@@ -160,11 +160,11 @@ fn up_backward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocatio
   }
 
   let column = group * QUADS + quad;
-  let sums = scale_of(segment) * sum_parts(thread, vec4f(
-    sum_some_lanes(thread, column, lane, s0, s1, s2, s3),
-    sum_some_lanes(thread, column, lane, s4, s5, s6, s7),
-    sum_some_lanes(thread, column, lane, s8, s9, s10, s11),
-    sum_some_lanes(thread, column, lane, s12, s13, s14, s15),
+  let sums = scale_of(segment) * sum_over_lanes(thread, column, lane, array<vec4f, 16>(
+    s0, s1, s2, s3,
+    s4, s5, s6, s7,
+    s8, s9, s10, s11,
+    s12, s13, s14, s15,
   ));
   let summed = thread / LANES;
   let rank = (workgroup.y * QUADS + summed % QUADS) * 4u + thread % 4u;
@@ -256,11 +256,11 @@ fn gradients(
   }
 
   let lane = thread / COLUMNS;
-  let sums = sum_parts(thread, vec4f(
-    sum_some_lanes(thread, column, lane, s0, s1, s2, s3),
-    sum_some_lanes(thread, column, lane, s4, s5, s6, s7),
-    sum_some_lanes(thread, column, lane, s8, s9, s10, s11),
-    sum_some_lanes(thread, column, lane, s12, s13, s14, s15),
+  let sums = sum_over_lanes(thread, column, lane, array<vec4f, 16>(
+    s0, s1, s2, s3,
+    s4, s5, s6, s7,
+    s8, s9, s10, s11,
+    s12, s13, s14, s15,
   ));
   let summed = first_column + thread / LANES;
   let first = 4u * summed + thread % 4u;              // input or output
@@ -307,9 +307,17 @@ fn dy_of(row: u32, n: u32) -> vec4f {
   if (!RAGGED) {
     return first;
   }
-  let values = straddle(first, vec4f(dy[start / 4u + 1u]), start % 4u);
+  let values = straddled(first, vec4f(dy[start / 4u + 1u]), start % 4u);
   // What follows the last output may be garbage.
   return select(vec4f(), values, vec4u(n) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs));
+}
+
+/// `straddle` of lib/straddle.wgsl without branches: here it is inlined sixteen times.
+fn straddled(first: vec4f, second: vec4f, shift: u32) -> vec4f {
+  let is_odd = (shift & 1u) != 0u;
+  let a = select(first, vec4f(first.yzw, second.x), is_odd);
+  let b = select(second.xy, second.yz, is_odd);
+  return select(a, vec4f(a.zw, b), (shift & 2u) != 0u);
 }
 
 /// The segment of an output.

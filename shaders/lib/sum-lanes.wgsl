@@ -1,9 +1,10 @@
-// Sums over LANES threads what each holds: sixteen vectors of four, in four rounds of four, in an order that
-// never changes. A workgroup of THREADS threads sums THREADS / LANES columns side by side.
+// Sums over LANES threads what each holds, sixteen vectors of four, in an order that never changes. A
+// workgroup of THREADS threads sums THREADS / LANES columns side by side.
 //
-// In a round a thread hands in four vectors, 16 numbers, for the column and lane it worked on. Thread `thread`
-// gets back number thread % 16 of column thread / LANES, summed over every PARTS-th lane; sum_parts adds the
-// parts up. The includer defines LANES, a multiple of 16, and THREADS, a multiple of LANES.
+// Workgroup memory holds four vectors of every thread, so there are four rounds. Thread `thread` gets number
+// thread % 16 of each round's 16, of column thread / LANES: component i of the result is of vectors 4i to
+// 4i + 3. All threads with the same number and column get the same. The includer defines LANES, a multiple of
+// 16, and THREADS, a multiple of LANES.
 
 const PARTS = LANES / 16u;
 
@@ -14,31 +15,30 @@ fn lane_slot(column: u32, lane: u32, i: u32) -> u32 {
   return (column * LANES + lane) * 4u + (i ^ ((column + (lane >> 1u)) & 3u));
 }
 
-/// One round. Every thread must call.
-fn sum_some_lanes(thread: u32, column: u32, lane: u32, v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) -> f32 {
-  workgroupBarrier();
-  lane_vectors[lane_slot(column, lane, 0u)] = v0;
-  lane_vectors[lane_slot(column, lane, 1u)] = v1;
-  lane_vectors[lane_slot(column, lane, 2u)] = v2;
-  lane_vectors[lane_slot(column, lane, 3u)] = v3;
-  workgroupBarrier();
+/// `column` and `lane` say what the thread has summed so far. Every thread must call.
+fn sum_over_lanes(thread: u32, column: u32, lane: u32, held: array<vec4f, 16>) -> vec4f {
+  var vectors = held;
   let part = thread % LANES / 16u;
   let number = thread % 16u;
-  var sum = 0.0;
-  for (var i = 0u; i < 16u; i++) {
-    sum += lane_vectors[lane_slot(thread / LANES, i * PARTS + part, number / 4u)][number % 4u];
+  var rounds = vec4f();
+  for (var round = 0u; round < 4u; round++) {
+    workgroupBarrier();
+    for (var i = 0u; i < 4u; i++) {
+      lane_vectors[lane_slot(column, lane, i)] = vectors[4u * round + i];
+    }
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < 16u; i++) {
+      sum += lane_vectors[lane_slot(thread / LANES, i * PARTS + part, number / 4u)][number % 4u];
+    }
+    rounds[round] = sum;
   }
-  return sum;
-}
-
-/// The four rounds' numbers summed over all lanes: every part gets them. Every thread must call.
-fn sum_parts(thread: u32, rounds: vec4f) -> vec4f {
   workgroupBarrier();
   lane_vectors[thread] = rounds;
   workgroupBarrier();
-  var sum = vec4f();
-  for (var part = 0u; part < PARTS; part++) {
-    sum += lane_vectors[thread / LANES * LANES + part * 16u + thread % 16u];
+  var total = vec4f();
+  for (var i = 0u; i < PARTS; i++) {
+    total += lane_vectors[thread / LANES * LANES + i * 16u + number];
   }
-  return sum;
+  return total;
 }

@@ -2,7 +2,12 @@
 //
 // Several projections of one input are one matrix whose outputs fall into segments; each segment has its
 // own rows of A, its own columns of h, its own scale and its own dropout mask.
+//
+// Slot "lora": "direct" gives every thread a small tile and the whole inner dimension, "lanes N" deals the
+// inner dimension out to N threads. A GPU's thousands of threads have nothing to do in the former; on a
+// processor they are only more to add up.
 import { invariant } from "../base/error.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
@@ -10,6 +15,8 @@ import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
+import sumLanesLib from "../../shaders/lib/sum-lanes.wgsl?raw";
+import lanesShader from "../../shaders/lora-lanes.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
 import {
   checkFactor,
@@ -59,8 +66,27 @@ const lora = {
   usesStep: true,
 } as const satisfies Shader<string, string>;
 
+const lanes = {
+  ...lora,
+  label: "lora-lanes",
+  source: [stepLib, dropoutLib, gridLib, sumLanesLib, lanesShader],
+} as const satisfies Shader<string, string>;
+
 // Threads of a workgroup; each makes a small tile of the result.
 const WORKGROUP = 64;
+const LANES_WORKGROUP = 256;
+
+export const LORA_SLOT = "lora";
+const LANES_OF: Readonly<Record<string, number>> = {
+  "lanes 16": 16,
+  "lanes 32": 32,
+  "lanes 64": 64,
+};
+
+/** What runs where nothing was tried. */
+function untriedVariant({ info }: Gpu): string {
+  return info.isFallbackAdapter ? "direct" : "lanes 32";
+}
 
 export interface LoraDown {
   /** f32 or f16, [≥ xRow + rows, inputs]. */
@@ -83,10 +109,11 @@ export function loraDown(recorder: Recorder, call: LoraDown): void {
   const { rows, inputs } = inputsOf(x, xRow, call.rows);
   checkFactor(a, scales.length * rank, inputs);
   checkLow(h, xRow + rows, rank, scales.length);
-  recorder.dispatch(lora, {
+  const split = splitOf(recorder, rank, rows);
+  recorder.dispatch(split ? lanes : lora, {
     entry: "down",
     types: { X: x.dtype, Dy: x.dtype },
-    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false },
+    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false, ...split?.constants },
     buffers: { x, a, h },
     params: {
       ...NO_OUTPUTS,
@@ -98,7 +125,9 @@ export function loraDown(recorder: Recorder, call: LoraDown): void {
       ...scaleParams(scales),
       ...dropoutParams(dropout),
     },
-    grid: [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
+    grid: split
+      ? [workgroups(rows, 4 * split.columns), split.rankBlocks, scales.length]
+      : [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
     flops: 2 * rows * inputs * rank * scales.length,
   });
 }
@@ -132,10 +161,11 @@ export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
   );
   checkFactor(b, outputs, rank);
   checkLow(dh, xRow + rows, rank, segmentEnds.length);
-  recorder.dispatch(lora, {
+  const split = splitOf(recorder, rank);
+  recorder.dispatch(split ? lanes : lora, {
     entry: "up_backward",
     types: { X: dy.dtype, Dy: dy.dtype },
-    constants: { HAS_DROPOUT: false, RAGGED: isRagged },
+    constants: { HAS_DROPOUT: false, RAGGED: isRagged, ...split?.constants },
     buffers: { dy, b, dh },
     params: {
       ...params,
@@ -146,7 +176,9 @@ export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
       ...scaleParams(scales),
       ...dropoutParams(undefined),
     },
-    grid: [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
+    grid: split
+      ? [workgroups(rows, (16 * split.columns) / split.quads), split.rankBlocks, scales.length]
+      : [workgroups(Math.ceil(rows / 4) * (rank / 4), WORKGROUP), 1, scales.length],
     flops: 2 * rows * outputs * rank,
   });
 }
@@ -188,10 +220,11 @@ export function loraGradients(recorder: Recorder, call: LoraGradients): void {
   checkFactor(db, outputs, rank);
   checkLow(h, xRow + rows, rank, segments);
   checkLow(dh, xRow + rows, rank, segments);
-  recorder.dispatch(lora, {
+  const split = splitOf(recorder, rank);
+  recorder.dispatch(split ? lanes : lora, {
     entry: "gradients",
     types: { X: x.dtype, Dy: dy.dtype },
-    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: isRagged },
+    constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: isRagged, ...split?.constants },
     buffers: { x, dy, made_h: h, made_dh: dh, da, db },
     params: {
       ...params,
@@ -203,11 +236,34 @@ export function loraGradients(recorder: Recorder, call: LoraGradients): void {
       ...dropoutParams(dropout),
     },
     grid: foldGrid(
-      workgroups(Math.ceil(rank / 8) * (inputs / 4) * segments, WORKGROUP) +
-        workgroups(Math.ceil(outputs / 4) * (rank / 4), WORKGROUP),
+      split
+        ? split.rankBlocks *
+            (workgroups(inputs, 4 * split.columns) * segments +
+              workgroups(outputs, 4 * split.columns))
+        : workgroups(Math.ceil(rank / 8) * (inputs / 4) * segments, WORKGROUP) +
+            workgroups(Math.ceil(outputs / 4) * (rank / 4), WORKGROUP),
     ),
     flops: 2 * rows * rank * (inputs * segments + outputs),
   });
+}
+
+/** How the chosen variant deals the inner dimension out; undefined for the direct one. */
+function splitOf(recorder: Recorder, rank: number, rows = Infinity) {
+  const choice = recorder.choice(LORA_SLOT) ?? "";
+  const isKnown = choice === "direct" || choice in LANES_OF;
+  const chosen = LANES_OF[isKnown ? choice : untriedVariant(recorder.gpu)];
+  if (chosen === undefined) return undefined;
+  // Few rows are one tile: all threads of its workgroup share it.
+  const laneCount = rows <= 4 ? LANES_WORKGROUP : chosen;
+  // A block of 16 ranks for any rank that fills more than half of one.
+  const quads = rank > 8 ? 4 : rank / 4;
+  return {
+    constants: { THREADS: LANES_WORKGROUP, LANES: laneCount, QUADS: quads },
+    /** Tiles of a workgroup. */
+    columns: LANES_WORKGROUP / laneCount,
+    quads,
+    rankBlocks: Math.ceil(rank / (4 * quads)),
+  };
 }
 
 const NO_OUTPUTS = {

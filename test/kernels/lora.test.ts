@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
-import { loraDown, loraGradients, loraUpBackward } from "../../src/kernels/lora.ts";
+import { LORA_SLOT, loraDown, loraGradients, loraUpBackward } from "../../src/kernels/lora.ts";
 import { largestDifference, poisoned, randomF32, runOnce, testGpu, uploadF32 } from "../gpu.ts";
 import { keptMask } from "../reference/dropout-mask.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
@@ -47,6 +47,20 @@ const SIZES: readonly Size[] = [
   { rows: 130, inputs: 44, rank: 8, segmentEnds: [52, 53], dropout: 0.2 },
   { rows: 257, inputs: 8, rank: 4, segmentEnds: [6], dropout: 0 },
 ];
+/** Sizes for the variants that deal the inner dimension out: few, since every one compiles anew. */
+const LANES_SIZES: readonly (Size & { variant: string })[] = [
+  // Less than the lanes; few rows, whose tile all threads share.
+  { variant: "lanes 16", rows: 3, inputs: 20, rank: 4, segmentEnds: [5], dropout: 0 },
+  // More than one block of ranks, and as many segments as there can be.
+  {
+    variant: "lanes 32",
+    rows: 70,
+    inputs: 300,
+    rank: 20,
+    segmentEnds: [8, 12, 16, 30],
+    dropout: 0.25,
+  },
+];
 const STEP = { seed: 123, step: 4, micro: 1 };
 const MODULE = 30;
 const SCALES = [2, 0.5, 1.25, -0.75];
@@ -63,22 +77,42 @@ describe.each([
   test.each(SIZES)(
     "the reference agrees: $rows rows, $inputs inputs, rank $rank, segments $segmentEnds, dropout $dropout",
     async (size) => {
-      const { inputs, rows, segmentEnds, dropout } = size;
       const data = randomData(size);
       const got = await runAll(on, size, data);
-      const want = referenceOf(size, data);
-      const outputs = segmentEnds.at(-1)!;
-      const kept = 2 / (1 - dropout); // the largest scale, and dropout's
-      expect(largestDifference(got.h, want.h)).toBeLessThan(tolerance(inputs, kept));
-      expect(largestDifference(got.dh, want.dh)).toBeLessThan(tolerance(outputs, 2));
-      // h and dh have the size of a sum themselves.
-      const [sizeDh, sizeH] = [want.dh, want.h].map((all) => Math.max(...all.map(Math.abs), 1));
-      const toleranceA = tolerance(rows + outputs, sizeDh! / (1 - dropout));
-      const toleranceB = tolerance(rows + inputs, sizeH!);
-      expect(largestDifference(got.da, want.da)).toBeLessThan(toleranceA);
-      expect(largestDifference(got.db, want.db)).toBeLessThan(toleranceB);
+      expectClose(got, referenceOf(size, data), size);
     },
   );
+});
+
+test.each(LANES_SIZES)(
+  "$variant agrees: $rows rows, $inputs inputs, rank $rank, segments $segmentEnds, dropout $dropout",
+  async ({ variant, ...size }) => {
+    const data = randomData(size);
+    const got = await runAll(baseline, size, data, { variant });
+    expectClose(got, referenceOf(size, data), size);
+    expect(await runAll(baseline, size, data, { variant })).toEqual(got); // bit for bit
+  },
+);
+
+test("lanes take chunks of rows and a piece of dy", async () => {
+  const { variant, ...size } = LANES_SIZES[1]!;
+  const data = randomData(size);
+  const got = await runAll(baseline, size, data, {
+    chunks: [33, 37],
+    columns: 37,
+    column: 3,
+    variant,
+  });
+  expectClose(got, referenceOf(size, data), size);
+});
+
+test.runIf(gpu.hasF16)("lanes read f16 activations as the numbers they hold", async () => {
+  const { variant, ...size } = LANES_SIZES[0]!;
+  const data = randomData(size);
+  data.x = decodeF16(encodeF16(data.x));
+  data.dy = decodeF16(encodeF16(data.dy));
+  const got = await runAll(gpu, size, data, { dtype: "f16", variant });
+  expectClose(got, referenceOf(size, data), size);
 });
 
 test("gradients are those that finite differences find", async () => {
@@ -192,6 +226,23 @@ test("shapes that do not fit are refused by name", async () => {
 
 type Data = ReturnType<typeof randomData>;
 
+function expectClose(
+  got: Awaited<ReturnType<typeof runAll>>,
+  want: ReturnType<typeof referenceOf>,
+  { rows, inputs, segmentEnds, dropout }: Size,
+): void {
+  const outputs = segmentEnds.at(-1)!;
+  const kept = 2 / (1 - dropout); // the largest scale, and dropout's
+  expect(largestDifference(got.h, want.h)).toBeLessThan(tolerance(inputs, kept));
+  expect(largestDifference(got.dh, want.dh)).toBeLessThan(tolerance(outputs, 2));
+  // h and dh have the size of a sum themselves.
+  const [sizeDh, sizeH] = [want.dh, want.h].map((all) => Math.max(...all.map(Math.abs), 1));
+  const toleranceA = tolerance(rows + outputs, sizeDh! / (1 - dropout));
+  const toleranceB = tolerance(rows + inputs, sizeH!);
+  expect(largestDifference(got.da, want.da)).toBeLessThan(toleranceA);
+  expect(largestDifference(got.db, want.db)).toBeLessThan(toleranceB);
+}
+
 function randomData({ rows, inputs, rank, segmentEnds }: Size) {
   const [segments, outputs] = [segmentEnds.length, segmentEnds.at(-1)!];
   return {
@@ -213,12 +264,15 @@ interface RunOptions {
   columns?: number;
   column?: number;
   scale?: number;
+  /** Of slot "lora". */
+  variant?: string;
 }
 
 async function runAll(on: Gpu, size: Size, data: Data, options: RunOptions = {}) {
   const { rows, inputs, rank, segmentEnds, dropout: probability } = size;
   const [segments, outputs] = [segmentEnds.length, segmentEnds.at(-1)!];
   const { dtype = "f32", chunks = [rows], columns = outputs, column = 0, scale = 1 } = options;
+  on.choices = options.variant === undefined ? {} : { [LORA_SLOT]: options.variant };
   const upload = (label: string, shape: readonly number[], values: Float32Array) => {
     const tensor = on.allocate(label, dtype, shape);
     const padded = new Float32Array(Math.ceil(values.length / 2) * 2);
