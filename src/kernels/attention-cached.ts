@@ -2,7 +2,7 @@
 import attentionCached from "../../shaders/attention-cached.wgsl?raw";
 import grid from "../../shaders/lib/grid.wgsl?raw";
 import step from "../../shaders/lib/step.wgsl?raw";
-import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
+import { foldGrid, type Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import {
@@ -12,85 +12,77 @@ import {
   viewParams,
   LAYOUT_PARAMS,
 } from "./attention.ts";
+import {
+  CACHE_SOURCES,
+  cacheQuad,
+  type CacheStorage,
+  checkCache,
+  type KvCache,
+} from "./kv-cache.ts";
 
-const THREADS = 64;
-
-const shader = {
-  label: "attention-cached",
-  source: [grid, step, attentionCached],
-  bindings: { qkv: "read", keys: "read_write", values: "read_write", o: "read_write" },
-  params: {
-    rows: "u32",
-    ...LAYOUT_PARAMS,
-    capacity: "u32",
-    scale: "f32",
-    window: "u32",
-  },
-  usesStep: true,
-} as const satisfies Shader<string, string>;
-
-interface CachedAttentionOperands {
-  /** f32 or f16 [rows, layout.stride]: the new tokens, of which step.rows are real. */
-  readonly qkv: Tensor;
-  /** As qkv's type, [capacity, kvHeads · headSize]. */
-  readonly keys: Tensor;
-  /** As keys. */
-  readonly values: Tensor;
-  readonly layout: AttentionLayout;
+function shaderOf(storage: CacheStorage) {
+  const { widen, scales } = CACHE_SOURCES[storage];
+  return {
+    label: storage === "native" ? "attention-cached" : `attention-cached-${storage}`,
+    source: [grid, step, widen, scales, attentionCached],
+    bindings: {
+      qkv: "read",
+      keys: "read",
+      values: "read",
+      o: "read_write",
+      key_scales: "read",
+      value_scales: "read",
+    },
+    params: {
+      rows: "u32",
+      ...LAYOUT_PARAMS,
+      capacity: "u32",
+      scale: "f32",
+      window: "u32",
+    },
+    usesStep: true,
+  } as const satisfies Shader<string, string>;
 }
 
-/** Copies keys and values of rows 0 … step.rows − 1 of qkv into the caches from row step.position on. */
-export function attentionCachedAppend(recorder: Recorder, operands: CachedAttentionOperands): void {
-  const { qkv, keys, values, layout } = operands;
-  const [rows, capacity] = checkCache("attentionCachedAppend", operands);
-  const quads = rows * layout.kvHeads * (layout.headSize / 4);
-  recorder.dispatch(shader, {
-    entry: "append",
-    types: { Act: qkv.dtype },
-    buffers: { qkv, keys, values },
-    params: paramsFor(rows, capacity, layout, {}),
-    grid: foldGrid(workgroups(quads, THREADS)),
-  });
+const shaders = {
+  native: shaderOf("native"),
+  f16: shaderOf("f16"),
+  int8: shaderOf("int8"),
+} as const;
+
+export interface CachedAttention extends AttentionView {
+  /** f32 or f16 [rows, layout.stride]: the new tokens, of which step.rows are real; queries alone are read. */
+  readonly qkv: Tensor;
+  readonly cache: KvCache;
+  readonly layout: AttentionLayout;
+  /** As qkv's type, [rows, heads · headSize]; zero from row step.rows on. */
+  readonly o: Tensor;
 }
 
 /**
  * o = softmax(scale · q · kᵀ) · v, where the query of row t sees cache rows 0 … step.position + t, of
- * these the last `window`.
- *
- *   o  as qkv's type  [rows, heads · headSize]; zero from row step.rows on
- *
- * The new keys and values must have been appended.
+ * these the last `window`. The new keys and values must have been appended.
  */
-export function attentionCachedForward(
-  recorder: Recorder,
-  operands: CachedAttentionOperands & AttentionView & { readonly o: Tensor },
-): void {
-  const { qkv, keys, values, layout, o } = operands;
+export function attentionCachedForward(recorder: Recorder, operands: CachedAttention): void {
+  const { qkv, cache, layout, o } = operands;
   const { heads, headSize } = layout;
-  const [rows, capacity] = checkCache("attentionCachedForward", operands);
+  const [rows] = matrixShape(qkv);
+  requireShape("attentionCachedForward", qkv, qkv.dtype, [rows, layout.stride], qkv);
   requireShape("attentionCachedForward", o, qkv.dtype, [rows, heads * headSize], qkv);
-  recorder.dispatch(shader, {
+  const capacity = checkCache("attentionCachedForward", qkv, cache, layout);
+  const { keys, values, scales } = cache;
+  recorder.dispatch(shaders[cache.storage], {
     entry: "forward",
-    types: { Act: qkv.dtype },
-    buffers: { qkv, keys, values, o },
-    params: paramsFor(rows, capacity, layout, operands),
+    types: { Act: qkv.dtype, Quad: cacheQuad(cache) },
+    buffers: {
+      qkv,
+      keys,
+      values,
+      o,
+      ...(scales && { key_scales: scales.keys, value_scales: scales.values }),
+    },
+    params: { rows, ...layoutParams(layout), capacity, ...viewParams(layout, operands) },
     grid: foldGrid(rows * heads),
     flops: 4 * rows * Math.min(capacity, operands.window ?? capacity) * heads * headSize,
   });
-}
-
-function paramsFor(rows: number, capacity: number, layout: AttentionLayout, view: AttentionView) {
-  return { rows, ...layoutParams(layout), capacity, ...viewParams(layout, view) };
-}
-
-function checkCache(
-  kernel: string,
-  { qkv, keys, values, layout }: CachedAttentionOperands,
-): [rows: number, capacity: number] {
-  const [rows] = matrixShape(qkv);
-  const [capacity] = matrixShape(keys);
-  requireShape(kernel, qkv, qkv.dtype, [rows, layout.stride], qkv);
-  requireShape(kernel, keys, qkv.dtype, [capacity, layout.kvHeads * layout.headSize], qkv);
-  requireShape(kernel, values, qkv.dtype, matrixShape(keys), keys);
-  return [rows, capacity];
 }

@@ -1,5 +1,6 @@
 // The gated activation between the two matrices of a feed-forward block.
 import glu from "../../shaders/glu.wgsl?raw";
+import gate from "../../shaders/lib/gate.wgsl?raw";
 import grid from "../../shaders/lib/grid.wgsl?raw";
 import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
@@ -13,7 +14,7 @@ export type GluActivation = "silu" | "gelu_tanh";
 
 const shader = {
   label: "glu",
-  source: [grid, glu],
+  source: [grid, gate, glu],
   bindings: { gu: "read", h: "read_write", dh: "read_write", dgu: "read_write" },
   params: { rows: "u32", quads: "u32" },
 } as const satisfies Shader<string, string>;

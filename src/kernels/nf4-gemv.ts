@@ -1,84 +1,128 @@
 // The product of few rows with an NF4 weight that is never unpacked into memory.
+//
+// Slot "nf4.gemv" names where the 16 numbers of NF4 are looked up ("select", "shared" or "shuffle", see
+// shaders/lib/nf4-*.wgsl) and how many threads share a pair of outputs: "shuffle 32".
 import { invariant } from "../base/error.ts";
-import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount } from "../gpu/tensor.ts";
+import { elementCount, write } from "../gpu/tensor.ts";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
+import selectLib from "../../shaders/lib/nf4-select.wgsl?raw";
+import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
+import shuffleLib from "../../shaders/lib/nf4-shuffle.wgsl?raw";
 import shader from "../../shaders/nf4-gemv.wgsl?raw";
 import type { Nf4Weight } from "./dequantize.ts";
-import { forwardParams, type MatmulForward } from "./matmul.ts";
+import {
+  defaultLanes,
+  fillTrial,
+  GEMV_LANES,
+  GEMV_PARAMS,
+  GEMV_SOURCES,
+  gemvParts,
+  type GemvOperands,
+  gemvTrial,
+} from "./gemv.ts";
+import type { Tunable } from "./tunable.ts";
 
-const gemv = {
-  label: "nf4-gemv",
-  source: [nf4Lib, shader],
-  bindings: {
-    x: "read",
-    codes: "read",
-    absmax: "read",
-    h: "read",
-    b: "read",
-    y: "read_write",
-    residual: "read",
-    bias: "read",
-  },
-  params: {
-    rows: "u32",
-    inputs: "u32",
-    outputs: "u32",
-    x_row: "u32",
-    y_row: "u32",
-    y_column: "u32",
-    y_stride: "u32",
-    addend: "u32",
-    rank: "u32",
-    segments: "u32",
-    end_0: "u32",
-    end_1: "u32",
-    end_2: "u32",
-    has_bias: "u32",
-  },
-} as const satisfies Shader<string, string>;
+export const NF4_GEMV_SLOT = "nf4.gemv";
 
-// A GPU reads one output's codes with neighboring threads; a CPU runs them one after the other.
-const GPU_LANES = 16;
-const CPU_LANES = 1;
+const LOOK_UPS = { select: selectLib, shared: sharedLib, shuffle: shuffleLib } as const;
+type LookUp = keyof typeof LOOK_UPS;
 
-export interface Nf4Gemv extends Omit<MatmulForward, "weight"> {
+function shaderOf(lookUp: LookUp) {
+  return {
+    label: lookUp === "select" ? "nf4-gemv" : `nf4-gemv-${lookUp}`,
+    source: [...GEMV_SOURCES, nf4Lib, LOOK_UPS[lookUp], shader],
+    bindings: {
+      x: "read",
+      codes: "read",
+      absmax: "read",
+      h: "read",
+      b: "read",
+      y: "read_write",
+      residual: "read",
+      bias: "read",
+    },
+    params: GEMV_PARAMS,
+    ...(lookUp === "shuffle" && { enables: ["subgroups"] }),
+  } as const satisfies Shader<string, string>;
+}
+
+const shaders = {
+  select: shaderOf("select"),
+  shared: shaderOf("shared"),
+  shuffle: shaderOf("shuffle"),
+} as const;
+
+export interface Nf4Gemv extends GemvOperands {
   readonly weight: Nf4Weight;
-  /** Threads that share an output: a power of 2 up to 64. As suits the adapter, if not given. */
-  readonly lanes?: number;
 }
 
 /** What `matmulForward` does, unpacking every weight once a row: for a token or a few. */
 export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
-  const { x, weight, y, lora, residual, bias } = call;
-  const { codes, absmax, shape } = weight;
-  const isSoftware = recorder.gpu.info.isFallbackAdapter;
-  const lanes = call.lanes ?? (isSoftware ? CPU_LANES : GPU_LANES);
+  const { codes, absmax, shape } = call.weight;
   const size = elementCount(shape);
   invariant(
     elementCount(codes.shape) * 8 >= size && elementCount(absmax.shape) * 64 >= size,
     () => `nf4Gemv: ${codes.label} and ${absmax.label} are too short for ${size} weights`,
   );
-  const params = forwardParams(call, shape);
-  const { rows, inputs, outputs, rank } = params;
-  recorder.dispatch(gemv, {
+  const isAligned = shape[1] % 64 === 0;
+  const { lookUp, lanes } = variantOf(recorder);
+  const { params, constants, buffers, grid, flops } = gemvParts(call, shape, lanes);
+  // Threads of a ragged row do not go together, as a shuffle wants it.
+  recorder.dispatch(shaders[isAligned ? lookUp : "select"], {
     entry: "forward",
-    types: { In: x.dtype, Out: y.dtype },
-    constants: { HAS_LORA: lora !== undefined, LANES: lanes },
-    // The shader names h, b, residual and bias even where it does not read them; any memory will do.
-    buffers: {
-      x,
-      codes,
-      absmax,
-      h: lora?.h ?? x,
-      b: lora?.b ?? x,
-      y,
-      residual: residual ?? x,
-      bias: bias ?? x,
-    },
+    types: { In: call.x.dtype, Out: call.y.dtype },
+    constants: { ...constants, ALIGNED: isAligned },
+    buffers: { ...buffers, codes, absmax },
     params,
-    grid: [workgroups(outputs, 64 / lanes), rows],
-    flops: 2 * rows * outputs * (inputs + rank),
+    grid,
+    flops,
   });
 }
+
+/** The variant chosen; where none was, what is known to be best without trying. */
+function variantOf(recorder: Recorder): { lookUp: LookUp; lanes: number } {
+  const { gpu } = recorder;
+  const [named = "", lanes = ""] = (recorder.choice(NF4_GEMV_SLOT) ?? "").split(" ");
+  if (isLookUp(named) && GEMV_LANES.includes(Number(lanes)) && runs(gpu, named)) {
+    return { lookUp: named, lanes: Number(lanes) };
+  }
+  if (!gpu.info.isFallbackAdapter) return { lookUp: "shared", lanes: defaultLanes(gpu) };
+  // A CPU is slow at a table in memory, and shuffles within one instruction.
+  return { lookUp: runs(gpu, "shuffle") ? "shuffle" : "select", lanes: defaultLanes(gpu) };
+}
+
+function isLookUp(name: string): name is LookUp {
+  return Object.hasOwn(LOOK_UPS, name);
+}
+
+/** Whether an adapter runs a variant: shuffles want subgroups that are never smaller than half the table. */
+function runs({ hasSubgroups, info }: Gpu, lookUp: LookUp): boolean {
+  return lookUp !== "shuffle" || (hasSubgroups && info.subgroupMinSize >= 8);
+}
+
+/** A token's product, of a map from the hidden size to four times as much. */
+export const NF4_GEMV_TUNABLE: Tunable = {
+  slot: NF4_GEMV_SLOT,
+  use: "generation",
+  candidates(gpu) {
+    // A software adapter has one worth trying, and it is known.
+    if (gpu.info.isFallbackAdapter) return [];
+    const names = ["shared 16", "select 16", "shared 32", "shared 64"];
+    return runs(gpu, "shuffle") ? [...names, "shuffle 16", "shuffle 32", "shuffle 64"] : names;
+  },
+  trial(gpu, sizes) {
+    const outputs = 4 * sizes.hidden;
+    const count = outputs * sizes.hidden;
+    const codes = gpu.allocate("trial.codes", "u32", [Math.ceil(count / 8)]);
+    const absmax = gpu.allocate("trial.absmax", "f32", [Math.ceil(count / 64)]);
+    fillTrial(gpu, codes);
+    write(gpu, absmax, new Float32Array(absmax.bytes / 4).fill(0.05));
+    const weight: Nf4Weight = { codes, absmax, shape: [outputs, sizes.hidden] };
+    return gemvTrial(gpu, sizes, outputs, [codes, absmax], (recorder, x, y) =>
+      nf4Gemv(recorder, { x, y, weight }),
+    );
+  },
+};

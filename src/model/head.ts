@@ -11,6 +11,7 @@ import {
   crossEntropyForwardBackward,
   crossEntropySum,
 } from "../kernels/cross-entropy.ts";
+import { gemv } from "../kernels/gemv.ts";
 import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
 import { matmulBackward, matmulForward } from "../kernels/matmul.ts";
 import type { LoraSlot } from "./adapter.ts";
@@ -156,7 +157,10 @@ export function recordHeadDown(
   return h;
 }
 
-/** Logits of rows [first, first + count) of `normed` into the first rows of `logits`. */
+/**
+ * Logits of rows [first, first + count) of `normed` into the first rows of `logits`. `isToken` says that the
+ * program makes one token at a time, for which a product of many rows would be a waste.
+ */
 export function recordLogits(
   { recorder }: Recording,
   { architecture, weights, adapter }: Model,
@@ -166,11 +170,13 @@ export function recordLogits(
     logits: Tensor;
     first: number;
     count: number;
+    isToken?: boolean;
   },
 ): void {
+  const product = part.isToken ? gemv : matmulForward;
   const lora = adapter?.slots.get(headLinear(architecture).label);
   for (const shard of weights.head) {
-    matmulForward(recorder, {
+    product(recorder, {
       x: part.normed,
       weight: plainOf(shard),
       y: part.logits,

@@ -1,9 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
-import {
-  attentionCachedAppend,
-  attentionCachedForward,
-} from "../../src/kernels/attention-cached.ts";
+import { attentionCachedAppend } from "../../src/kernels/attention-cached-append.ts";
+import { attentionCachedForward } from "../../src/kernels/attention-cached.ts";
 import type { AttentionLayout } from "../../src/kernels/attention.ts";
 import {
   type ActivationType,
@@ -16,6 +14,7 @@ import {
   runOnce,
   testGpu,
   uploadActivation,
+  uploadF32,
 } from "../gpu.ts";
 import * as reference from "../reference/attention.ts";
 
@@ -95,34 +94,6 @@ for (const [name, gpu] of Object.entries(devices)) {
     );
   });
 }
-
-test("nothing is appended past the cache's end", async () => {
-  const gpu = devices.baseline;
-  const shape: Case = { position: 6, rows: 4, real: 4, heads: 1, kvHeads: 1, headSize: 4 };
-  const { layout, qkv } = prepare(shape, "f32");
-  const cache = () => guarded(gpu, "cache", [8, 4], new Float32Array(32));
-  const [keys, values] = [cache(), cache()];
-  await runOnce(
-    gpu,
-    (recorder) =>
-      attentionCachedAppend(recorder, {
-        qkv: uploadActivation(
-          gpu,
-          "qkv",
-          [4, layout.stride],
-          qkv.slice(0, 4 * layout.stride),
-          "f32",
-        ),
-        keys: keys.tensor,
-        values: values.tensor,
-        layout,
-      }),
-    { position: 6, rows: 4 },
-  );
-  const written = (await keys.read()).map((value) => (value === 0 ? 0 : 1));
-  expect(Array.from(written)).toEqual(Array.from({ length: 32 }, (_, i) => (i < 24 ? 0 : 1)));
-  await values.read(); // for its guard band
-});
 
 test("what lies before the window is not read", async () => {
   const shape: Case = {
@@ -251,11 +222,12 @@ async function run(
     (recorder) => {
       const operands = {
         qkv: uploadActivation(gpu, "qkv", [rows, layout.stride], qkv, dtype),
-        keys: keys.tensor,
-        values: values.tensor,
+        cache: { storage: "native", keys: keys.tensor, values: values.tensor },
         layout,
-      };
-      attentionCachedAppend(recorder, operands);
+      } as const;
+      // No turn: cosine 1, sine 0.
+      const table = uploadF32(gpu, "table", [1, 2], [1, 0]);
+      attentionCachedAppend(recorder, { ...operands, table });
       attentionCachedForward(recorder, { ...operands, o: o.tensor, window, scale });
     },
     { position, rows: real },

@@ -3,7 +3,7 @@ import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, write } from "../../src/gpu/tensor.ts";
 import type { Nf4Weight } from "../../src/kernels/dequantize.ts";
-import { nf4Gemv } from "../../src/kernels/nf4-gemv.ts";
+import { NF4_GEMV_SLOT, nf4Gemv } from "../../src/kernels/nf4-gemv.ts";
 import { largestDifference, poisoned, randomF32, runOnce, testGpu, uploadF32 } from "../gpu.ts";
 import { matmulNt } from "../reference/matmul.ts";
 import { dequantize } from "../reference/nf4.ts";
@@ -42,10 +42,12 @@ function f32Tolerance(terms: number): number {
 }
 
 test.each([
-  { name: "this adapter, 1 lane", on: gpu, lanes: 1 },
-  { name: "this adapter, 16 lanes", on: gpu, lanes: 16 },
-  { name: "a device with nothing but the defaults", on: baseline, lanes: undefined },
-])("the product agrees with the reference's weights on $name", async ({ on, lanes }) => {
+  { name: "this adapter, untried", on: gpu, variant: undefined },
+  { name: "this adapter, select 1", on: gpu, variant: "select 1" },
+  { name: "this adapter, shared 16", on: gpu, variant: "shared 16" },
+  { name: "this adapter, shuffle 16", on: gpu, variant: "shuffle 16" },
+  { name: "a device with nothing but the defaults", on: baseline, variant: undefined },
+])("the product agrees with the reference's weights on $name", async ({ on, variant }) => {
   const cases = SHAPES.map(([rows, outputs, inputs]) => {
     const { weight, w } = randomNf4(on, outputs, inputs);
     const x = randomF32(rows * inputs, 1);
@@ -53,45 +55,43 @@ test.each([
     const want = matmulNt(x, w, rows, outputs, inputs);
     return { weight, x: uploadF32(on, "x", [rows, inputs], x), y, want, inputs };
   });
+  on.choices = variant === undefined ? {} : { [NF4_GEMV_SLOT]: variant };
   await runOnce(on, (recorder) => {
-    for (const { weight, x, y } of cases) {
-      nf4Gemv(recorder, { x, weight, y: y.tensor, ...(lanes && { lanes }) });
-    }
+    for (const { weight, x, y } of cases) nf4Gemv(recorder, { x, weight, y: y.tensor });
   });
   for (const { y, want, inputs } of cases) {
     expect(largestDifference(await y.read(), want)).toBeLessThan(f32Tolerance(inputs));
   }
 });
 
-test("the adapter is added to each segment", async () => {
-  const [rows, inputs, rank] = [3, 36, 24];
-  const segmentEnds = [8, 12, 16, 29];
-  const { weight, w } = randomNf4(gpu, 29, inputs);
-  const [x, b] = [randomF32(rows * inputs, 2), randomF32(29 * rank, 3)];
-  const h = randomF32(rows * 4 * rank, 4);
-  const results = [1, 16].map((lanes) => ({ lanes, y: poisoned(gpu, "y", [rows, 29]) }));
-  await runOnce(gpu, (recorder) => {
-    const input = uploadF32(gpu, "x", [rows, inputs], x);
-    const side = {
-      h: uploadF32(gpu, "h", [rows, 4 * rank], h),
-      b: uploadF32(gpu, "b", [29, rank], b),
-    };
-    for (const { lanes, y } of results) {
-      const lora = { ...side, rank, segmentEnds };
-      nf4Gemv(recorder, { x: input, weight, y: y.tensor, lora, lanes });
-    }
-  });
-  const want = matmulNt(x, w, rows, 29, inputs).map((value, i) => {
-    const [t, n] = [Math.floor(i / 29), i % 29];
-    const segment = segmentEnds.findIndex((end) => n < end);
-    let sum = value;
-    for (let j = 0; j < rank; j++) sum += h[(t * 4 + segment) * rank + j]! * b[n * rank + j]!;
-    return sum;
-  });
-  for (const { y } of results) {
+test.each(["select 1", "shared 16"])(
+  "the adapter is added to each segment: %s",
+  async (variant) => {
+    gpu.choices = { [NF4_GEMV_SLOT]: variant };
+    const [rows, inputs, rank] = [3, 36, 24];
+    const segmentEnds = [8, 12, 16, 29];
+    const { weight, w } = randomNf4(gpu, 29, inputs);
+    const [x, b] = [randomF32(rows * inputs, 2), randomF32(29 * rank, 3)];
+    const h = randomF32(rows * 4 * rank, 4);
+    const y = poisoned(gpu, "y", [rows, 29]);
+    await runOnce(gpu, (recorder) => {
+      const input = uploadF32(gpu, "x", [rows, inputs], x);
+      const side = {
+        h: uploadF32(gpu, "h", [rows, 4 * rank], h),
+        b: uploadF32(gpu, "b", [29, rank], b),
+      };
+      nf4Gemv(recorder, { x: input, weight, y: y.tensor, lora: { ...side, rank, segmentEnds } });
+    });
+    const want = matmulNt(x, w, rows, 29, inputs).map((value, i) => {
+      const [t, n] = [Math.floor(i / 29), i % 29];
+      const segment = segmentEnds.findIndex((end) => n < end);
+      let sum = value;
+      for (let j = 0; j < rank; j++) sum += h[(t * 4 + segment) * rank + j]! * b[n * rank + j]!;
+      return sum;
+    });
     expect(largestDifference(await y.read(), want)).toBeLessThan(f32Tolerance(inputs + rank));
-  }
-});
+  },
+);
 
 test("rows and columns of larger tensors are used, and y or a residual is added to", async () => {
   const [outputs, inputs] = [6, 20];
@@ -119,7 +119,8 @@ test("rows and columns of larger tensors are used, and y or a residual is added 
   expect(await beside.read()).toEqual(sums.map((value, i) => value + untouched[i]!));
 });
 
-test.each([1, 16])("a bias is added to every row, once, with %i lanes", async (lanes) => {
+test.each(["select 1", "shared 16"])("a bias is added to every row, once: %s", async (variant) => {
+  gpu.choices = { [NF4_GEMV_SLOT]: variant };
   for (const [rows, outputs, inputs] of [
     [1, 1, 4],
     [3, 65, 36],
@@ -135,7 +136,6 @@ test.each([1, 16])("a bias is added to every row, once, with %i lanes", async (l
         x: uploadF32(gpu, "x", [rows, inputs], x),
         weight,
         bias: uploadF32(gpu, "bias", [outputs], bias),
-        lanes,
       };
       const lora = {
         h: uploadF32(gpu, "h", [rows, rank], h),
@@ -158,6 +158,46 @@ test.each([1, 16])("a bias is added to every row, once, with %i lanes", async (l
   }
 });
 
+test.each(["select 1", "shuffle 8"])(
+  "a gate and what it gates are one product: %s",
+  async (variant) => {
+    gpu.choices = { [NF4_GEMV_SLOT]: variant };
+    for (const [rows, features, inputs] of [
+      [1, 37, 128],
+      [2, 5, 36],
+    ] as const) {
+      const { weight, w } = randomNf4(gpu, 2 * features, inputs);
+      const [x, bias] = [randomF32(rows * inputs, 21), randomF32(2 * features, 22)];
+      const y = poisoned(gpu, "y", [rows + 1, features + 3]);
+      await runOnce(gpu, (recorder) =>
+        nf4Gemv(recorder, {
+          x: uploadF32(gpu, "x", [rows, inputs], x),
+          weight,
+          bias: uploadF32(gpu, "bias", [2 * features], bias),
+          y: y.tensor,
+          yRow: 1,
+          yColumn: 2,
+          gate: "silu",
+        }),
+      );
+      const both = matmulNt(x, w, rows, 2 * features, inputs).map(
+        (v, i) => v + bias[i % (2 * features)]!,
+      );
+      const want = Float64Array.from({ length: rows * features }, (_, i) => {
+        const at = Math.floor(i / features) * 2 * features + (i % features);
+        return (both[at]! / (1 + Math.exp(-both[at]!))) * both[at + features]!;
+      });
+      const got = await y.read();
+      const placed = want.map(
+        (_, i) => got[(1 + Math.floor(i / features)) * (features + 3) + 2 + (i % features)]!,
+      );
+      // Two factors of size √inputs.
+      expect(largestDifference(placed, want)).toBeLessThan(2 ** -21 * inputs * 4);
+      expect(got.filter(Number.isNaN)).toHaveLength(got.length - want.length);
+    }
+  },
+);
+
 test.runIf(gpu.hasF16)("f16 activations cost no more than their rounding", async () => {
   const [rows, outputs, inputs] = [2, 33, 128];
   const { weight, w } = randomNf4(gpu, outputs, inputs);
@@ -177,7 +217,7 @@ test("a second run gives the same bits", async () => {
   const x = uploadF32(gpu, "x", [1, 260], randomF32(260, 8));
   const [first, second] = [poisoned(gpu, "y", [1, 70]), poisoned(gpu, "y", [1, 70])];
   for (const y of [first, second]) {
-    await runOnce(gpu, (recorder) => nf4Gemv(recorder, { x, weight, y: y.tensor, lanes: 16 }));
+    await runOnce(gpu, (recorder) => nf4Gemv(recorder, { x, weight, y: y.tensor }));
   }
   expect(await second.read()).toEqual(await first.read());
 });

@@ -140,6 +140,12 @@ test("a penalty knows the prompt and the answer, and nothing drawn in vain", asy
   expect(await answer({ ...sampling, flight: FLIGHTS[1]! })).toEqual(wanted);
 });
 
+test("a layer is nine dispatches at most, an adapter's own aside", () => {
+  const own = generator.decodeDispatches.filter((name) => !name.startsWith("lora"));
+  // Embedding, norm, head and sampler belong to no layer.
+  expect(own.length - 4).toBeLessThanOrEqual(9 * model.architecture.layers);
+});
+
 describe("how many are on the way", () => {
   test("one, until a token's time is known, and while each takes long", () => {
     expect(new Pace().flight).toEqual(SINGLE);
