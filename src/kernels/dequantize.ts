@@ -2,11 +2,16 @@
 import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount, type Tensor } from "../gpu/tensor.ts";
+import { elementCount, type Tensor, write } from "../gpu/tensor.ts";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
+import selectLib from "../../shaders/lib/nf4-select.wgsl?raw";
+import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
+import storeF16Lib from "../../shaders/lib/store-eight-f16.wgsl?raw";
+import storeF32Lib from "../../shaders/lib/store-eight-f32.wgsl?raw";
 import shader from "../../shaders/dequantize.wgsl?raw";
-import { type PlainWeight, quadType, WIDEN_SOURCE, type WeightKind } from "./matmul.ts";
+import { type PlainWeight, quadType, WIDEN_SOURCE, type WeightKind } from "./matmul-operands.ts";
+import type { Tunable } from "./tunable.ts";
 
 /** A weight as NF4; row-major, one row an output. Blocks of 64 run over the flat array. */
 export interface Nf4Weight {
@@ -20,23 +25,82 @@ export interface Nf4Weight {
 const bindings = { codes: "read", absmax: "read", source: "read", out: "read_write" } as const;
 const params = { start: "u32", count: "u32" } as const;
 
-function shaderOf(kind: WeightKind): Shader<keyof typeof bindings, keyof typeof params> {
+function shaderOf(
+  kind: WeightKind,
+  out: "f32" | "f16",
+  lookUp: string,
+): Shader<keyof typeof bindings, keyof typeof params> {
+  const store = out === "f32" ? storeF32Lib : storeF16Lib;
   return {
     label: kind === "native" ? "dequantize" : `dequantize-${kind}`,
-    source: [gridLib, nf4Lib, WIDEN_SOURCE[kind], shader],
+    source: [gridLib, nf4Lib, lookUp, WIDEN_SOURCE[kind], store, shader],
     bindings,
     params,
   };
 }
 
-const shaders: Readonly<Record<WeightKind, ReturnType<typeof shaderOf>>> = {
-  native: shaderOf("native"),
-  "packed-f16": shaderOf("packed-f16"),
-  "packed-bf16": shaderOf("packed-bf16"),
+/** How work is shared out. */
+interface Way {
+  readonly lookUp: string;
+  readonly threads: number;
+  /** Times eight weights that a thread makes. */
+  readonly eights: number;
+}
+
+const SLOT = "nf4.dequantize";
+
+/** Software adapters are fastest with the first; GPUs want more threads, more to read at once, or a table. */
+const BASELINE: Way = { lookUp: selectLib, threads: 64, eights: 1 };
+const WAYS: Readonly<Record<string, Way>> = {
+  select: BASELINE,
+  "select x4": { lookUp: selectLib, threads: 256, eights: 4 },
+  "table x2": { lookUp: sharedLib, threads: 256, eights: 2 },
+  "table x4": { lookUp: sharedLib, threads: 256, eights: 4 },
 };
 
-// Weights that one workgroup writes: 64 threads of 8.
-const WORKGROUP_WEIGHTS = 512;
+const shaders = new Map<string, ReturnType<typeof shaderOf>>();
+
+/** One object for each text, by which compiled pipelines are found again. */
+function shaderFor(kind: WeightKind, out: "f32" | "f16", { lookUp }: Way) {
+  const key = `${kind} ${out} ${lookUp}`;
+  const known = shaders.get(key) ?? shaderOf(kind, out, lookUp);
+  shaders.set(key, known);
+  return known;
+}
+
+/** Tries the ways on the largest matrix of a block. */
+export const DEQUANTIZE_TUNABLE: Tunable = {
+  slot: SLOT,
+  candidates: () => Object.keys(WAYS),
+  trial(gpu, { hidden, intermediate, act }) {
+    const shape = [2 * intermediate, hidden] as const;
+    const size = elementCount(shape);
+    const codes = gpu.allocate("trial.codes", "u32", [size / 8]);
+    const absmax = gpu.allocate("trial.absmax", "f32", [size / 64]);
+    // As much as one binding shows of the numbers: a weight of any size is made in parts.
+    const most = Math.floor(gpu.maxTensorBytes / 4 / 64) * 64;
+    const out = gpu.allocate("trial.out", act, [Math.min(size, most)]);
+    write(
+      gpu,
+      codes,
+      Uint32Array.from({ length: size / 8 }, (_, i) => Math.imul(i + 1, 0x9e3779b1)),
+    );
+    write(
+      gpu,
+      absmax,
+      Float32Array.from({ length: size / 64 }, (_, i) => 0.02 + (i % 64) / 1024),
+    );
+    return {
+      tensors: [codes, absmax, out],
+      record: (recorder) => {
+        const weight = { codes, absmax, shape };
+        dequantize(recorder, { weight, out, count: elementCount(out.shape) });
+      },
+      results: [out],
+      tolerance: 0,
+    };
+  },
+};
 
 export interface Dequantize {
   readonly weight: Nf4Weight | PlainWeight;
@@ -61,9 +125,14 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
       count <= elementCount(out.shape),
     () => `dequantize: ${count} from ${start} of ${label}, ${size} weights, into ${out.label}`,
   );
+  const dtype = out.dtype === "f16" ? "f16" : "f32";
+  const way = WAYS[recorder.choice(SLOT) ?? ""] ?? BASELINE;
+  const { threads, eights } = way;
+  const stored = dtype === "f16" ? "vec4u" : "vec4f";
   const common = {
     params: { start, count },
-    grid: foldGrid(workgroups(count, WORKGROUP_WEIGHTS)),
+    grid: foldGrid(workgroups(count, threads * eights * 8)),
+    constants: { THREADS: threads, EIGHTS: eights },
     flops: count,
   };
   if ("codes" in weight) {
@@ -72,17 +141,17 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
       elementCount(codes.shape) * 8 >= size && elementCount(absmax.shape) * 64 >= size,
       () => `dequantize: ${codes.label} and ${absmax.label} are too short for ${size} weights`,
     );
-    recorder.dispatch(shaders.native, {
+    recorder.dispatch(shaderFor("native", dtype, way), {
       entry: "nf4",
-      types: { Out: out.dtype, Quad: "vec4f" },
+      types: { Out: dtype, Stored: stored, Quad: "vec4f" },
       buffers: { codes, absmax, out },
       ...common,
     });
     return;
   }
-  recorder.dispatch(shaders[weight.kind], {
+  recorder.dispatch(shaderFor(weight.kind, dtype, way), {
     entry: "plain",
-    types: { Out: out.dtype, Quad: quadType(weight) },
+    types: { Out: dtype, Stored: stored, Quad: quadType(weight) },
     buffers: { source: weight.tensor, out },
     ...common,
   });

@@ -1,13 +1,34 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { decodeBf16, decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, write } from "../../src/gpu/tensor.ts";
-import { dequantize, type Nf4Weight } from "../../src/kernels/dequantize.ts";
-import { poisoned, randomF32, runOnce, testGpu, uploadF32, uploadU32 } from "../gpu.ts";
+import { dequantize, DEQUANTIZE_TUNABLE, type Nf4Weight } from "../../src/kernels/dequantize.ts";
+import {
+  activationTypes,
+  poisoned,
+  randomF32,
+  roundTo,
+  runOnce,
+  testGpu,
+  uploadF32,
+  uploadU32,
+} from "../gpu.ts";
 import { dequantize as reference } from "../reference/nf4.ts";
 
 const gpu = await testGpu();
 const baseline = await testGpu({ baseline: true });
+
+const SIZES = {
+  hidden: 128,
+  intermediate: 192,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 32,
+  rank: 8,
+  tokens: 32,
+  act: gpu.hasF16 ? "f16" : "f32",
+} as const;
 
 // Outputs and inputs: whole blocks and ragged ones, whole words and halves, one and many workgroups.
 const SHAPES = [
@@ -61,6 +82,46 @@ test.runIf(gpu.hasF16)("NF4 is rounded to f16 once, to the nearest", async () =>
     const got = new Uint16Array(await read(gpu, out), 0, outputs * inputs);
     expect(got).toEqual(encodeF16(want));
   }
+});
+
+// Whole and ragged eights, more than a workgroup's share of them, and a part of one.
+test.each(["select x4", "table x4"])("shared out as %s, the bits are the same", async (way) => {
+  gpu.choices = { [DEQUANTIZE_TUNABLE.slot]: way };
+  expect(DEQUANTIZE_TUNABLE.candidates(gpu, SIZES)).toContain(way);
+  for (const size of [
+    [1, 4],
+    [5, 12],
+    [48, 1024],
+    [127, 132],
+  ] as const) {
+    const [outputs, inputs] = size;
+    const { weight, want } = randomNf4(gpu, outputs, inputs);
+    for (const dtype of activationTypes(gpu)) {
+      const out = poisoned(gpu, "out", size, dtype);
+      await runOnce(gpu, (recorder) => dequantize(recorder, { weight, out: out.tensor }));
+      expect(await out.read()).toEqual(roundTo(dtype, want));
+    }
+  }
+  gpu.choices = {};
+});
+
+test("the trial makes the same numbers in every way", async () => {
+  const trial = DEQUANTIZE_TUNABLE.trial(gpu, SIZES);
+  const [result] = trial.results;
+  const made = new Set<string>();
+  for (const way of ["select", "table x4"]) {
+    gpu.choices = { [DEQUANTIZE_TUNABLE.slot]: way };
+    write(gpu, result!, new Uint8Array(result!.bytes).fill(0xff));
+    await runOnce(gpu, (recorder) => trial.record(recorder));
+    made.add(
+      createHash("sha256")
+        .update(new Uint8Array(await read(gpu, result!)))
+        .digest("hex"),
+    );
+  }
+  gpu.choices = {};
+  expect(made.size).toBe(1);
+  for (const tensor of trial.tensors) gpu.free(tensor);
 });
 
 test("a part of a weight is dequantized from any block, and nothing past its count", async () => {
