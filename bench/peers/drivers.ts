@@ -1,0 +1,16 @@
+// Makes the peers' processes take the adapter that Hone took.
+import { dirname } from "node:path";
+import type { FoundAdapter } from "../../src/hosts/node-gpu.ts";
+
+/** Variables for Vulkan's loader. Call it after Hone has found its adapter. */
+export function driverVariables(kind: FoundAdapter["kind"]): Record<string, string> {
+  const runtime = { XDG_RUNTIME_DIR: process.env["XDG_RUNTIME_DIR"] ?? "" };
+  const manifest = process.env["VK_ICD_FILENAMES"];
+  if (kind === "swiftshader" && manifest) {
+    // Its own loader lies beside it: there may be no other.
+    const folders = [dirname(manifest), process.env["LD_LIBRARY_PATH"] ?? ""].filter(Boolean);
+    return { ...runtime, VK_DRIVER_FILES: manifest, LD_LIBRARY_PATH: folders.join(":") };
+  }
+  if (kind === "llvmpipe") return { ...runtime, VK_LOADER_DRIVERS_SELECT: "*lvp*" };
+  return { ...runtime, VK_LOADER_DRIVERS_DISABLE: "*lvp*" };
+}
