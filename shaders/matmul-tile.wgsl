@@ -38,7 +38,7 @@ fn forward(
       let at = block_place(block);
       let rows = rows_from(first_row + at.quad * 4u);
       let step = k / 4u + at.depth;
-      put_left(at, transpose(mat4x4f(
+      put_left(at, transpose(mat4x4<Shared>(
         x_quad(rows.x, step), x_quad(rows.y, step), x_quad(rows.z, step), x_quad(rows.w, step),
       )));
     }
@@ -46,7 +46,7 @@ fn forward(
       let at = block_place(block);
       let outputs = min(outputs_of(first_slot + at.quad * 4u), vec4u(params.outputs - 1u));
       let step = k / 4u + at.depth;
-      put_right(at, transpose(mat4x4f(
+      put_right(at, transpose(mat4x4<Shared>(
         w_quad(outputs.x, step), w_quad(outputs.y, step),
         w_quad(outputs.z, step), w_quad(outputs.w, step),
       )));
@@ -64,7 +64,7 @@ fn forward(
           let at = block_place(block);
           let rows = rows_from(first_row + at.quad * 4u);
           let step = j / 4u + at.depth;
-          put_left(at, transpose(mat4x4f(
+          put_left(at, transpose(mat4x4<Shared>(
             h_quad(rows.x, s, step), h_quad(rows.y, s, step),
             h_quad(rows.z, s, step), h_quad(rows.w, s, step),
           )));
@@ -75,7 +75,7 @@ fn forward(
           let outputs = min(outputs_of(slot), vec4u(params.outputs - 1u));
           let step = j / 4u + at.depth;
           let is_of_segment = segment_of(slot) == s;
-          put_right(at, transpose(mat4x4f(
+          put_right(at, transpose(mat4x4<Shared>(
             b_quad(outputs.x, step, is_of_segment), b_quad(outputs.y, step, is_of_segment),
             b_quad(outputs.z, step, is_of_segment), b_quad(outputs.w, step, is_of_segment),
           )));
@@ -118,7 +118,7 @@ fn backward(
       let at = block_place(block);
       let rows = rows_from(first_row + at.quad * 4u);
       let output = n + at.depth * 4u;
-      put_left(at, transpose(mat4x4f(
+      put_left(at, transpose(mat4x4<Shared>(
         dy_quad(rows.x, output), dy_quad(rows.y, output),
         dy_quad(rows.z, output), dy_quad(rows.w, output),
       )));
@@ -127,7 +127,7 @@ fn backward(
       let at = block_place_along_columns(block);
       let output = n + at.depth * 4u;
       let column = first_quad + at.quad;
-      put_right(at, mat4x4f(
+      put_right(at, mat4x4<Shared>(
         w_row_quad(output, column), w_row_quad(output + 1u, column),
         w_row_quad(output + 2u, column), w_row_quad(output + 3u, column),
       ));
@@ -148,7 +148,7 @@ fn backward(
           let at = block_place(block);
           let rows = rows_from(first_row + at.quad * 4u);
           let step = j / 4u + at.depth;
-          put_left(at, transpose(mat4x4f(
+          put_left(at, transpose(mat4x4<Shared>(
             dh_quad(rows.x, s, step), dh_quad(rows.y, s, step),
             dh_quad(rows.z, s, step), dh_quad(rows.w, s, step),
           )));
@@ -157,7 +157,7 @@ fn backward(
           let at = block_place_along_columns(block);
           let r = j + at.depth * 4u;
           let quad = first_quad + at.quad;
-          put_right(at, mat4x4f(
+          put_right(at, mat4x4<Shared>(
             a_row_quad(s, r, quad), a_row_quad(s, r + 1u, quad),
             a_row_quad(s, r + 2u, quad), a_row_quad(s, r + 3u, quad),
           ));
@@ -248,20 +248,20 @@ fn block_place_along_columns(block: u32) -> Place {
 }
 
 /// Each column of the block is one step.
-fn put_left(at: Place, block: mat4x4f) {
+fn put_left(at: Place, block: mat4x4<Shared>) {
   let first = at.depth * 4u * LEFT_STRIDE + at.quad;
-  left_tile[first] = vec4<Shared>(block[0]);
-  left_tile[first + LEFT_STRIDE] = vec4<Shared>(block[1]);
-  left_tile[first + 2u * LEFT_STRIDE] = vec4<Shared>(block[2]);
-  left_tile[first + 3u * LEFT_STRIDE] = vec4<Shared>(block[3]);
+  left_tile[first] = block[0];
+  left_tile[first + LEFT_STRIDE] = block[1];
+  left_tile[first + 2u * LEFT_STRIDE] = block[2];
+  left_tile[first + 3u * LEFT_STRIDE] = block[3];
 }
 
-fn put_right(at: Place, block: mat4x4f) {
+fn put_right(at: Place, block: mat4x4<Shared>) {
   let first = at.depth * 4u * RIGHT_STRIDE + at.quad;
-  right_tile[first] = vec4<Shared>(block[0]);
-  right_tile[first + RIGHT_STRIDE] = vec4<Shared>(block[1]);
-  right_tile[first + 2u * RIGHT_STRIDE] = vec4<Shared>(block[2]);
-  right_tile[first + 3u * RIGHT_STRIDE] = vec4<Shared>(block[3]);
+  right_tile[first] = block[0];
+  right_tile[first + RIGHT_STRIDE] = block[1];
+  right_tile[first + 2u * RIGHT_STRIDE] = block[2];
+  right_tile[first + 3u * RIGHT_STRIDE] = block[3];
 }
 
 fn kept(key: vec2u, element: u32, row: u32) -> vec4f {

@@ -11,9 +11,11 @@ fn prepare_weight(thread: u32) {
   }
 }
 
-/// Numbers 4 · at … 4 · at + 3 of the flat weight.
-fn weight_quad(at: u32) -> vec4f {
+/// Numbers 4 · at … 4 · at + 3 of the flat weight, in the type that products are made in.
+fn weight_shared(at: u32) -> vec4<Shared> {
   let codes = nf4_first(weight[at / 2u] >> (at % 2u * 16u));
-  return vec4f(nf4_table[codes.x], nf4_table[codes.y], nf4_table[codes.z], nf4_table[codes.w])
-    * absmax[at / 16u];
+  let values = vec4f(
+    nf4_table[codes.x], nf4_table[codes.y], nf4_table[codes.z], nf4_table[codes.w],
+  );
+  return vec4<Shared>(values * absmax[at / 16u]);
 }

@@ -18,6 +18,16 @@ fn outputs_of(slot: u32) -> vec4u {
   return vec4u(slot - dimension / 2u) + vec4u(0u, 1u, params.pairs, params.pairs + 1u);
 }
 
+/// Where the one lies that is counted at any slot.
+fn output_at(slot: u32) -> u32 {
+  let within = slot % 4u;
+  let first = slot - within;
+  if (!is_turned(first)) {
+    return slot;
+  }
+  return first - first % params.head_size / 2u + within % 2u + within / 2u * params.pairs;
+}
+
 fn is_turned(slot: u32) -> bool {
   return slot % params.head_period < params.turned && slot % params.head_size < 2u * params.pairs;
 }

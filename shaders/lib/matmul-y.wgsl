@@ -5,6 +5,11 @@ fn outputs_of(slot: u32) -> vec4u {
   return vec4u(slot) + FOUR;
 }
 
+/// Where one of them lies.
+fn output_at(slot: u32) -> u32 {
+  return slot;
+}
+
 /// Stores the sums of the outputs `outputs_of(slot)`, those that there are.
 fn store_outputs(row: u32, slot: u32, sums: vec4f) {
   store_y(row, slot, sums.x);

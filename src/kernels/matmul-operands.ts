@@ -7,6 +7,7 @@ import { elementCount, matrixShape, requireShape, type Tensor } from "../gpu/ten
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import matmulLib from "../../shaders/lib/matmul.wgsl?raw";
 import weightLib from "../../shaders/lib/matmul-weight.wgsl?raw";
+import weightNativeLib from "../../shaders/lib/matmul-weight-native.wgsl?raw";
 import weightNf4Lib from "../../shaders/lib/matmul-weight-nf4.wgsl?raw";
 import yLib from "../../shaders/lib/matmul-y.wgsl?raw";
 import yRopeLib from "../../shaders/lib/matmul-y-rope.wgsl?raw";
@@ -198,7 +199,12 @@ export function productShaders({
   hasTable = false,
   enables = [],
 }: ProductFamily): (product: Product) => ProductShader {
-  const nf4 = [nf4Lib, hasTable ? weightNf4TableLib : weightNf4Lib];
+  const weightFiles: Readonly<Record<Product["storage"], readonly string[]>> = {
+    native: [weightNativeLib],
+    "packed-f16": [WIDEN_SOURCE["packed-f16"], weightLib],
+    "packed-bf16": [WIDEN_SOURCE["packed-bf16"], weightLib],
+    nf4: [nf4Lib, hasTable ? weightNf4TableLib : weightNf4Lib],
+  };
   const made = new Map<string, ProductShader>();
   return ({ storage, hasRope }) => {
     const suffix = storage === "native" ? "" : `-${storage}`;
@@ -209,7 +215,7 @@ export function productShaders({
         stepLib,
         dropoutLib,
         straddleLib,
-        ...(storage === "nf4" ? nf4 : [WIDEN_SOURCE[storage], weightLib]),
+        ...weightFiles[storage],
         matmulLib,
         hasRope ? yRopeLib : yLib,
         ...files,
@@ -236,6 +242,8 @@ export interface Product {
   /** Of the result. */
   readonly rows: number;
   readonly columns: number;
+  /** Of the inner dimension. */
+  readonly depth: number;
   readonly flops: number;
 }
 
@@ -280,6 +288,7 @@ export function forwardProduct(call: MatmulForward): Product {
     params: { ...params, ...dropoutParams(undefined), ...ropeParams(rope) },
     rows,
     columns: outputs,
+    depth: inputs,
     flops: 2 * rows * outputs * (inputs + rank),
   };
 }
@@ -370,6 +379,7 @@ export function backwardProduct(call: MatmulBackward): Product {
     },
     rows,
     columns: inputs,
+    depth: outputs,
     flops: 2 * rows * inputs * (outputs + (lora ? lora.rank * lora.segments : 0)),
   };
 }

@@ -55,6 +55,7 @@ export function recordTile(recorder: Recorder, product: Product, variant: string
       TILE_COLUMNS: tile.columns,
       TILE_DEPTH: tile.depth,
       THREAD_ROWS: tile.threadRows,
+      RAGGED_DEPTH: product.depth % tile.depth !== 0,
     },
     buffers: product.buffers,
     params: product.params,

@@ -4,6 +4,7 @@
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import shader from "../../shaders/matmul.wgsl?raw";
+import { recordMatrix } from "./matmul-matrix.ts";
 import {
   backwardProduct,
   forwardProduct,
@@ -78,11 +79,14 @@ const NF4_FUSED_SLOT = "nf4.fused";
 
 function record(recorder: Recorder, product: Product): void {
   const variant = recorder.choice(productSlot(product));
-  if (variant !== undefined && recordTile(recorder, product, variant)) return;
+  if (variant !== undefined) {
+    if (recordTile(recorder, product, variant)) return;
+    if (recordMatrix(recorder, product, variant)) return;
+  }
   const { entry, types, constants, buffers, params, rows, columns, flops } = product;
   recorder.dispatch(shaderFor(product), {
     entry,
-    types,
+    types: { ...types, Shared: "f32" },
     constants,
     buffers,
     params,

@@ -10,23 +10,26 @@ import { expectProducts, type ProductCase } from "./products.ts";
 const gpu = await testGpu();
 const baseline = await testGpu({ baseline: true });
 
-// A tile is 32 × 32, 16 deep: smaller, larger and ragged in all three, with and without what is added.
-const PLAIN: readonly ProductCase[] = [
+// A tile is 32 × 32, 16 deep: smaller, larger and ragged in all three, with and without what is added. Few
+// combinations of what a shader is made for, since each is one more to compile.
+const RAGGED: readonly ProductCase[] = [
   { rows: 1, outputs: 2, inputs: 4 },
-  { rows: 34, outputs: 33, inputs: 36 },
-  { rows: 32, outputs: 64, inputs: 32, bias: true, addend: "held" },
+  { rows: 34, outputs: 33, inputs: 36, addend: "held" },
   { rows: 7, outputs: 70, inputs: 100, addend: "residual" },
   { rows: 6, outputs: 13, inputs: 12, offset: 1 },
-  { rows: 6, outputs: 16, inputs: 12, offset: 4 },
+];
+const WHOLE: readonly ProductCase[] = [
+  { rows: 32, outputs: 64, inputs: 32, bias: true, addend: "held" },
+  { rows: 6, outputs: 16, inputs: 16, offset: 4 },
 ];
 const ADAPTED: readonly ProductCase[] = [
   { rows: 33, outputs: 72, inputs: 36, rank: 20, segmentEnds: [32, 36, 40, 72] },
-  { rows: 6, outputs: 37, inputs: 20, rank: 8, bias: true },
+  { rows: 6, outputs: 40, inputs: 20, rank: 8, bias: true },
 ];
 
 describe.each(activationTypes(gpu))("tiles of 32 × 32 in %s", (act) => {
   test("products of every shape, aligned and ragged, alone and added to what is there", async () => {
-    await expectProducts(gpu, act, PLAIN, "tile 32x32x16");
+    await expectProducts(gpu, act, [...RAGGED, ...WHOLE], "tile 32x32x16");
   });
 
   test("the adapter is added to each segment, backward through its mask", async () => {
@@ -46,7 +49,7 @@ describe.each(activationTypes(gpu))("tiles of 32 × 32 in %s", (act) => {
     const cases: ProductCase[] = [
       { rows: 34, outputs: 33, inputs: 132, storage: "nf4" },
       { rows: 2, outputs: 7, inputs: 20, storage: "nf4" },
-      { rows: 9, outputs: 20, inputs: 64, storage: "packed-bf16" },
+      { rows: 9, outputs: 20, inputs: 68, storage: "packed-bf16", isForwardOnly: true },
     ];
     await expectProducts(gpu, act, cases, "tile 32x32x16");
   });
@@ -99,5 +102,5 @@ test("every tile compiles, in f32 and f16, for every way of storing a weight", a
 
 test("a tile that the device has no memory for is left to the variant that runs anywhere", async () => {
   expect(tileVariants(baseline, "f32")).not.toContain("tile 64x128x32");
-  await expectProducts(baseline, "f32", [PLAIN[1]!], "tile 64x128x32");
+  await expectProducts(baseline, "f32", [RAGGED[1]!], "tile 64x128x32");
 });

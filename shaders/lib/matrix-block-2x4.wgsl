@@ -1,0 +1,52 @@
+// The part of a tile that one subgroup makes: 2 × 4 units, each in an element that is only ever named by a
+// number, so that all of them stay in registers. Needs lib/matrix-units.wgsl or lib/matrix-emulated.wgsl.
+
+const BLOCK_ROWS = 2u;
+const BLOCK_COLUMNS = 4u;
+alias Block = array<Result, BLOCK_ROWS * BLOCK_COLUMNS>;
+
+/// Adds the product of BLOCK_ROWS units of the left tile with BLOCK_COLUMNS of the right.
+fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
+  let left_0 = load_left(left);
+  let left_1 = load_left(left + 1u * LEFT_UNIT);
+  let right_0 = load_right(right);
+  (*block)[0] = multiply_add(left_0, right_0, (*block)[0]);
+  (*block)[4] = multiply_add(left_1, right_0, (*block)[4]);
+  let right_1 = load_right(right + 1u * RIGHT_UNIT);
+  (*block)[1] = multiply_add(left_0, right_1, (*block)[1]);
+  (*block)[5] = multiply_add(left_1, right_1, (*block)[5]);
+  let right_2 = load_right(right + 2u * RIGHT_UNIT);
+  (*block)[2] = multiply_add(left_0, right_2, (*block)[2]);
+  (*block)[6] = multiply_add(left_1, right_2, (*block)[6]);
+  let right_3 = load_right(right + 3u * RIGHT_UNIT);
+  (*block)[3] = multiply_add(left_0, right_3, (*block)[3]);
+  (*block)[7] = multiply_add(left_1, right_3, (*block)[7]);
+}
+
+/// Writes one unit to `staging`, from number `at` on.
+fn stage_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+  switch (unit) {
+    case 0u: { store_result(at, (*block)[0]); }
+    case 1u: { store_result(at, (*block)[1]); }
+    case 2u: { store_result(at, (*block)[2]); }
+    case 3u: { store_result(at, (*block)[3]); }
+    case 4u: { store_result(at, (*block)[4]); }
+    case 5u: { store_result(at, (*block)[5]); }
+    case 6u: { store_result(at, (*block)[6]); }
+    default: { store_result(at, (*block)[7]); }
+  }
+}
+
+/// Reads one unit back.
+fn take_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+  switch (unit) {
+    case 0u: { (*block)[0] = load_result(at); }
+    case 1u: { (*block)[1] = load_result(at); }
+    case 2u: { (*block)[2] = load_result(at); }
+    case 3u: { (*block)[3] = load_result(at); }
+    case 4u: { (*block)[4] = load_result(at); }
+    case 5u: { (*block)[5] = load_result(at); }
+    case 6u: { (*block)[6] = load_result(at); }
+    default: { (*block)[7] = load_result(at); }
+  }
+}

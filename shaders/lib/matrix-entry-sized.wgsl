@@ -1,0 +1,21 @@
+// The entry points where subgroups of several sizes are there, and those of LANES lanes are asked for.
+
+@compute @workgroup_size(THREADS) @subgroup_size(LANES)
+fn forward(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  forward_tile(workgroup, subgroup, lane, thread);
+}
+
+@compute @workgroup_size(THREADS) @subgroup_size(LANES)
+fn backward(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  backward_tile(workgroup, subgroup, lane, thread);
+}

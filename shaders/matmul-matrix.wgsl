@@ -1,0 +1,370 @@
+// Products with a frozen weight by subgroup matrices: a subgroup multiplies small matrices at once, in units
+// that its hardware has. lib/matmul.wgsl has the operands; lib/matrix-….wgsl the units, how a subgroup holds
+// a block of them, and the entry points.
+//
+// A workgroup makes TILE_ROWS × TILE_COLUMNS of the result, each subgroup a block of it. TILE_DEPTH steps of
+// the inner dimension lie in workgroup memory at a time, left [row][step] and right [column][step], in the
+// backward pass [step][column], as they lie in storage. While a tile is multiplied, the next is on its way
+// to registers. Rows of the tiles are PADDING numbers apart, which keeps them on 16 bytes and out of each
+// other's banks. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes.
+//
+// Single numbers of a block cannot be reached, so results go through `staging`, a unit at a time, where lanes
+// pick them up to store them: past the edges of the result they do not. Past the edges a tile repeats the
+// last row or column; past the end of the inner dimension both operands are 0.
+
+const DEPTH_QUADS = TILE_DEPTH / 4u;
+const COLUMN_QUADS = TILE_COLUMNS / 4u;
+
+const LEFT_STRIDE = TILE_DEPTH + PADDING;
+const LEFT_SIZE = TILE_ROWS * LEFT_STRIDE;
+const RIGHT_LINES = select(TILE_COLUMNS, TILE_DEPTH, IS_BACKWARD);
+const RIGHT_STRIDE = select(TILE_DEPTH, TILE_COLUMNS, IS_BACKWARD) + PADDING;
+const RIGHT_SIZE = RIGHT_LINES * RIGHT_STRIDE;
+// From a unit to the next row or column of units, and from one step of units to the next.
+const LEFT_UNIT = UNIT_ROWS * LEFT_STRIDE;
+const RIGHT_UNIT = UNIT_COLUMNS * select(RIGHT_STRIDE, 1u, IS_BACKWARD);
+const RIGHT_STEP = UNIT_DEPTH * select(1u, RIGHT_STRIDE, IS_BACKWARD);
+
+const SUBGROUP_COLUMNS = TILE_COLUMNS / (BLOCK_COLUMNS * UNIT_COLUMNS);
+const SUBGROUPS = SUBGROUP_COLUMNS * TILE_ROWS / (BLOCK_ROWS * UNIT_ROWS);
+const THREADS = SUBGROUPS * LANES;
+// Quads of each tile that a thread brings.
+const LEFT_LOADS = TILE_ROWS * DEPTH_QUADS / THREADS;
+const RIGHT_LOADS = TILE_COLUMNS * DEPTH_QUADS / THREADS;
+
+const BLOCK_UNITS = BLOCK_ROWS * BLOCK_COLUMNS;
+const UNIT_SIZE = UNIT_ROWS * UNIT_COLUMNS;
+// A subgroup's own place; with dropout a unit of the adapter's part lies beside one of the sum.
+const STAGE = UNIT_SIZE * select(1u, 2u, HAS_DROPOUT);
+var<workgroup> staging: array<f32, SUBGROUPS * STAGE>;
+
+fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
+  let first_row = workgroup.y * TILE_ROWS;
+  let first_slot = workgroup.x * TILE_COLUMNS;
+  let corner = corner_of(subgroup);
+  var block = Block();
+  prepare_weight(thread);
+  workgroupBarrier();
+  var left = fetch_x(first_row, 0u, thread);
+  var right = fetch_w(first_slot, 0u, thread);
+  for (var k = 0u; k < params.inputs; k += TILE_DEPTH) {
+    workgroupBarrier();
+    place_left(left, thread);
+    place_right(right, thread);
+    workgroupBarrier();
+    if (k + TILE_DEPTH < params.inputs) {
+      left = fetch_x(first_row, k + TILE_DEPTH, thread);
+      right = fetch_w(first_slot, k + TILE_DEPTH, thread);
+    }
+    add_tile(&block, corner);
+  }
+  if (HAS_LORA) {
+    // Columns of other segments than the one whose h is on the left are 0 on the right.
+    let last = segment_of(min(first_slot + TILE_COLUMNS, params.outputs) - 1u);
+    for (var s = segment_of(first_slot); s <= last; s++) {
+      for (var j = 0u; j < params.rank; j += TILE_DEPTH) {
+        workgroupBarrier();
+        for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
+          let row = row_at(first_row + i / DEPTH_QUADS);
+          put_left(left_place(i), h_quad(row, s, j / 4u + i % DEPTH_QUADS));
+        }
+        for (var i = thread; i < TILE_COLUMNS * DEPTH_QUADS; i += THREADS) {
+          let slot = first_slot + i / DEPTH_QUADS;
+          let output = min(output_at(slot), params.outputs - 1u);
+          let is_of_segment = segment_of(slot) == s;
+          put_right(right_place(i), b_quad(output, j / 4u + i % DEPTH_QUADS, is_of_segment));
+        }
+        workgroupBarrier();
+        add_tile(&block, corner);
+      }
+    }
+  }
+
+  for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
+    stage_unit(&block, unit, subgroup * STAGE);
+    workgroupBarrier();
+    for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
+      let place = unit_place(corner, unit, i);
+      let row = first_row + place.x;
+      let slot = first_slot + place.y;
+      if (row < params.rows && slot < params.outputs) {
+        store_outputs(row, slot, staged(subgroup * STAGE + i * 4u));
+      }
+    }
+    workgroupBarrier();
+  }
+}
+
+fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
+  let first_row = workgroup.y * TILE_ROWS;
+  let first_quad = workgroup.x * COLUMN_QUADS;
+  let corner = corner_of(subgroup);
+  var block = Block();
+  prepare_weight(thread);
+  workgroupBarrier();
+  var left = fetch_dy(first_row, 0u, thread);
+  var right = fetch_w_rows(first_quad, 0u, thread);
+  for (var n = 0u; n < params.outputs; n += TILE_DEPTH) {
+    workgroupBarrier();
+    place_left(left, thread);
+    place_right(right, thread);
+    workgroupBarrier();
+    if (n + TILE_DEPTH < params.outputs) {
+      left = fetch_dy(first_row, n + TILE_DEPTH, thread);
+      right = fetch_w_rows(first_quad, n + TILE_DEPTH, thread);
+    }
+    add_tile(&block, corner);
+  }
+  if (HAS_LORA) {
+    for (var s = 0u; s < params.segments; s++) {
+      // With dropout, what a segment adds passes through its mask first.
+      // The zeros are spelled out: without them, SwiftShader (under webgpu 0.6.2) begins every turn with what
+      // the last one left, as of November 2026.
+      var part = Block();
+      for (var j = 0u; j < params.rank; j += TILE_DEPTH) {
+        workgroupBarrier();
+        for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
+          let row = row_at(first_row + i / DEPTH_QUADS);
+          put_left(left_place(i), dh_quad(row, s, j / 4u + i % DEPTH_QUADS));
+        }
+        for (var i = thread; i < TILE_COLUMNS * DEPTH_QUADS; i += THREADS) {
+          let quad = first_quad + i % COLUMN_QUADS;
+          put_right(right_place(i), a_row_quad(s, j + i / COLUMN_QUADS, quad));
+        }
+        workgroupBarrier();
+        if (HAS_DROPOUT) {
+          add_tile(&part, corner);
+        } else {
+          add_tile(&block, corner);
+        }
+      }
+      if (HAS_DROPOUT) {
+        let key = dropout_key(params.module_id + s);
+        let sum_at = subgroup * STAGE;
+        let part_at = sum_at + UNIT_SIZE * u32(HAS_DROPOUT);
+        for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
+          stage_unit(&block, unit, sum_at);
+          stage_unit(&part, unit, part_at);
+          workgroupBarrier();
+          for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
+            let place = unit_place(corner, unit, i);
+            let row = params.x_row + first_row + place.x;
+            let element = row * params.inputs + first_quad * 4u + place.y;
+            let kept = keep_factors(key, element, params.drop_below, params.keep_scale);
+            let sum = staged(sum_at + i * 4u) + kept * staged(part_at + i * 4u);
+            staging[sum_at + i * 4u] = sum.x;
+            staging[sum_at + i * 4u + 1u] = sum.y;
+            staging[sum_at + i * 4u + 2u] = sum.z;
+            staging[sum_at + i * 4u + 3u] = sum.w;
+          }
+          workgroupBarrier();
+          take_unit(&block, unit, sum_at);
+          workgroupBarrier();
+        }
+      }
+    }
+  }
+
+  for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
+    stage_unit(&block, unit, subgroup * STAGE);
+    workgroupBarrier();
+    for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
+      let place = unit_place(corner, unit, i);
+      let row = first_row + place.x;
+      let column = first_quad + place.y / 4u;
+      if (row < params.rows && column < params.inputs / 4u) {
+        store_dx(row, column, staged(subgroup * STAGE + i * 4u));
+      }
+    }
+    workgroupBarrier();
+  }
+}
+
+/// Adds the product of the tiles in workgroup memory to a subgroup's block.
+fn add_tile(block: ptr<function, Block>, corner: vec2u) {
+  var left = corner.x * LEFT_STRIDE;
+  var right = corner.y * (RIGHT_UNIT / UNIT_COLUMNS);
+  for (var k = 0u; k < TILE_DEPTH; k += UNIT_DEPTH) {
+    add_units(block, left, right);
+    left += UNIT_DEPTH;
+    right += RIGHT_STEP;
+  }
+}
+
+/// Row and column within the tile where a subgroup's block begins.
+fn corner_of(subgroup: u32) -> vec2u {
+  return vec2u(
+    subgroup / SUBGROUP_COLUMNS * (BLOCK_ROWS * UNIT_ROWS),
+    subgroup % SUBGROUP_COLUMNS * (BLOCK_COLUMNS * UNIT_COLUMNS),
+  );
+}
+
+/// Row and column within the tile of quad `i` of a unit.
+fn unit_place(corner: vec2u, unit: u32, i: u32) -> vec2u {
+  return corner + vec2u(
+    unit / BLOCK_COLUMNS * UNIT_ROWS + i / (UNIT_COLUMNS / 4u),
+    unit % BLOCK_COLUMNS * UNIT_COLUMNS + i % (UNIT_COLUMNS / 4u) * 4u,
+  );
+}
+
+fn staged(at: u32) -> vec4f {
+  return vec4f(staging[at], staging[at + 1u], staging[at + 2u], staging[at + 3u]);
+}
+
+/// The next tile, as a thread holds its part of it. Those past its loads are never touched.
+struct Quads {
+  q0: vec4<Shared>, q1: vec4<Shared>, q2: vec4<Shared>, q3: vec4<Shared>,
+  q4: vec4<Shared>, q5: vec4<Shared>, q6: vec4<Shared>, q7: vec4<Shared>,
+}
+
+/// A thread's part of the rows of x.
+fn fetch_x(first_row: u32, k: u32, thread: u32) -> Quads {
+  var quads = Quads();
+  quads.q0 = x_of_tile(first_row, k, thread);
+  if (LEFT_LOADS > 1u) {
+    quads.q1 = x_of_tile(first_row, k, thread + THREADS);
+  }
+  if (LEFT_LOADS > 2u) {
+    quads.q2 = x_of_tile(first_row, k, thread + 2u * THREADS);
+    quads.q3 = x_of_tile(first_row, k, thread + 3u * THREADS);
+  }
+  if (LEFT_LOADS > 4u) {
+    quads.q4 = x_of_tile(first_row, k, thread + 4u * THREADS);
+    quads.q5 = x_of_tile(first_row, k, thread + 5u * THREADS);
+    quads.q6 = x_of_tile(first_row, k, thread + 6u * THREADS);
+    quads.q7 = x_of_tile(first_row, k, thread + 7u * THREADS);
+  }
+  return quads;
+}
+
+/// A thread's part of the outputs of the weight.
+fn fetch_w(first_slot: u32, k: u32, thread: u32) -> Quads {
+  var quads = Quads();
+  quads.q0 = w_of_tile(first_slot, k, thread);
+  if (RIGHT_LOADS > 1u) {
+    quads.q1 = w_of_tile(first_slot, k, thread + THREADS);
+  }
+  if (RIGHT_LOADS > 2u) {
+    quads.q2 = w_of_tile(first_slot, k, thread + 2u * THREADS);
+    quads.q3 = w_of_tile(first_slot, k, thread + 3u * THREADS);
+  }
+  if (RIGHT_LOADS > 4u) {
+    quads.q4 = w_of_tile(first_slot, k, thread + 4u * THREADS);
+    quads.q5 = w_of_tile(first_slot, k, thread + 5u * THREADS);
+    quads.q6 = w_of_tile(first_slot, k, thread + 6u * THREADS);
+    quads.q7 = w_of_tile(first_slot, k, thread + 7u * THREADS);
+  }
+  return quads;
+}
+
+/// A thread's part of the rows of dy.
+fn fetch_dy(first_row: u32, n: u32, thread: u32) -> Quads {
+  var quads = Quads();
+  quads.q0 = dy_of_tile(first_row, n, thread);
+  if (LEFT_LOADS > 1u) {
+    quads.q1 = dy_of_tile(first_row, n, thread + THREADS);
+  }
+  if (LEFT_LOADS > 2u) {
+    quads.q2 = dy_of_tile(first_row, n, thread + 2u * THREADS);
+    quads.q3 = dy_of_tile(first_row, n, thread + 3u * THREADS);
+  }
+  if (LEFT_LOADS > 4u) {
+    quads.q4 = dy_of_tile(first_row, n, thread + 4u * THREADS);
+    quads.q5 = dy_of_tile(first_row, n, thread + 5u * THREADS);
+    quads.q6 = dy_of_tile(first_row, n, thread + 6u * THREADS);
+    quads.q7 = dy_of_tile(first_row, n, thread + 7u * THREADS);
+  }
+  return quads;
+}
+
+/// A thread's part of the weight, its columns side by side.
+fn fetch_w_rows(first_quad: u32, n: u32, thread: u32) -> Quads {
+  var quads = Quads();
+  quads.q0 = w_rows_of_tile(first_quad, n, thread);
+  if (RIGHT_LOADS > 1u) {
+    quads.q1 = w_rows_of_tile(first_quad, n, thread + THREADS);
+  }
+  if (RIGHT_LOADS > 2u) {
+    quads.q2 = w_rows_of_tile(first_quad, n, thread + 2u * THREADS);
+    quads.q3 = w_rows_of_tile(first_quad, n, thread + 3u * THREADS);
+  }
+  if (RIGHT_LOADS > 4u) {
+    quads.q4 = w_rows_of_tile(first_quad, n, thread + 4u * THREADS);
+    quads.q5 = w_rows_of_tile(first_quad, n, thread + 5u * THREADS);
+    quads.q6 = w_rows_of_tile(first_quad, n, thread + 6u * THREADS);
+    quads.q7 = w_rows_of_tile(first_quad, n, thread + 7u * THREADS);
+  }
+  return quads;
+}
+
+fn place_left(quads: Quads, thread: u32) {
+  put_left_quad(thread, quads.q0);
+  if (LEFT_LOADS > 1u) {
+    put_left_quad(thread + THREADS, quads.q1);
+  }
+  if (LEFT_LOADS > 2u) {
+    put_left_quad(thread + 2u * THREADS, quads.q2);
+    put_left_quad(thread + 3u * THREADS, quads.q3);
+  }
+  if (LEFT_LOADS > 4u) {
+    put_left_quad(thread + 4u * THREADS, quads.q4);
+    put_left_quad(thread + 5u * THREADS, quads.q5);
+    put_left_quad(thread + 6u * THREADS, quads.q6);
+    put_left_quad(thread + 7u * THREADS, quads.q7);
+  }
+}
+
+fn place_right(quads: Quads, thread: u32) {
+  put_right_quad(thread, quads.q0);
+  if (RIGHT_LOADS > 1u) {
+    put_right_quad(thread + THREADS, quads.q1);
+  }
+  if (RIGHT_LOADS > 2u) {
+    put_right_quad(thread + 2u * THREADS, quads.q2);
+    put_right_quad(thread + 3u * THREADS, quads.q3);
+  }
+  if (RIGHT_LOADS > 4u) {
+    put_right_quad(thread + 4u * THREADS, quads.q4);
+    put_right_quad(thread + 5u * THREADS, quads.q5);
+    put_right_quad(thread + 6u * THREADS, quads.q6);
+    put_right_quad(thread + 7u * THREADS, quads.q7);
+  }
+}
+
+fn x_of_tile(first_row: u32, k: u32, i: u32) -> vec4<Shared> {
+  return x_quad(row_at(first_row + i / DEPTH_QUADS), k / 4u + i % DEPTH_QUADS);
+}
+
+fn w_of_tile(first_slot: u32, k: u32, i: u32) -> vec4<Shared> {
+  let output = min(output_at(first_slot + i / DEPTH_QUADS), params.outputs - 1u);
+  return w_quad(output, k / 4u + i % DEPTH_QUADS);
+}
+
+fn dy_of_tile(first_row: u32, n: u32, i: u32) -> vec4<Shared> {
+  return dy_quad(row_at(first_row + i / DEPTH_QUADS), n + i % DEPTH_QUADS * 4u);
+}
+
+fn w_rows_of_tile(first_quad: u32, n: u32, i: u32) -> vec4<Shared> {
+  return w_row_quad(n + i / COLUMN_QUADS, first_quad + i % COLUMN_QUADS);
+}
+
+fn row_at(row: u32) -> u32 {
+  return min(row, params.rows - 1u);
+}
+
+fn left_place(i: u32) -> u32 {
+  return i / DEPTH_QUADS * LEFT_STRIDE + i % DEPTH_QUADS * 4u;
+}
+
+fn right_place(i: u32) -> u32 {
+  let quads = select(DEPTH_QUADS, COLUMN_QUADS, IS_BACKWARD);
+  return i / quads * RIGHT_STRIDE + i % quads * 4u;
+}
+
+fn put_left_quad(i: u32, quad: vec4<Shared>) {
+  put_left(left_place(i), quad);
+}
+
+fn put_right_quad(i: u32, quad: vec4<Shared>) {
+  put_right(right_place(i), quad);
+}

@@ -1,0 +1,229 @@
+// Products with a frozen weight by subgroup matrices, in the sizes of unit that an adapter tells of.
+//
+// A variant's name says all of it: "matrix 128x128x32 by 4x4 of 16x16x16" is a tile of 128 rows and 128 columns,
+// 32 deep, of which each subgroup makes a block of 4 × 4 units. "numbers" at its end keeps tiles as single
+// numbers. "emulated" in place of "matrix" computes the same without subgroup matrices, to check it by.
+import type { Gpu } from "../gpu/device.ts";
+import { workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import {
+  SUBGROUP_MATRIX,
+  SUBGROUP_SIZE,
+  type SubgroupMatrixConfig,
+  SUBGROUPS,
+} from "../gpu/subgroups.ts";
+import quadsLib from "../../shaders/lib/matmul-quads.wgsl?raw";
+import block2x2 from "../../shaders/lib/matrix-block-2x2.wgsl?raw";
+import block2x4 from "../../shaders/lib/matrix-block-2x4.wgsl?raw";
+import block4x4 from "../../shaders/lib/matrix-block-4x4.wgsl?raw";
+import emulatedLib from "../../shaders/lib/matrix-emulated.wgsl?raw";
+import entryLib from "../../shaders/lib/matrix-entry.wgsl?raw";
+import emulatedEntryLib from "../../shaders/lib/matrix-entry-emulated.wgsl?raw";
+import sizedEntryLib from "../../shaders/lib/matrix-entry-sized.wgsl?raw";
+import numberTilesLib from "../../shaders/lib/matrix-tiles-numbers.wgsl?raw";
+import quadTilesLib from "../../shaders/lib/matrix-tiles-quads.wgsl?raw";
+import unitsLib from "../../shaders/lib/matrix-units.wgsl?raw";
+import shader from "../../shaders/matmul-matrix.wgsl?raw";
+import { type Product, productShaders, type ProductShader } from "./matmul-operands.ts";
+
+type Type = "f32" | "f16";
+
+/** A variant, in rows and columns of the result and steps of the inner dimension. */
+interface Layout {
+  readonly isEmulated: boolean;
+  readonly hasNumberTiles: boolean;
+  readonly tile: Size;
+  /** Units of a subgroup's block. */
+  readonly block: string;
+  readonly unit: Size;
+}
+
+interface Size {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+}
+
+// Lanes of a subgroup: what NVIDIA and Apple have, and AMD and Intel can be asked for.
+const LANES = 32;
+
+/** Files of the blocks that there are. */
+const BLOCKS: Readonly<Record<string, string>> = {
+  "2x2": block2x2,
+  "2x4": block2x4,
+  "4x4": block4x4,
+};
+
+// How subgroups share a tile: units of a block, and rows and columns of subgroups. The larger a block, the
+// less is read from workgroup memory; the smaller, the more subgroups fit on a processor.
+const ARRANGEMENTS = [
+  { block: "4x4", subgroups: [2, 2] },
+  { block: "2x4", subgroups: [4, 2] },
+  { block: "2x4", subgroups: [2, 2] },
+  { block: "2x2", subgroups: [2, 4] },
+  { block: "2x2", subgroups: [2, 2] },
+  { block: "4x4", subgroups: [1, 2] },
+] as const;
+
+const DEPTHS = [32, 64] as const;
+
+/** The variants that a device has the matrices, the threads and the workgroup memory for, each once. */
+export function matrixVariants(gpu: Gpu, type: Type): string[] {
+  const units = gpu.matrixConfigs.filter((config) => isUsable(config, type));
+  const names = units.flatMap(({ M, N, K }) =>
+    DEPTHS.flatMap((depth) =>
+      ARRANGEMENTS.flatMap(({ block, subgroups }) => {
+        const [unitRows = 0, unitColumns = 0] = block.split("x").map(Number);
+        const rows = subgroups[0] * unitRows * M;
+        const columns = subgroups[1] * unitColumns * N;
+        const name = `matrix ${rows}x${columns}x${depth} by ${block} of ${M}x${N}x${K}`;
+        return [name, `${name} numbers`];
+      }),
+    ),
+  );
+  return [...new Set(names)].filter((name) => {
+    const layout = layoutOf(name);
+    return layout && runs(gpu, layout, type);
+  });
+}
+
+/** Records a product in a variant of this family. False if `variant` is none, or the device cannot run it. */
+export function recordMatrix(recorder: Recorder, product: Product, variant: string): boolean {
+  const layout = layoutOf(variant);
+  const type = product.types.In === "f16" ? "f16" : "f32";
+  if (!layout || !runs(recorder.gpu, layout, type)) return false;
+  const { tile, unit } = layout;
+  recorder.dispatch(shaderFor(recorder.gpu, layout, product), {
+    entry: product.entry,
+    types: { ...product.types, Shared: type },
+    constants: {
+      ...product.constants,
+      RAGGED_DEPTH: product.depth % tile.depth !== 0,
+      IS_BACKWARD: product.entry === "backward",
+      LANES,
+      TILE_ROWS: tile.rows,
+      TILE_COLUMNS: tile.columns,
+      TILE_DEPTH: tile.depth,
+      UNIT_ROWS: unit.rows,
+      UNIT_COLUMNS: unit.columns,
+      UNIT_DEPTH: unit.depth,
+      PADDING: PADDING[type],
+    },
+    buffers: product.buffers,
+    params: product.params,
+    grid: [workgroups(product.columns, tile.columns), workgroups(product.rows, tile.rows)],
+    flops: product.flops,
+  });
+  return true;
+}
+
+// Numbers between the rows of a tile, 16 bytes: what matrices are read from lies on multiples of that.
+const PADDING: Readonly<Record<Type, number>> = { f32: 4, f16: 8 };
+
+/** Sums are f32 on every path. */
+function isUsable({ componentType, resultComponentType }: SubgroupMatrixConfig, type: Type) {
+  return componentType === type && resultComponentType === "f32";
+}
+
+function layoutOf(variant: string): Layout | undefined {
+  const parts =
+    /^(matrix|emulated) (\d+)x(\d+)x(\d+) by (\dx\d) of (\d+)x(\d+)x(\d+)( numbers)?$/.exec(
+      variant,
+    );
+  if (!parts) return undefined;
+  const [, kind, rows, columns, depth, block = "", M, N, K, numbers] = parts;
+  return {
+    isEmulated: kind === "emulated",
+    hasNumberTiles: numbers !== undefined,
+    tile: { rows: Number(rows), columns: Number(columns), depth: Number(depth) },
+    block,
+    unit: { rows: Number(M), columns: Number(N), depth: Number(K) },
+  };
+}
+
+/** Whether the tile is made of whole blocks and brought in whole loads, and the device has what it takes. */
+function runs(gpu: Gpu, layout: Layout, type: Type): boolean {
+  const { tile, unit, block, isEmulated } = layout;
+  const [blockRows = 0, blockColumns = 0] = block.split("x").map(Number);
+  const subgroupRows = tile.rows / (blockRows * unit.rows);
+  const subgroupColumns = tile.columns / (blockColumns * unit.columns);
+  const threads = subgroupRows * subgroupColumns * LANES;
+  const loads = [tile.rows, tile.columns].map((lines) => (lines * tile.depth) / 4 / threads);
+  const isWhole =
+    block in BLOCKS &&
+    Number.isInteger(subgroupRows) &&
+    Number.isInteger(subgroupColumns) &&
+    tile.depth % unit.depth === 0 &&
+    loads.every((count) => [1, 2, 4, 8].includes(count));
+  if (!isWhole) return false;
+  const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize } = gpu.device.limits;
+  const hasMatrices =
+    hasLanes(gpu) &&
+    gpu.matrixConfigs.some(
+      (config) =>
+        isUsable(config, type) &&
+        config.M === unit.rows &&
+        config.N === unit.columns &&
+        config.K === unit.depth,
+    );
+  return (
+    (isEmulated || hasMatrices) &&
+    threads <= maxComputeInvocationsPerWorkgroup &&
+    workgroupBytes(layout, type, threads / LANES) <= maxComputeWorkgroupStorageSize
+  );
+}
+
+/** Whether subgroups have 32 lanes, always or on request. */
+function hasLanes({ hasSubgroups, hasSubgroupSizes, info }: Gpu): boolean {
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
+  const isFixed = subgroupMinSize === LANES && subgroupMaxSize === LANES;
+  const isWithin = subgroupMinSize <= LANES && LANES <= subgroupMaxSize;
+  return hasSubgroups && (isFixed || (hasSubgroupSizes && isWithin));
+}
+
+// Of NF4's table, which only that storage takes.
+const TABLE_BYTES = 64;
+
+/** Of the larger of the two passes, with dropout. */
+function workgroupBytes({ tile, unit }: Layout, type: Type, subgroups: number): number {
+  const { rows, columns, depth } = tile;
+  const padding = PADDING[type];
+  const right = Math.max(columns * (depth + padding), depth * (columns + padding));
+  const numbers = rows * (depth + padding) + right;
+  const staging = subgroups * 2 * unit.rows * unit.columns * 4;
+  return numbers * (type === "f32" ? 4 : 2) + staging + TABLE_BYTES;
+}
+
+/** Shaders by what they are made of. */
+const made = new Map<string, (product: Product) => ProductShader>();
+
+function shaderFor(gpu: Gpu, layout: Layout, product: Product): ProductShader {
+  const { isEmulated, hasNumberTiles, block } = layout;
+  const isSized = !isEmulated && gpu.hasSubgroupSizes;
+  const label = [
+    "matmul-matrix",
+    ...(isEmulated ? ["emulated"] : []),
+    ...(isSized ? ["sized"] : []),
+    ...(hasNumberTiles ? ["numbers"] : []),
+    block,
+  ].join("-");
+  const known = made.get(label);
+  if (known) return known(product);
+  const family = productShaders({
+    label,
+    files: [
+      quadsLib,
+      hasNumberTiles ? numberTilesLib : quadTilesLib,
+      isEmulated ? emulatedLib : unitsLib,
+      BLOCKS[block] ?? "",
+      shader,
+      isEmulated ? emulatedEntryLib : isSized ? sizedEntryLib : entryLib,
+    ],
+    hasTable: true,
+    enables: isEmulated
+      ? []
+      : [SUBGROUPS.enable, SUBGROUP_MATRIX.enable, ...(isSized ? [SUBGROUP_SIZE.enable] : [])],
+  });
+  made.set(label, family);
+  return family(product);
+}

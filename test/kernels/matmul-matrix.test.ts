@@ -1,0 +1,132 @@
+// Subgroup matrices need a GPU that has them. What is around them is checked with an emulation of the units,
+// on any adapter; with the units themselves, every variant is compiled on the null backend.
+import { expect, test } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { Recorder } from "../../src/gpu/program.ts";
+import { StepScalars } from "../../src/gpu/step-scalars.ts";
+import type { SubgroupMatrixConfig } from "../../src/gpu/subgroups.ts";
+import { Workspace } from "../../src/gpu/workspace.ts";
+import { matmulBackward, matmulForward } from "../../src/kernels/matmul.ts";
+import { matrixVariants } from "../../src/kernels/matmul-matrix.ts";
+import { nullGpu, testGpu } from "../gpu.ts";
+import { expectProducts, type ProductCase } from "./products.ts";
+
+const gpu = await testGpu();
+const baseline = await testGpu({ baseline: true });
+
+// Both end in the middle of a unit in all three dimensions. Few combinations of what a shader is made for,
+// since each is one more to compile.
+const RAGGED: readonly ProductCase[] = [
+  { rows: 1, outputs: 6, inputs: 4 },
+  { rows: 45, outputs: 70, inputs: 84, addend: "held", offset: 1 },
+  { rows: 6, outputs: 35, inputs: 20, bias: true, addend: "residual" },
+];
+// Segments that end inside a tile, a rank that ends inside one, and a mask for each segment.
+const ADAPTED: ProductCase = {
+  rows: 41,
+  outputs: 72,
+  inputs: 36,
+  rank: 20,
+  segmentEnds: [24, 36, 40, 72],
+};
+const TURNED: ProductCase = {
+  rows: 35,
+  outputs: 96,
+  inputs: 20,
+  heads: { heads: 4, kvHeads: 2, headSize: 12, rotary: 8 },
+};
+const NF4: ProductCase = {
+  rows: 34,
+  outputs: 33,
+  inputs: 132,
+  storage: "nf4",
+  isForwardOnly: true,
+};
+
+test("with units of 8 × 8 × 8, products of every shape with all that is added to them", async () => {
+  const variant = "emulated 32x32x16 by 2x2 of 8x8x8";
+  await expectProducts(baseline, "f32", [...RAGGED, ADAPTED, TURNED, NF4], variant);
+});
+
+// In f16, where the adapter under test has it.
+const act = gpu.hasF16 ? "f16" : "f32";
+
+test("units that are wider than high, whole tiles, kept as single numbers", async () => {
+  const whole = { rows: 64, outputs: 64, inputs: 32, rank: 16, segmentEnds: [32, 64] };
+  await expectProducts(gpu, act, [whole], "emulated 32x32x16 by 2x2 of 8x16x16 numbers");
+});
+
+test.each([
+  "emulated 32x64x16 by 2x4 of 16x16x16", // 32 × 64 for a subgroup
+  "emulated 64x64x16 by 4x4 of 16x16x16", // 64 × 64
+])("larger blocks: %s", async (variant) => {
+  const forward = { ...ADAPTED, rows: 66, isForwardOnly: true };
+  await expectProducts(gpu, act, [forward], variant);
+});
+
+const CONFIGS: readonly SubgroupMatrixConfig[] = [
+  { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 },
+  { componentType: "f16", resultComponentType: "f16", M: 16, N: 16, K: 16 },
+  { componentType: "f16", resultComponentType: "f32", M: 16, N: 8, K: 16 },
+  { componentType: "f16", resultComponentType: "f32", M: 8, N: 16, K: 16 },
+  { componentType: "f32", resultComponentType: "f32", M: 8, N: 8, K: 8 },
+  { componentType: "i8", resultComponentType: "i32", M: 16, N: 16, K: 32 },
+];
+
+// The null backend has 16 KiB of workgroup memory and 256 threads; what takes more is left to real GPUs.
+test.each(["f16", "f32"] as const)("every variant compiles with real units in %s", async (type) => {
+  const device = await nullGpu({ matrixConfigs: CONFIGS });
+  const variants = matrixVariants(device, type);
+  expect(variants.length).toBeGreaterThan(4);
+  // Those of 16 × 16 × 16 take more; with smaller tiles their text is the same.
+  const small = ["64x64x16 by 2x2", "32x64x16 by 2x4", "64x64x16 by 4x4"].flatMap((tile) => [
+    `matrix ${tile} of 16x16x16`,
+    `matrix ${tile} of 16x16x16 numbers`,
+  ]);
+  for (const variant of type === "f16" ? [...variants, ...small] : variants) {
+    const names = await compile(device, type, variant);
+    expect(names.every((name) => name.startsWith("matmul-matrix-sized"))).toBe(true);
+  }
+});
+
+test("a device without the matrices is offered none, and takes the variant that runs anywhere", async () => {
+  const device = await nullGpu();
+  expect(matrixVariants(device, "f16")).toEqual([]);
+  const names = await compile(device, "f16", "matrix 64x64x32 by 2x2 of 16x16x16");
+  expect(names.every((name) => /^matmul(-nf4)?\./.test(name))).toBe(true);
+});
+
+/** Compiles both passes in a variant, for a native weight and NF4, and tells what they were. */
+async function compile(device: Gpu, type: "f16" | "f32", variant: string) {
+  const slots = { [`matmul.${type}.forward`]: variant, [`matmul.${type}.backward`]: variant };
+  const recorder = new Recorder(
+    device,
+    variant,
+    new Workspace(device),
+    new StepScalars(device),
+    slots,
+  );
+  const x = recorder.transient("x", type, [5, 64]);
+  const y = recorder.transient("y", type, [5, 36]);
+  const low = recorder.transient("low", "f32", [5, 8]);
+  const a = recorder.transient("a", "f32", [8, 64]);
+  const b = recorder.transient("b", "f32", [36, 8]);
+  const shape = [36, 64] as const;
+  const tensor = recorder.transient("weight", type, shape);
+  const codes = recorder.transient("codes", "u32", [36 * 8]);
+  const absmax = recorder.transient("absmax", "f32", [36]);
+  for (const weight of [
+    { tensor, shape, kind: "native" as const },
+    { codes, absmax, shape },
+  ]) {
+    const up = { h: low, b, rank: 8, segmentEnds: [36] };
+    const dropout = { probability: 0.5, moduleId: 1 };
+    matmulForward(recorder, { x, weight, y, lora: up });
+    const down = { dh: low, a, rank: 8, segments: 1, dropout };
+    matmulBackward(recorder, { dy: y, weight, dx: x, lora: down });
+  }
+  const program = await recorder.build();
+  const names = program.dispatchNames;
+  program.free();
+  return names;
+}
