@@ -47,13 +47,13 @@ function formatTried({ sizes, slots }: Tried): string[] {
   const adapter = rank > 0 ? `, LoRA of rank ${rank}` : "";
   const rows = slots.flatMap(({ slot, variants, chosen }) => {
     const [first] = variants;
-    return variants.map(({ name, seconds, problem }, index) => ({
+    return variants.map(({ name, seconds, fault }, index) => ({
       mark: name === chosen ? "▸" : " ",
       slot: index === 0 ? slot : "",
       name,
       time: seconds === undefined ? "" : formatTime(seconds),
       ratio: seconds === undefined ? "" : formatRatio(first?.seconds, seconds),
-      note: seconds === undefined ? (problem ?? "not tried: the time was up") : (problem ?? ""),
+      note: fault ? `dropped: ${fault.words}` : seconds ? "" : "not tried: the time was up",
     }));
   });
   const wide = (key: "slot" | "name" | "time" | "ratio") =>

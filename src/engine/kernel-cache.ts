@@ -4,10 +4,10 @@
 // that cannot be written to costs no more than trying again.
 import type { Folder } from "../base/folder.ts";
 import type { Host } from "../engine.ts";
-import { isJsonObject } from "../formats/json.ts";
+import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { TrialSizes } from "../kernels/tunable.ts";
-import type { SlotTrial, VariantTrial } from "./try-variants.ts";
+import type { Fault, SlotTrial, VariantTrial } from "./try-variants.ts";
 
 /** One kernel's result, and how it was come by. */
 export interface KnownTrial extends SlotTrial {
@@ -152,10 +152,22 @@ function isTrial(value: unknown): value is KnownTrial {
 
 function isVariant(value: unknown): value is VariantTrial {
   if (!isJsonObject(value)) return false;
-  const { name, seconds, problem } = value;
+  const { name, seconds, fault } = value;
   return (
     typeof name === "string" &&
     (seconds === undefined || (typeof seconds === "number" && seconds > 0)) &&
-    (problem === undefined || typeof problem === "string")
+    (fault === undefined || (isJsonObject(fault) && isFault(fault)))
   );
+}
+
+const FAULTS: ReadonlySet<unknown> = new Set<Fault["kind"]>([
+  "failed",
+  "unwritten",
+  "wrong",
+  "unsteady",
+  "crashed",
+]);
+
+function isFault({ kind, words }: JsonObject): boolean {
+  return FAULTS.has(kind) && typeof words === "string";
 }

@@ -11,13 +11,23 @@ import { elementCount, read, type StoredTensor, write } from "../gpu/tensor.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import type { Trial, TrialSizes, Tunable } from "../kernels/tunable.ts";
 
-/** What came of one variant. Without seconds and problem it was not tried: the time was up. */
+/** Why a variant was dropped. */
+export interface Fault {
+  /**
+   * failed: a driver or compiler refused it; unwritten: what is no number was left in its results; unsteady: run
+   * again, it wrote other bits; crashed: the program ended while it was tried.
+   */
+  readonly kind: "failed" | "unwritten" | "wrong" | "unsteady" | "crashed";
+  /** In a sentence. */
+  readonly words: string;
+}
+
+/** What came of one variant. Without seconds and fault it was not tried: the time was up. */
 export interface VariantTrial {
   readonly name: string;
   /** Of one run, in the best batch. */
   readonly seconds?: number;
-  /** Why it was dropped. */
-  readonly problem?: string;
+  readonly fault?: Fault;
 }
 
 export interface SlotTrial {
@@ -54,7 +64,7 @@ interface Candidate {
   /** Runs in a batch. */
   runs: number;
   seconds: number;
-  problem?: string;
+  fault?: Fault;
   /** Of its results, for telling whether it writes the same bits again. */
   print?: string;
 }
@@ -91,7 +101,7 @@ export async function tryVariants(
   } catch (error) {
     throwIfAborted(options.signal);
     // Memory for the operands, or the device: nothing that a variant is to blame for.
-    first.problem ??= problemOf(error);
+    first.fault ??= failureOf(error);
     return { slot, variants: candidates.map(resultOf), chosen: first.name };
   } finally {
     for (const { program } of candidates) program?.free();
@@ -102,7 +112,7 @@ export async function tryVariants(
   }
 }
 
-/** Makes a candidate's program. A shader that does not compile is the candidate's problem. */
+/** Makes a candidate's program. One that does not compile is the candidate's fault. */
 async function compile(
   gpu: Gpu,
   trial: Trial,
@@ -119,7 +129,7 @@ async function compile(
     const [program] = await Promise.all([value, errors]);
     candidate.program = program;
   } catch (error) {
-    candidate.problem = problemOf(error);
+    candidate.fault = failureOf(error);
   }
 }
 
@@ -137,8 +147,8 @@ async function choose(
   if (!reference) return first;
   const known = reference;
   const fault = differenceOf(known, known, trial.tolerance);
-  if (fault !== undefined) first.problem ??= fault;
-  if (first.problem !== undefined) return first;
+  if (fault !== undefined) first.fault ??= fault;
+  if (first.fault !== undefined) return first;
   const sound = [first];
   for (const other of others) {
     throwIfAborted(options.signal);
@@ -146,9 +156,9 @@ async function choose(
     await attempt(gpu, other, async () => {
       const results = await firstResults(gpu, trial, other, options);
       const difference = differenceOf(results, known, trial.tolerance);
-      if (difference !== undefined) other.problem = difference;
+      if (difference !== undefined) other.fault = difference;
     });
-    if (other.problem === undefined && other.program) sound.push(other);
+    if (other.fault === undefined && other.program) sound.push(other);
   }
   if (sound.length === 1) return first;
   await timeAll(gpu, sound, options);
@@ -205,7 +215,7 @@ async function timeAll(
     const [first] = sound;
     running = running.filter(
       (candidate) =>
-        !candidate.problem && (candidate === first || candidate.seconds < best * HOPELESS),
+        !candidate.fault && (candidate === first || candidate.seconds < best * HOPELESS),
     );
     // On a slow adapter one batch is long enough to judge by.
     if (running.length === 1 || best > BATCH_SECONDS * 10) return;
@@ -221,7 +231,7 @@ async function decide(
 ): Promise<Candidate> {
   const [first, ...others] = sound as readonly [Candidate, ...Candidate[]];
   const faster = others
-    .filter(({ seconds, problem }) => !problem && first.seconds >= seconds * MARGIN)
+    .filter(({ seconds, fault }) => !fault && first.seconds >= seconds * MARGIN)
     .toSorted((a, b) => a.seconds - b.seconds);
   for (const candidate of faster) {
     if (gpu.isLost) return first;
@@ -229,25 +239,25 @@ async function decide(
       for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
       const pieces = await readResults(gpu, trial.results, options.checkedBytes);
       if (pieces.map(fingerprint).join(" ") !== candidate.print) {
-        candidate.problem = "run again, it writes other bits";
+        candidate.fault = { kind: "unsteady", words: "run again, it writes other bits" };
       }
     });
-    if (candidate.problem === undefined) return candidate;
+    if (candidate.fault === undefined) return candidate;
   }
   return first;
 }
 
-/** Does something with a candidate's program, and makes what goes wrong the candidate's problem. */
+/** Does something with a candidate's program, and makes what goes wrong the candidate's fault. */
 async function attempt(gpu: Gpu, candidate: Candidate, work: () => Promise<void>): Promise<void> {
   if (!candidate.program) return;
   pushScopes(gpu);
   try {
     await work();
   } catch (error) {
-    candidate.problem = problemOf(error);
+    candidate.fault = failureOf(error);
   } finally {
     const error = await popScopes(gpu);
-    if (error) candidate.problem = problemOf(new Error(error.message));
+    if (error) candidate.fault = failureOf(new Error(error.message));
   }
 }
 
@@ -331,12 +341,17 @@ function toNumbers(bytes: Uint8Array<ArrayBuffer>, tensor: StoredTensor | undefi
     : new Float32Array(bytes.buffer);
 }
 
+const UNWRITTEN = {
+  kind: "unwritten",
+  words: "it leaves elements unwritten, or writes what is no number",
+} as const;
+
 /** What is wrong with results, beside those of the first variant; undefined if nothing is. */
 function differenceOf(
   results: readonly Float32Array[],
   reference: readonly Float32Array[],
   tolerance: number,
-): string | undefined {
+): Fault | undefined {
   for (const [index, values] of results.entries()) {
     const expected = reference[index] ?? values;
     let largest = 0;
@@ -344,13 +359,13 @@ function differenceOf(
     for (let i = 0; i < values.length; i++) {
       const value = values[i] ?? Number.NaN;
       // NaN is what was there before: either it was not written, or it came of the arithmetic.
-      if (!Number.isFinite(value)) return "leaves elements unwritten, or writes what is no number";
+      if (!Number.isFinite(value)) return UNWRITTEN;
       largest = Math.max(largest, Math.abs(expected[i] ?? 0));
       worst = Math.max(worst, Math.abs(value - (expected[i] ?? 0)));
     }
     if (worst <= tolerance * largest) continue;
     const share = largest > 0 ? (worst / largest).toExponential(1) : "all";
-    return `its results are wrong, by ${share} of the largest`;
+    return { kind: "wrong", words: `its results are wrong, by ${share} of the largest` };
   }
   return undefined;
 }
@@ -368,13 +383,13 @@ function fingerprint(bytes: Uint8Array<ArrayBuffer>): string {
   return `${a >>> 0}.${b >>> 0}.${rest}`;
 }
 
-function resultOf({ name, seconds, problem }: Candidate): VariantTrial {
-  if (problem !== undefined) return { name, problem };
+function resultOf({ name, seconds, fault }: Candidate): VariantTrial {
+  if (fault !== undefined) return { name, fault };
   return Number.isFinite(seconds) ? { name, seconds } : { name };
 }
 
 /** The first line alone: drivers and compilers add pages. */
-function problemOf(error: unknown): string {
+function failureOf(error: unknown): Fault {
   const [line = ""] = messageOf(error).split("\n");
-  return line.replace(/^internal: /, "").slice(0, 200);
+  return { kind: "failed", words: line.replace(/^internal: /, "").slice(0, 200) };
 }

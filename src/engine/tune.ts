@@ -8,7 +8,13 @@ import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
 import type { TrialSizes, Tunable } from "../kernels/tunable.ts";
 import { TUNABLES } from "../kernels/tunables.ts";
 import { KernelCache, type KnownTrial } from "./kernel-cache.ts";
-import { type SlotTrial, type TryOptions, tryVariants, type VariantTrial } from "./try-variants.ts";
+import {
+  type Fault,
+  type SlotTrial,
+  type TryOptions,
+  tryVariants,
+  type VariantTrial,
+} from "./try-variants.ts";
 
 /** off: the variants that run everywhere. quick: tried in seconds, on real GPUs. full: all, for as long as it takes. */
 export type TuneMode = "off" | "quick" | "full";
@@ -43,7 +49,10 @@ const QUICK_BYTES = 8 * 2 ** 20;
 
 /** A kernel whose trying was not ended so often is left alone: a driver may take the process with it. */
 const MOST_UNENDED = 2;
-const CRASHED = "the program ended twice while the variants of this kernel were tried";
+const CRASHED = {
+  kind: "crashed",
+  words: "the program ended twice while the variants of this kernel were tried",
+} as const;
 
 export class Tuner {
   readonly mode: TuneMode;
@@ -166,7 +175,7 @@ export class Tuner {
           trial = await trySlot(device, next, sizes, options);
         } finally {
           // Where the time was up before one was timed, it is tried another time.
-          const isDone = trial?.variants.some(({ seconds, problem }) => seconds ?? problem);
+          const isDone = trial?.variants.some(({ seconds, fault }) => seconds ?? fault);
           await note(next.slot, trial && isDone ? { ...trial, isFull } : "left");
         }
       }
@@ -213,7 +222,7 @@ async function trySlot(
   sizes: TrialSizes,
   options: TryOptions,
 ): Promise<SlotTrial | undefined> {
-  const dropped = new Map<string, string>();
+  const dropped = new Map<string, Fault>();
   for (;;) {
     const gpu = await device.open();
     if (!gpu) return undefined;
@@ -222,15 +231,15 @@ async function trySlot(
     const trial = await tryVariants(gpu, part, sizes, options);
     const tried = new Map(trial.variants.map((variant) => [variant.name, variant]));
     const variants = names.map((name): VariantTrial => {
-      const problem = dropped.get(name);
-      return problem === undefined ? (tried.get(name) ?? { name }) : { name, problem };
+      const fault = dropped.get(name);
+      return fault === undefined ? (tried.get(name) ?? { name }) : { name, fault };
     });
     const [first, ...others] = trial.variants;
-    const faulty = others.filter(({ problem }) => problem !== undefined);
-    if (!gpu.isLost || first?.problem !== undefined || faulty.length === 0) {
+    const faulty = others.flatMap(({ name, fault }) => (fault ? [{ name, fault }] : []));
+    if (!gpu.isLost || first?.fault !== undefined || faulty.length === 0) {
       return { ...trial, variants };
     }
-    for (const { name, problem = "" } of faulty) dropped.set(name, problem);
+    for (const { name, fault } of faulty) dropped.set(name, fault);
   }
 }
 
@@ -260,7 +269,7 @@ function answers(trial: KnownTrial | undefined, names: readonly string[], mode: 
 /** A kernel that is left alone. */
 function crashed(slot: string, names: readonly string[]): KnownTrial {
   const [first = "", ...others] = names;
-  const variants = [{ name: first }, ...others.map((name) => ({ name, problem: CRASHED }))];
+  const variants = [{ name: first }, ...others.map((name) => ({ name, fault: CRASHED }))];
   return { slot, variants, chosen: first, isFull: true };
 }
 

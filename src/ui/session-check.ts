@@ -1,7 +1,7 @@
 // What this browser and its GPU offer, and how much GPU memory the person allows.
 import { createSignal } from "solid-js";
 import { messageOf } from "../base/error.ts";
-import type { GpuReport, StorageReport } from "../services/api.ts";
+import type { GpuReport, KernelTable, StorageReport } from "../services/api.ts";
 import { guessBudgetBytes } from "./model-sizes.ts";
 import type { SliceContext } from "./session.ts";
 import { readSetting, writeSetting } from "./settings.ts";
@@ -17,6 +17,11 @@ import {
 export interface CheckSlice {
   /** Undefined while it is looked at, or where there is none. */
   readonly gpu: () => GpuReport | undefined;
+  /** Which variants of the GPU programs were tried here; undefined until it is known. */
+  readonly kernels: () => KernelTable | undefined;
+  /** Tries them for a model of one to two billion parameters. */
+  tryKernels(): Promise<void>;
+  readonly isTryingKernels: () => boolean;
   /** Why nothing can run here: the two lines of an error. */
   readonly problem: () => string | undefined;
   /** What the page itself was given; undefined while it is looked at. */
@@ -35,6 +40,8 @@ export interface CheckSlice {
   /** Looks at the GPU and the storage. */
   start(): Promise<void>;
   refreshStorage(): Promise<void>;
+  /** A run may have tried some since. */
+  refreshKernels(): Promise<void>;
   /** The embedded model, a sample in the person's language and the quick recipe, ready on Review. */
   trySample(): Promise<void>;
   readonly isPreparingSample: () => boolean;
@@ -51,6 +58,8 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
   const { app, workers } = context;
   const visitor = recognizeVisitor(browserSays());
   const [gpu, setGpu] = createSignal<GpuReport>();
+  const [kernels, setKernels] = createSignal<KernelTable>();
+  const [isTryingKernels, setIsTryingKernels] = createSignal(false);
   const [fault, setFault] = createSignal<string>();
   const [support, setSupport] = createSignal<Support>();
   const [storage, setStorage] = createSignal<StorageReport>();
@@ -88,6 +97,9 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
       setFault(messageOf(error)); // the page has an adapter, and the worker cannot use it
     }
   };
+  const refreshKernels = async () => {
+    if (gpu()) setKernels(await workers.engine.kernels());
+  };
   const problem = () => {
     const found = support();
     if (found === undefined || found === "ok") return fault();
@@ -97,6 +109,16 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
 
   return {
     gpu,
+    kernels,
+    isTryingKernels,
+    async tryKernels() {
+      setIsTryingKernels(true);
+      await app.attempt(async () => {
+        await workers.engine.tryKernels();
+        await refreshKernels();
+      });
+      setIsTryingKernels(false);
+    },
     problem,
     support,
     visitor,
@@ -122,8 +144,10 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
     },
     async start() {
       await Promise.all([inspect(), app.attempt(refreshStorage)]);
+      await app.attempt(refreshKernels);
     },
     refreshStorage,
+    refreshKernels,
     isPreparingSample,
     async trySample() {
       if (isPreparingSample()) return;

@@ -23,11 +23,11 @@ test("the fastest that is right is chosen; the others are named with what is wro
   expect(of["fast"]?.seconds).toBeGreaterThan(0);
   expect(of["fast"]?.seconds).toBeLessThan(of["plain"]?.seconds ?? 0);
   expect(of["slow"]?.seconds).toBeGreaterThan(of["plain"]?.seconds ?? Infinity);
-  expect(of["wrong"]?.problem).toMatch(/^its results are wrong, by 1\.0e\+0 of the largest$/);
-  expect(of["nan"]?.problem).toMatch(/no number/);
-  expect(of["gap"]?.problem).toMatch(/unwritten/);
-  expect(of["broken"]?.problem).toMatch(/return statement type/);
-  expect(of["refused"]?.problem).toMatch(/70000|65535/);
+  expect(of["wrong"]?.fault?.words).toMatch(/^its results are wrong, by 1\.0e\+0 of the largest$/);
+  expect(of["nan"]?.fault?.words).toMatch(/no number/);
+  expect(of["gap"]?.fault?.words).toMatch(/unwritten/);
+  expect(of["broken"]?.fault?.words).toMatch(/return statement type/);
+  expect(of["refused"]?.fault?.words).toMatch(/70000|65535/);
   // Nothing of it stays, and the device is as good as new.
   expect(gpu.isLost).toBe(false);
   expect(gpu.allocatedBytes).toBe(before);
@@ -38,7 +38,7 @@ test("one that is as fast is not chosen, nor one that writes other bits when it 
   const { chosen, variants } = await tryVariants(gpu, fakeTunable(names), SIZES, patient);
   // "same" may be ahead by chance, on a busy machine: never because it is another.
   expect(["plain", "same"]).toContain(chosen);
-  expect(variants[2]?.problem).toBe("run again, it writes other bits");
+  expect(variants[2]?.fault?.words).toBe("run again, it writes other bits");
 });
 
 test("when the time is up, what is known decides", async () => {
@@ -52,17 +52,17 @@ test("when the time is up, what is known decides", async () => {
 test("a first variant that is wrong itself, or has no room, is kept and told", async () => {
   const wrong = await tryVariants(gpu, fakeTunable(["gap", "fast"]), SIZES, patient);
   expect(wrong.chosen).toBe("gap");
-  expect(wrong.variants[0]?.problem).toMatch(/unwritten/);
+  expect(wrong.variants[0]?.fault?.words).toMatch(/unwritten/);
   const tunable = fakeTunable(["plain", "fast"], {
     onTrial: (device) => device.allocate("huge", "f32", [2 ** 40]),
   });
   const large = await tryVariants(gpu, tunable, SIZES, patient);
   expect(large.chosen).toBe("plain");
-  expect(large.variants[0]?.problem).toMatch(/huge needs one buffer/);
+  expect(large.variants[0]?.fault?.words).toMatch(/huge needs one buffer/);
 });
 
 test("long results are checked at their ends and in between", async () => {
   const parts = { ...patient, checkedBytes: 512 };
   const { variants } = await tryVariants(gpu, fakeTunable(["plain", "gap"]), SIZES, parts);
-  expect(variants[1]?.problem).toMatch(/unwritten/);
+  expect(variants[1]?.fault?.words).toMatch(/unwritten/);
 });

@@ -14,7 +14,7 @@ import { temporaryFolder } from "./tiny-folder.ts";
 const adapter = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
 const gpu = await testGpu();
 /** The same device, said to be no software. */
-const real = new Gpu(gpu.device, { ...copyOf(gpu.info), isFallbackAdapter: false });
+const real = new Gpu(gpu.device, infoWith({ isFallbackAdapter: false }));
 const work = { sizes: SIZES, uses: ["training"] as const };
 
 let host: Host;
@@ -90,7 +90,7 @@ test("other kernels, sizes, candidates, adapters and damaged files are no answer
   await choose(tunables, gpu, { ...SIZES, tokens: 64 });
   await choose([tunable(["plain", "same", "fast"])]);
   expect(tries).toHaveLength(5);
-  const elsewhere = new Gpu(gpu.device, { ...copyOf(gpu.info), description: "another driver" });
+  const elsewhere = new Gpu(gpu.device, infoWith({ description: "another driver" }));
   await choose(tunables, elsewhere);
   await choose();
   await choose(tunables, elsewhere);
@@ -127,7 +127,7 @@ test("a kernel over which the program ended twice is left alone", async () => {
   const abort = new AbortController();
   const onTrying = () => abort.abort();
   const broken = tuner("full", tunables).choose(gpu, work, { onTrying, signal: abort.signal });
-  await expect(broken).rejects.toThrow();
+  await expect(broken).rejects.toThrow("stopped before it was done");
   expect((await cache.read(SIZES))?.unended).toEqual({});
 });
 
@@ -164,8 +164,9 @@ test("quick decides by what it knows when its five seconds are over", async () =
   expect(await tuner("quick", [first, second]).choose(real, work)).toMatchObject({ b: "fast" });
 });
 
-/** The fields of an adapter's info are getters of its class. */
-function copyOf(info: GPUAdapterInfo): GPUAdapterInfo {
-  const { vendor, architecture, device, description, isFallbackAdapter } = info;
-  return { vendor, architecture, device, description, isFallbackAdapter } as GPUAdapterInfo;
+/** What the adapter tells of itself, but for some of it: its fields are getters of its class. */
+function infoWith(change: Partial<Record<keyof GPUAdapterInfo, unknown>>): GPUAdapterInfo {
+  const { vendor, architecture, device, description, isFallbackAdapter } = gpu.info;
+  const own = { vendor, architecture, device, description, isFallbackAdapter };
+  return { ...own, ...change } as GPUAdapterInfo;
 }

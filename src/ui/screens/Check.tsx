@@ -6,6 +6,7 @@ import { Screen } from "../parts/Screen.tsx";
 import { hrefOf } from "../router.ts";
 import { useSession, useText } from "../session.ts";
 import { CheckFacts } from "./CheckFacts.tsx";
+import { CheckKernels } from "./CheckKernels.tsx";
 import { CheckNotes } from "./CheckNotes.tsx";
 import { CheckSizes } from "./CheckSizes.tsx";
 import "./check.css";
@@ -15,6 +16,7 @@ export function Check() {
   const text = useText();
   const isFirstVisit = () => runs.list().length === 0;
   onMount(() => void app.attempt(() => check.refreshStorage()));
+  onMount(() => void app.attempt(() => check.refreshKernels()));
   return (
     <Screen
       title={text().plan.check.title}
@@ -42,6 +44,7 @@ export function Check() {
       <Show when={check.gpu()}>
         <CheckSizes />
         <CheckFacts />
+        <Show when={check.kernels()}>{(table) => <CheckKernels table={table()} />}</Show>
       </Show>
     </Screen>
   );

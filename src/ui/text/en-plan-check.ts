@@ -118,6 +118,33 @@ export const enCheck = {
     no: "No",
     notPromised: "Not promised",
   },
+  kernels: {
+    title: "GPU programs",
+    rule: "The heaviest GPU programs exist in several variants. Before a model is used for the first time, they are tried on this GPU for a few seconds: those that are wrong are dropped, and the fastest is kept.",
+    why: {
+      off: "Trying is turned off: every program uses the variant that runs everywhere.",
+      software:
+        "Every program uses the variant that runs everywhere: on software, compiling others takes longer than they could win.",
+    },
+    none: "None was tried yet: a run, or a conversation with a model, does it by itself.",
+    sizes: (matrix: string, tokens: string, type: string) =>
+      `Matrices of ${matrix}, ${tokens} tokens, ${type}`,
+    kernel: "Program",
+    variant: "Variant",
+    time: "Time",
+    ratio: "Speed",
+    chosen: "in use",
+    notTried: "not tried: the time was up",
+    faults: {
+      failed: "dropped: the driver refused it",
+      unwritten: "dropped: it left elements unwritten",
+      wrong: "dropped: its results were wrong",
+      unsteady: "dropped: run again, it wrote other bits",
+      crashed: "left alone: the page ended while it was tried",
+    },
+    tryNow: "Try them now",
+    trying: "Trying …",
+  },
   budget: {
     title: "GPU memory for a run",
     why: "Browsers do not tell how much memory a GPU has. This is a careful guess: half of the machine's memory as far as the browser tells it, 6 GiB at most, and a gibibyte on a phone.",
