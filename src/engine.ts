@@ -224,6 +224,8 @@ export interface LoadRequest {
   readonly computeDtype?: "auto" | "f32" | "f16";
   /** Longest conversation in tokens, prompt and answer together. */
   readonly contextTokens?: number;
+  /** How keys and values of earlier tokens are kept; auto: as activations are. int8 has a scale for each head. */
+  readonly kvCache?: "auto" | "f16" | "int8";
   /** A template name; default: the adapter's own, else the model's chat template. */
   readonly promptTemplate?: string;
   /** Whether a system message will be said: a template without a place for one is refused. */

@@ -14,6 +14,7 @@ export interface ChatFlags {
   readonly bits?: 4;
   readonly torchDtype?: "fp16" | "bf16" | "fp32" | "auto";
   readonly maxLength?: number;
+  readonly kvCache: KvCache;
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly topK: number;
@@ -50,7 +51,20 @@ function modelFlags(command: Command): Command {
       "longest conversation, with its answers (default: 2048, or what the model was made for)",
       wholeFlag(8, 1_048_576),
     )
+    .addOption(kvCacheFlag())
     .addOption(new Option("--offload-folder <folder>").hideHelp());
+}
+
+type KvCache = NonNullable<LoadRequest["kvCache"]>;
+
+/** How what a conversation leaves on the GPU is kept; eval takes it too. */
+export function kvCacheFlag(): Option {
+  return new Option(
+    "--kv-cache <type>",
+    "how keys and values are kept: f16 halves and int8 quarters what 32 bits take (default: as computed)",
+  )
+    .choices(["auto", "f16", "int8"])
+    .default("auto" satisfies KvCache);
 }
 
 function promptFlags(command: Command): Command {

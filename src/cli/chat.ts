@@ -45,6 +45,7 @@ async function openAndConverse(
       model: folder,
       quantization: flags.bits === 4 ? "nf4" : "none",
       computeDtype,
+      kvCache: flags.kvCache,
       ...(adapter === undefined ? {} : { adapter }),
       ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
       hasSystem: wantedSystem !== undefined && wantedSystem.length > 0,

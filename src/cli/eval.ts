@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { UsageError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import type { EvalReport, LoadRequest } from "../engine.ts";
+import { kvCacheFlag } from "./chat-flags.ts";
 import { wholeFlag } from "./flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
 import { formatsOfFiles, openAdapter, openData, openModel } from "./paths.ts";
@@ -20,6 +21,7 @@ interface EvalFlags {
   readonly system?: string;
   readonly maxLength: number;
   readonly bits?: number;
+  readonly kvCache: NonNullable<LoadRequest["kvCache"]>;
 }
 
 export function evalCommand(run: Runner): Command {
@@ -48,6 +50,7 @@ export function evalCommand(run: Runner): Command {
     .option("--system <text>", "system message for examples that have none")
     .option("--max-length <tokens>", "longer examples are cut", wholeFlag(8), 2048)
     .option("--bits <4>", "quantize the weights to 4-bit NF4, as in training", wholeFlag(4, 4))
+    .addOption(kvCacheFlag())
     .addHelpText(
       "after",
       "\nExample:\n  hone eval seedling --adapter work_dirs/demo/adapter --data test.jsonl",
@@ -91,6 +94,7 @@ async function loadRequest(
   return {
     model: await openModel(model, output),
     quantization: flags.bits === 4 ? "nf4" : "none",
+    kvCache: flags.kvCache,
     ...(adapter === undefined ? {} : { adapter }),
     ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
   };

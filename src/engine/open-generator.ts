@@ -49,7 +49,7 @@ export async function openGenerator(
   let generator: Generator | undefined;
   try {
     if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-    generator = await Generator.create(model, capacity);
+    generator = await Generator.create(model, capacity, { kvCache: request.kvCache });
     throwIfAborted(request.signal);
     return { model, generator, free: () => freeBoth(generator, model) };
   } catch (error) {

@@ -3,7 +3,12 @@
 import { invariant } from "../base/error.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import type { StoredTensor, Tensor } from "../gpu/tensor.ts";
-import { allocateCache, cacheTensors, type KvCache } from "../kernels/kv-cache.ts";
+import {
+  allocateCache,
+  type CacheStorage,
+  cacheTensors,
+  type KvCache,
+} from "../kernels/kv-cache.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
 import { sample } from "../kernels/sample.ts";
 import { recordCachedBlock } from "./cached-block.ts";
@@ -23,6 +28,8 @@ export const CHUNK_TOKENS = 32;
 /** Draws that are kept for reading back; at least as many as are ever under way. */
 export const DRAWN_SLOTS = 2 * MOST_PER_BATCH;
 
+export type KvCacheChoice = "auto" | "f16" | "int8";
+
 export interface Parts {
   readonly capacity: number;
   readonly caches: readonly KvCache<StoredTensor>[];
@@ -35,13 +42,17 @@ export interface Parts {
   readonly seen: StoredTensor;
 }
 
-export function allocateParts({ gpu, architecture, act }: Model, capacity: number): Parts {
+export function allocateParts(
+  { gpu, architecture, act }: Model,
+  capacity: number,
+  kvCache: KvCacheChoice,
+): Parts {
   const { kvHeads, headSize, layers, vocab } = architecture;
   const shape = { capacity, width: kvHeads * headSize, kvHeads, act };
   return {
     capacity,
     caches: Array.from({ length: layers }, (_, layer) =>
-      allocateCache(gpu, `cache.${layer}`, "native", shape),
+      allocateCache(gpu, `cache.${layer}`, storageOf(kvCache, act), shape),
     ),
     chunkIds: gpu.allocate("generate.ids", "u32", [CHUNK_TOKENS]),
     token: gpu.allocate("generate.token", "u32", [1]),
@@ -49,6 +60,12 @@ export function allocateParts({ gpu, architecture, act }: Model, capacity: numbe
     logits: gpu.allocate("generate.logits", "f32", [1, vocab]),
     seen: gpu.allocate("generate.seen", "u32", [vocab]),
   };
+}
+
+function storageOf(choice: KvCacheChoice, act: "f32" | "f16"): CacheStorage {
+  if (choice === "int8") return "int8";
+  // Where activations are f16, what is kept as they are is f16.
+  return choice === "f16" && act === "f32" ? "f16" : "native";
 }
 
 export function freeParts({ gpu }: Model, parts: Parts): void {

@@ -14,6 +14,7 @@ import {
   CHUNK_TOKENS,
   DRAWN_SLOTS,
   freeParts,
+  type KvCacheChoice,
   type Parts,
 } from "./generate-programs.ts";
 import { type Flight, Pace } from "./pace.ts";
@@ -43,6 +44,11 @@ export interface Generated {
   /** The one of `endIds` that was drawn, if one was. */
   readonly endId?: number;
   readonly endedBy: "stop" | "length" | "aborted";
+}
+
+export interface GeneratorOptions {
+  /** How keys and values are kept: `auto` as activations are, `int8` as bytes with a scale for each head. */
+  readonly kvCache?: KvCacheChoice | undefined;
 }
 
 interface Drawn {
@@ -78,9 +84,13 @@ export class Generator {
     this.#ring = new ReportRing(model.gpu, parts.drawn, MOST_BATCHES);
   }
 
-  /** Allocates a cache for `capacity` tokens and records both programs. */
-  static async create(model: Model, capacity: number): Promise<Generator> {
-    const parts = allocateParts(model, capacity);
+  /** Allocates a cache for `capacity` tokens and records its programs. */
+  static async create(
+    model: Model,
+    capacity: number,
+    { kvCache = "auto" }: GeneratorOptions = {},
+  ): Promise<Generator> {
+    const parts = allocateParts(model, capacity, kvCache);
     let chunk: Program | undefined;
     try {
       chunk = await buildChunkProgram(model, parts);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type GenerateOptions, Generator } from "../../src/model/generate.ts";
 import { type Flight, MOST_PER_BATCH, Pace } from "../../src/model/pace.ts";
 import { testGpu } from "../gpu.ts";
-import { loadTiny } from "./tiny.ts";
+import { loadTiny, relativeError } from "./tiny.ts";
 
 const gpu = await testGpu();
 const act = gpu.hasF16 ? "f16" : "f32";
@@ -138,6 +138,28 @@ test("a penalty knows the prompt and the answer, and nothing drawn in vain", asy
   // Leaves marks of tokens behind its end.
   await answer({ ...SETTINGS[1]!, flight: FLIGHTS[1]!, onToken: () => true });
   expect(await answer({ ...sampling, flight: FLIGHTS[1]! })).toEqual(wanted);
+});
+
+test.each([
+  // As many bits as are kept less: a step of 2⁻¹¹, and half of one in 127, through every layer.
+  { kvCache: "f16", bound: 2e-3 },
+  { kvCache: "int8", bound: 4e-2 },
+] as const)("a cache in $kvCache gives nearly the same logits", async ({ kvCache, bound }) => {
+  generator.reset();
+  const wanted = await generator.logits(PROMPT);
+  const packed = await Generator.create(model, CAPACITY, { kvCache });
+  try {
+    const logits = await packed.logits(PROMPT);
+    const error = relativeError(logits, wanted);
+    expect(error).toBeLessThan(bound);
+    if (kvCache === "int8") expect(error).toBeGreaterThan(0);
+    // What comes before matters no more than elsewhere.
+    const { ids } = await packed.generate(PROMPT, { ...GREEDY, maxNewTokens: 3, endIds: [] });
+    expect(ids).toHaveLength(3);
+    expect(await packed.logits(PROMPT)).toEqual(logits);
+  } finally {
+    packed.free();
+  }
 });
 
 test("a layer is nine dispatches at most, an adapter's own aside", () => {
