@@ -10,7 +10,7 @@ import { invariant } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { matrixShape, type Tensor } from "../gpu/tensor.ts";
+import { type Dtype, matrixShape, type StoredTensor, type Tensor } from "../gpu/tensor.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
@@ -18,6 +18,7 @@ import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
 import sumLanesLib from "../../shaders/lib/sum-lanes.wgsl?raw";
 import lanesShader from "../../shaders/lora-lanes.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
+import { fillTrial } from "./gemv.ts";
 import {
   checkFactor,
   checkLow,
@@ -26,6 +27,7 @@ import {
   dropoutParams,
   segmentParams,
 } from "./matmul.ts";
+import type { Tunable } from "./tunable.ts";
 
 const lora = {
   label: "lora",
@@ -265,6 +267,67 @@ function splitOf(recorder: Recorder, rank: number, rows = Infinity) {
     rankBlocks: Math.ceil(rank / (4 * quads)),
   };
 }
+
+/** The queries', keys' and values' side path of a layer, forward and backward. */
+export const LORA_TUNABLE: Tunable = {
+  slot: LORA_SLOT,
+  use: "training",
+  candidates: ({ info }, { rank }) =>
+    rank === 0 || info.isFallbackAdapter
+      ? ["direct"]
+      : ["lanes 32", "lanes 16", "lanes 64", "direct"],
+  trial(gpu, { hidden: inputs, heads, kvHeads, headSize, rank, tokens: rows, act }) {
+    const segmentEnds = [heads, heads + kvHeads, heads + 2 * kvHeads].map((n) => n * headSize);
+    const [segments, outputs] = [segmentEnds.length, (heads + 2 * kvHeads) * headSize];
+    const filled = (label: string, dtype: Dtype, ...shape: number[]) => {
+      const tensor = gpu.allocate(`trial.${label}`, dtype, shape);
+      fillTrial(gpu, tensor);
+      return tensor;
+    };
+    const x = filled("x", act, rows, inputs);
+    const dy = filled("dy", act, rows, outputs);
+    const a = filled("a", "f32", segments * rank, inputs);
+    const b = filled("b", "f32", outputs, rank);
+    const make = (label: string, ...shape: number[]) =>
+      gpu.allocate(`trial.${label}`, "f32", shape);
+    const results = {
+      h: make("h", rows, segments * rank),
+      dh: make("dh", rows, segments * rank),
+      da: make("da", segments * rank, inputs),
+      db: make("db", outputs, rank),
+    };
+    const { h, dh, da, db } = results;
+    // What is added to must be zero: products with zeros are.
+    const zeros = make("zeros", Math.max(segments * rank, outputs, inputs), 4);
+    const scales = segmentEnds.map(() => 2);
+    const dropout = { probability: 0.1, moduleId: 0 };
+    const clear = (recorder: Recorder, tensor: StoredTensor) => {
+      const [count, columns] = matrixShape(tensor);
+      const factor = { ...zeros, shape: [columns, 4] };
+      loraDown(recorder, {
+        x: zeros,
+        rows: count,
+        a: factor,
+        h: tensor,
+        rank: columns,
+        scales: [1],
+      });
+    };
+    return {
+      tensors: [x, dy, a, b, zeros, ...Object.values(results)],
+      record(recorder) {
+        clear(recorder, da);
+        clear(recorder, db);
+        loraDown(recorder, { x, a, h, rank, scales, dropout });
+        loraUpBackward(recorder, { dy, b, dh, rank, segmentEnds, scales });
+        loraGradients(recorder, { x, dy, ...results, rank, segmentEnds, dropout });
+      },
+      results: Object.values(results),
+      // Some thousand terms in another order, in f32.
+      tolerance: 2 ** -14,
+    };
+  },
+};
 
 const NO_OUTPUTS = {
   outputs: 0,

@@ -2,7 +2,13 @@
 // kernel's own candidates, and what a run needs most stands first here: a budget may end the trying.
 import { DEQUANTIZE_TUNABLE } from "./dequantize.ts";
 import { GEMV_TUNABLE } from "./gemv.ts";
+import { LORA_TUNABLE } from "./lora.ts";
 import { NF4_GEMV_TUNABLE } from "./nf4-gemv.ts";
 import type { Tunable } from "./tunable.ts";
 
-export const TUNABLES: readonly Tunable[] = [NF4_GEMV_TUNABLE, GEMV_TUNABLE, DEQUANTIZE_TUNABLE];
+export const TUNABLES: readonly Tunable[] = [
+  NF4_GEMV_TUNABLE,
+  GEMV_TUNABLE,
+  DEQUANTIZE_TUNABLE,
+  LORA_TUNABLE,
+];

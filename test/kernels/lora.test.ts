@@ -2,8 +2,22 @@ import { describe, expect, test } from "vitest";
 import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { readF32, write } from "../../src/gpu/tensor.ts";
-import { LORA_SLOT, loraDown, loraGradients, loraUpBackward } from "../../src/kernels/lora.ts";
-import { largestDifference, poisoned, randomF32, runOnce, testGpu, uploadF32 } from "../gpu.ts";
+import {
+  LORA_SLOT,
+  LORA_TUNABLE,
+  loraDown,
+  loraGradients,
+  loraUpBackward,
+} from "../../src/kernels/lora.ts";
+import {
+  largestDifference,
+  nullGpu,
+  poisoned,
+  randomF32,
+  runOnce,
+  testGpu,
+  uploadF32,
+} from "../gpu.ts";
 import { keptMask } from "../reference/dropout-mask.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
 import {
@@ -222,6 +236,28 @@ test("shapes that do not fit are refused by name", async () => {
   await expect(
     runOnce(gpu, (recorder) => loraDown(recorder, { x, a, h, rank: 4, scales: [1] })),
   ).rejects.toThrow("q.a is f32 4 × 12, needs f32 4 × 8");
+});
+
+test("what is tried on a GPU compiles in every variant, and is whole", async () => {
+  const nothing = await nullGpu();
+  const sizes = { hidden: 256, intermediate: 512, heads: 4, kvHeads: 2, headSize: 64 };
+  for (const rank of [16, 8, 4]) {
+    const trial = LORA_TUNABLE.trial(nothing, { ...sizes, rank, tokens: 33, act: "f16" });
+    const variants = LORA_TUNABLE.candidates(nothing, { ...sizes, rank, tokens: 33, act: "f16" });
+    expect(variants).toEqual(["lanes 32", "lanes 16", "lanes 64", "direct"]);
+    for (const variant of variants) {
+      nothing.choices = { [LORA_SLOT]: variant };
+      await runOnce(nothing, (recorder) => trial.record(recorder));
+    }
+    expect(trial.results.map(({ shape }) => shape.join(" × "))).toEqual([
+      `33 × ${3 * rank}`,
+      `33 × ${3 * rank}`,
+      `${3 * rank} × 256`,
+      `512 × ${rank}`,
+    ]);
+  }
+  const none = { ...sizes, rank: 0, tokens: 33, act: "f16" } as const;
+  expect(LORA_TUNABLE.candidates(nothing, none)).toEqual(["direct"]);
 });
 
 type Data = ReturnType<typeof randomData>;
