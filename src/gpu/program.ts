@@ -24,6 +24,8 @@ export interface Dispatch<Binding extends string, Param extends string> extends 
   readonly grid: readonly [x: number, y?: number, z?: number];
   /** Arithmetic of this dispatch, for splitting submits and for the benchmark's columns. */
   readonly flops?: number;
+  /** What it must move at the least, in bytes, where that is not each of its buffers once. */
+  readonly bytes?: number;
   /** The first of the rows that it works on; a run over no more rows than this leaves it out. Default 0. */
   readonly firstRow?: number | undefined;
 }
@@ -37,6 +39,7 @@ interface Recorded {
   readonly grid: readonly [number, number, number];
   readonly flops: number;
   readonly bytes: number;
+  readonly phase: string;
   readonly firstRow: number;
 }
 
@@ -48,6 +51,7 @@ interface Ready {
   readonly grid: readonly [number, number, number];
   readonly flops: number;
   readonly bytes: number;
+  readonly phase: string;
   readonly firstRow: number;
 }
 
@@ -57,6 +61,7 @@ export interface DispatchTiming {
   readonly milliseconds: number;
   readonly flops: number;
   readonly bytes: number;
+  readonly phase: string;
 }
 
 // Uniform offsets must be multiples of this on every adapter (minUniformBufferOffsetAlignment).
@@ -77,6 +82,8 @@ export class Recorder {
   readonly #choices: Choices;
   /** Of dispatches that name none. */
   #firstRow = 0;
+  /** Which part of a program is recorded from now on, for the benchmark. */
+  phase = "";
 
   constructor(
     gpu: Gpu,
@@ -119,7 +126,8 @@ export class Recorder {
       params: packParams(shader, call.params),
       grid: [x, y, z],
       flops: call.flops ?? 0,
-      bytes: buffers.reduce((sum, { tensor }) => sum + tensor.bytes, 0),
+      bytes: call.bytes ?? bytesOf(buffers.map(({ tensor }) => tensor)),
+      phase: this.phase,
       firstRow: call.firstRow ?? this.#firstRow,
     });
   }
@@ -143,7 +151,7 @@ export class Recorder {
     const ready = this.#recorded.map((recorded, index): Ready => {
       const pipeline = pipelines[index];
       invariant(pipeline !== undefined, () => `${recorded.name} was not compiled`);
-      const { name, grid, flops, bytes, firstRow, params } = recorded;
+      const { name, grid, flops, bytes, phase, firstRow, params } = recorded;
       const entries: GPUBindGroupEntry[] = recorded.buffers.map(({ binding, tensor }) => {
         const at = tensor.at ?? { buffer: places.get(tensor), offset: 0 };
         invariant(at.buffer !== undefined, () => `${tensor.label} has no place`);
@@ -163,6 +171,7 @@ export class Recorder {
         grid,
         flops,
         bytes,
+        phase,
         firstRow,
       };
     });
@@ -344,9 +353,9 @@ export class Program {
     querySet.destroy();
     this.#gpu.freeBuffer(resolved);
     this.#gpu.freeBuffer(staging);
-    return this.#dispatches.map(({ name, flops, bytes }, index) => {
+    return this.#dispatches.map(({ name, flops, bytes, phase }, index) => {
       const nanoseconds = Number((ticks[index * 2 + 1] ?? 0n) - (ticks[index * 2] ?? 0n));
-      return { name, milliseconds: nanoseconds / 1e6, flops, bytes };
+      return { name, milliseconds: nanoseconds / 1e6, flops, bytes, phase };
     });
   }
 
@@ -384,4 +393,9 @@ function encode(
 
 function workOf({ flops, bytes }: Ready): number {
   return flops + bytes * FLOPS_PER_BYTE;
+}
+
+/** Each tensor once: one that stands in for an operand that is not there is one of the others. */
+function bytesOf(tensors: readonly Tensor[]): number {
+  return [...new Set(tensors)].reduce((sum, { bytes }) => sum + bytes, 0);
 }

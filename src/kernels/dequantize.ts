@@ -2,7 +2,7 @@
 import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount, type Tensor, write } from "../gpu/tensor.ts";
+import { byteLength, elementCount, type Tensor, write } from "../gpu/tensor.ts";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import selectLib from "../../shaders/lib/nf4-select.wgsl?raw";
@@ -128,6 +128,7 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
   const dtype = out.dtype === "f16" ? "f16" : "f32";
   const way = WAYS[recorder.choice(SLOT) ?? ""] ?? BASELINE;
   const { threads, eights } = way;
+  const outBytes = byteLength(dtype, [count]);
   const stored = dtype === "f16" ? "vec4u" : "vec4f";
   const common = {
     params: { start, count },
@@ -145,6 +146,7 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
       entry: "nf4",
       types: { Out: dtype, Stored: stored, Quad: "vec4f" },
       buffers: { codes, absmax, out },
+      bytes: count * (1 / 2 + 4 / 64) + outBytes,
       ...common,
     });
     return;
@@ -153,6 +155,7 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
     entry: "plain",
     types: { Out: dtype, Stored: stored, Quad: quadType(weight) },
     buffers: { source: weight.tensor, out },
+    bytes: (count / size) * weight.tensor.bytes + outBytes,
     ...common,
   });
 }

@@ -72,5 +72,7 @@ export function embed(
     buffers: { ids, table, y },
     params: { tokens, quads, first_row: firstRow, rows, scale },
     grid: foldGrid(workgroups(tokens * quads, THREADS)),
+    // One row of the table a token, not the table.
+    bytes: ids.bytes + y.bytes + tokens * columns * 4,
   });
 }

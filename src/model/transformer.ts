@@ -60,6 +60,7 @@ export async function buildTrainProgram(
   const blocks = blocksOf(model);
   const tokens = batch.ids.shape[0] ?? 0;
 
+  recorder.phase = "forward";
   let x = recordEmbedding(recording, model, batch.ids);
   const keeping = keepingOf(checkpointing, blocks.length);
   const kept: Partial<BlockActivations>[] = [];
@@ -76,6 +77,7 @@ export async function buildTrainProgram(
   const { finalNorm } = weights;
   const { epsilon } = architecture;
   const { labelled, places } = batch;
+  recorder.phase = "head and loss";
   rmsNormForward(recorder, { x, weight: finalNorm, y: normed, epsilon, rowOf: labelled });
   const dNormed = recorder.transient("d_final_normed", act, [tokens, architecture.hidden]);
   recordLoss(recording, model, { normed, dNormed, batch, state });
@@ -97,8 +99,10 @@ export async function buildTrainProgram(
       ...(keeping.expandedWeights && { expanded: new Map() }),
     };
     const parts = sequenceParts(again, architecture, block, inputs);
+    recorder.phase = "recompute";
     const activations = recordBlock(again, architecture, block, parts, known.x, undefined, known);
     const isFirst = block.index === 0;
+    recorder.phase = "backward";
     recordBlockBackward(again, architecture, block, inputs, activations, dResidual, isFirst);
   }
   return recorder.build();
