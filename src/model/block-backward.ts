@@ -142,6 +142,8 @@ function recordAttentionBackward(context: BackwardContext): Tensor {
     () => `layer ${block.index} was recorded without its sums of scores`,
   );
   const dqkv = like(context, "qkv", qkv);
+  const rope = { positions, table: tableOf(inputs, block.kind) };
+  const isNormed = rawQkv && queryWeight && keyWeight;
   attentionBackward(recorder, {
     qkv,
     segmentStart,
@@ -150,11 +152,13 @@ function recordAttentionBackward(context: BackwardContext): Tensor {
     dO: dAttended,
     dqkv,
     layout,
-    rope: { positions, table: tableOf(inputs, block.kind) },
+    // Heads that were normed are turned back where that is undone.
+    rope: isNormed ? undefined : rope,
     ...scoresOf(architecture, block.kind),
   });
-  if (rawQkv && queryWeight && keyWeight) {
-    headNormBackward(recorder, { x: rawQkv, dy: dqkv, queryWeight, keyWeight, layout, epsilon });
+  if (isNormed) {
+    const norm = { queryWeight, keyWeight, layout, epsilon, rope };
+    headNormBackward(recorder, { x: rawQkv, dy: dqkv, ...norm });
   }
   return dqkv;
 }

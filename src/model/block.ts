@@ -10,17 +10,11 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { attentionForward, type AttentionLayout } from "../kernels/attention.ts";
 import { gluForward } from "../kernels/glu.ts";
 import { headNormForward } from "../kernels/head-norm.ts";
+import type { RopeTurn } from "../kernels/matmul.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
-import { ropeForward } from "../kernels/rope.ts";
 import type { Architecture, LayerKind } from "./architecture.ts";
 import type { LinearName } from "./families.ts";
-import {
-  type Linear,
-  type LinearOperands,
-  type Recording,
-  recordLinear,
-  type RopeTurn,
-} from "./linear.ts";
+import { type Linear, type LinearOperands, type Recording, recordLinear } from "./linear.ts";
 import type { BlockNorms } from "./weights.ts";
 
 export type Block = Readonly<Record<LinearName, Linear>> & {
@@ -189,8 +183,7 @@ function recordQkv(
   const qkvH = parts.linear(block.qkv, { x: normed, y: mapped, h: known.qkvH });
   const qkv = make("qkv_normed", layout.stride);
   const { epsilon } = architecture;
-  headNormForward(recorder, { x: mapped, y: qkv, queryWeight, keyWeight, layout, epsilon });
-  if (rope) ropeForward(recorder, { qkv, ...rope });
+  headNormForward(recorder, { x: mapped, y: qkv, queryWeight, keyWeight, layout, epsilon, rope });
   return { qkv, rawQkv: mapped, qkvH };
 }
 

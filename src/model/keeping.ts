@@ -23,7 +23,10 @@ const ALWAYS = ["x", "qkvH", "attendedH", "gateUpH", "hiddenH"] as const;
 export interface Keeping {
   /** How many of the parts each layer keeps. */
   readonly parts: readonly number[];
-  /** Whether the weights that were expanded to run a layer again wait for its backward pass. */
+  /**
+   * Whether the expanded weights of a layer lie side by side: small ones are then expanded together, and those
+   * that it took to run the layer again wait for its backward pass.
+   */
   readonly expandedWeights: boolean;
 }
 

@@ -4,13 +4,20 @@
 //   dh = s · dy·B,   dA += dhᵀ·drop(x),   dB += dyᵀ·h,   dx = dy·W + mask ∘ (dh·A)
 //
 // W is expanded into a scratch tensor just before its use; the memory plan gives all maps one scratch. Where
-// a layer is run again for its backward pass, what was expanded for that may be kept until then.
+// there is memory for a whole layer's, small ones are expanded together, and those of a layer that is run
+// again stay for its backward pass.
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
-import { dequantize } from "../kernels/dequantize.ts";
+import { dequantizePair } from "../kernels/dequantize-pair.ts";
+import { dequantize, type Nf4Weight } from "../kernels/dequantize.ts";
 import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
-import { matmulBackward, matmulForward, type PlainWeight } from "../kernels/matmul.ts";
-import { ropeForward, type RopeOperands } from "../kernels/rope.ts";
+import {
+  fusesNf4,
+  matmulBackward,
+  matmulForward,
+  type PlainWeight,
+  type RopeTurn,
+} from "../kernels/matmul.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
 import type { FrozenLinear } from "./weights.ts";
@@ -27,12 +34,17 @@ export interface Recording {
   readonly act: "f32" | "f16";
   /** Of the adapter's input; 0 outside training. */
   readonly dropout: number;
-  /** Expanded weights by the label of their map, for whoever wants them next; absent where none are kept. */
-  readonly expanded?: Map<string, Tensor>;
+  /** Absent where every use of a weight expands it anew. */
+  readonly expanded?: ExpandedWeights;
 }
 
-/** How the query and key heads of a fused map's rows are turned. */
-export type RopeTurn = Omit<RopeOperands, "qkv">;
+/** The weights of a layer that are expanded and kept for whoever wants them next. */
+export interface ExpandedWeights {
+  /** By the label of their map. */
+  readonly tensors: Map<string, Tensor>;
+  /** Two small maps: whoever expands the one expands the other in the same dispatch. */
+  readonly pair: readonly [Linear, Linear];
+}
 
 /** Operands of a map; what is optional is undefined where it has no part. */
 export interface LinearOperands {
@@ -58,13 +70,13 @@ export function recordLinear(
   const { recorder } = recording;
   matmulForward(recorder, {
     x,
-    weight: recordWeight(recording, linear),
+    weight: recordWeight(recording, linear, matrixShape(x)[0]),
     y,
     ...(residual && { residual }),
     ...(linear.bias && { bias: linear.bias }),
     ...(h && linear.lora && { lora: loraOf(linear.lora, h) }),
+    rope,
   });
-  if (rope) ropeForward(recorder, { qkv: y, ...rope });
   return h;
 }
 
@@ -124,7 +136,7 @@ export function recordInputGradient(
     const side = dh && lora && { dh, a: lora.a, rank: lora.rank, segments };
     matmulBackward(recorder, {
       dy,
-      weight: recordWeight(recording, linear),
+      weight: recordWeight(recording, linear, rows),
       dx,
       ...(side && { lora: { ...side, ...dropoutOf(dropout, shape) } }),
     });
@@ -144,19 +156,41 @@ export function recordAdapterGradients(
   loraGradients(recorder, { ...operands, ...dropoutOf(dropout, shape) });
 }
 
-/** The weight as a matrix that the GEMM reads: expanded from NF4, or as it is stored. */
+/** The weight as a product of `rows` rows reads it: as it is stored, or expanded from NF4. */
 function recordWeight(
   { recorder, act, expanded }: Recording,
   { shape, weight }: Linear,
-): PlainWeight {
-  if (!("codes" in weight)) return weight;
-  const { inputs, outputs, label } = shape;
-  let tensor = expanded?.get(label);
-  if (!tensor) {
-    tensor = recorder.transient(`${label}.weight`, act, [outputs, inputs]);
-    dequantize(recorder, { weight, out: tensor });
-    expanded?.set(label, tensor);
+  rows: number,
+): PlainWeight | Nf4Weight {
+  if (!("codes" in weight) || fusesNf4(recorder, rows)) return weight;
+  const known = expanded?.tensors.get(shape.label);
+  if (known) return native(known);
+  const own = { weight, out: scratchFor(recorder, act, shape) };
+  const isPaired =
+    expanded?.pair.some((map) => map.shape === shape) &&
+    expanded.pair.every((map) => (map.shape.outputs * map.shape.inputs) % 8 === 0);
+  const other = isPaired ? expanded?.pair.find((map) => map.shape !== shape) : undefined;
+  if (other && "codes" in other.weight && !expanded?.tensors.has(other.shape.label)) {
+    const beside = { weight: other.weight, out: scratchFor(recorder, act, other.shape) };
+    dequantizePair(recorder, own, beside);
+    expanded?.tensors.set(other.shape.label, beside.out);
+  } else {
+    dequantize(recorder, own);
   }
+  expanded?.tensors.set(shape.label, own.out);
+  return native(own.out);
+}
+
+function scratchFor(
+  recorder: Recorder,
+  act: "f32" | "f16",
+  { label, outputs, inputs }: LinearShape,
+): Tensor {
+  return recorder.transient(`${label}.weight`, act, [outputs, inputs]);
+}
+
+function native(tensor: Tensor): PlainWeight {
+  const [outputs, inputs] = matrixShape(tensor);
   return { tensor, shape: [outputs, inputs], kind: "native" };
 }
 

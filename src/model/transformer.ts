@@ -66,8 +66,9 @@ export async function buildTrainProgram(
   const kept: Partial<BlockActivations>[] = [];
   for (const block of blocks) {
     const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
-    const parts = sequenceParts(recording, architecture, block, inputs);
-    const activations = recordBlock(recording, architecture, block, parts, x, out);
+    const once = keeping.expandedWeights ? keepingWeights(recording, block) : recording;
+    const parts = sequenceParts(once, architecture, block, inputs);
+    const activations = recordBlock(once, architecture, block, parts, x, out);
     kept.push(keptOf(activations, keeping.parts[block.index] ?? 0));
     x = out;
   }
@@ -94,10 +95,7 @@ export async function buildTrainProgram(
   for (const block of blocks.toReversed()) {
     const known = kept[block.index] ?? {};
     invariant(known.x !== undefined, () => `nothing was kept of layer ${block.index}`);
-    const again: Recording = {
-      ...recording,
-      ...(keeping.expandedWeights && { expanded: new Map() }),
-    };
+    const again = keeping.expandedWeights ? keepingWeights(recording, block) : recording;
     const parts = sequenceParts(again, architecture, block, inputs);
     recorder.phase = "recompute";
     const activations = recordBlock(again, architecture, block, parts, known.x, undefined, known);
@@ -106,6 +104,11 @@ export async function buildTrainProgram(
     recordBlockBackward(again, architecture, block, inputs, activations, dResidual, isFirst);
   }
   return recorder.build();
+}
+
+/** A recording in which a block's expanded weights stay from one use to the next. */
+function keepingWeights(recording: Recording, { qkv, attentionOut }: Block): Recording {
+  return { ...recording, expanded: { tensors: new Map(), pair: [qkv, attentionOut] } };
 }
 
 export interface EvaluateProgramOptions {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { AttentionLayout } from "../../src/kernels/attention.ts";
 import { headNormBackward, headNormForward } from "../../src/kernels/head-norm.ts";
+import { ropeTable } from "../../src/kernels/rope.ts";
 import {
   type ActivationType,
   activationTypes,
@@ -14,8 +15,10 @@ import {
   testGpu,
   uploadActivation,
   uploadF32,
+  uploadU32,
 } from "../gpu.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
+import { rope, ropeBackward } from "../reference/rope.ts";
 import * as reference from "../reference/head-norm.ts";
 
 const devices = {
@@ -84,6 +87,43 @@ for (const [name, gpu] of Object.entries(devices)) {
     );
   });
 }
+
+// 16 and 128 turn whole, 24 in part and beside dimensions that stay; 12 has halves that begin within a quad.
+describe.each([
+  { tokens: 3, heads: 2, kvHeads: 1, headSize: 16, rotary: 16 },
+  { tokens: 9, heads: 4, kvHeads: 2, headSize: 128, rotary: 128, interleaved: true },
+  { tokens: 5, heads: 3, kvHeads: 1, headSize: 24, rotary: 16 },
+  { tokens: 4, heads: 2, kvHeads: 2, headSize: 12, rotary: 12 },
+])("normed and turned: $headSize, of which $rotary", ({ rotary, ...shape }) => {
+  const frequencies = Float64Array.from({ length: rotary / 2 }, (_, i) => 1 / 10 ** (i / 4));
+  const positions = Uint32Array.from({ length: shape.tokens }, (_, token) => 3 * token + 1);
+
+  test.each(activationTypes(devices["all features"]))("in %s", async (dtype) => {
+    const data = prepare(shape, dtype);
+    const { layout } = data.norm;
+    const heads = {
+      ...layout,
+      rotary,
+      headColumns: [
+        ...Array.from({ length: layout.heads }, (_, i) => layout.qColumn(i)),
+        ...Array.from({ length: layout.kvHeads }, (_, i) => layout.kColumn(i)),
+      ],
+    };
+    const { y, dx } = await run(devices["all features"], data, dtype, { frequencies, positions });
+    const normed = reference.headNorm(data.x, data.norm);
+    const expectedY = rope(normed, positions, frequencies, heads);
+    const back = ropeBackward(data.dy, positions, frequencies, heads);
+    const expectedDx = reference.headNormBackward(data.x, back, data.norm);
+    const isHead = (_: number, i: number) =>
+      !columnsOfNoHead(data.layout).has(i % data.layout.stride);
+    // As above, and two more products; in f16, where the turn is a dispatch of its own, two more roundings.
+    const inType = dtype === "f32" ? 2 ** -22 * (6 + Math.sqrt(shape.headSize)) : 2 ** -9;
+    expect(largestDifference(y.filter(isHead), expectedY.filter(isHead))).toBeLessThan(
+      inType * largest(expectedY),
+    );
+    expect(largestDifference(dx, expectedDx)).toBeLessThan(inType * largest(expectedDx));
+  });
+});
 
 test("the gradient is that of finite differences", async () => {
   const data = prepare({ tokens: 2, heads: 2, kvHeads: 1, headSize: 8 }, "f32");
@@ -185,6 +225,7 @@ async function run(
   gpu: Gpu,
   { tokens, layout, norm, ...data }: ReturnType<typeof prepare>,
   dtype: ActivationType,
+  turn?: { frequencies: Float64Array; positions: Uint32Array },
 ) {
   const shape = [tokens, layout.stride];
   const y = poisoned(gpu, "y", shape, dtype);
@@ -195,6 +236,15 @@ async function run(
     keyWeight: uploadF32(gpu, "keyWeight", [layout.headSize], norm.keyWeight),
     layout,
     epsilon: norm.epsilon,
+    rope: turn && {
+      positions: uploadU32(gpu, "positions", [tokens], turn.positions),
+      table: uploadF32(
+        gpu,
+        "table",
+        [100, 2 * turn.frequencies.length],
+        ropeTable(turn.frequencies, 100),
+      ),
+    },
   };
   await runOnce(gpu, (recorder) => {
     headNormForward(recorder, { ...shared, y: y.tensor });
