@@ -92,6 +92,7 @@ export async function tryVariants(
   pushScopes(gpu);
   try {
     const made = (trial = tunable.trial(gpu, sizes));
+    if (made.step) step.set(made.step);
     await gpu.check();
     await Promise.all(
       candidates.map((candidate) => compile(gpu, made, slot, candidate, workspace, step)),

@@ -1,6 +1,7 @@
 // What a kernel with several variants tells of itself, so that the best can be found by trying.
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/program.ts";
+import type { StepValues } from "../gpu/step-scalars.ts";
 import type { StoredTensor } from "../gpu/tensor.ts";
 
 /** The sizes of the work that variants are tried on: those of the model at hand. */
@@ -33,6 +34,8 @@ export interface Tunable {
 }
 
 export interface Trial {
+  /** The step's scalars that the work reads; those of a first step, where none are named. */
+  readonly step?: StepValues;
   readonly tensors: readonly StoredTensor[];
   /** Records the work once, in the variant that `recorder.choice(slot)` names. Called once a candidate. */
   record(recorder: Recorder): void;

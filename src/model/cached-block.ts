@@ -5,7 +5,7 @@
 import type { Recorder } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attentionCachedAppend } from "../kernels/attention-cached-append.ts";
-import { attentionCachedForward } from "../kernels/attention-cached.ts";
+import { attentionCached } from "../kernels/attention-cached-split.ts";
 import { gemv } from "../kernels/gemv.ts";
 import { gluForward } from "../kernels/glu.ts";
 import type { KvCache } from "../kernels/kv-cache.ts";
@@ -70,7 +70,7 @@ export function recordCachedBlock(
     ...(queryWeight && keyWeight && { norms: { queryWeight, keyWeight, epsilon } }),
   });
   const attended = make("attended", heads * headSize);
-  attentionCachedForward(recorder, {
+  attentionCached(recorder, {
     qkv,
     cache,
     o: attended,

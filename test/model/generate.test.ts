@@ -152,7 +152,7 @@ test.each([
     const logits = await packed.logits(PROMPT);
     const error = relativeError(logits, wanted);
     expect(error).toBeLessThan(bound);
-    if (kvCache === "int8") expect(error).toBeGreaterThan(0);
+    expect(error > 0 || kvCache === "f16").toBe(true);
     // What comes before matters no more than elsewhere.
     const { ids } = await packed.generate(PROMPT, { ...GREEDY, maxNewTokens: 3, endIds: [] });
     expect(ids).toHaveLength(3);
