@@ -32,6 +32,8 @@ export const RULE = { tokens: 512, rank: 16, answerTokens: 256 } as const;
 
 /** Half a byte for a weight, and the scales of its block of 64, themselves in 8 bits. */
 const NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256);
+// Logits of so many rows are there at a time, or as many as this takes.
+const LOSS_ROWS = 256;
 const LOSS_BYTES = 64 * 2 ** 20;
 const STAGING_BYTES = 16 * 2 ** 20;
 
@@ -56,7 +58,8 @@ export function estimateBytes(model: ModelShape, hasF16: boolean): number {
   // Each block's input is kept; one block at a time has all of its values, and its largest weight unpacked.
   const kept = tokens * layers * hidden * 4;
   const block = (tokens * (3.5 * inner + 7 * hidden) + 1.25 * inner * hidden) * actBytes;
-  const loss = Math.min(LOSS_BYTES, tokens * vocab * 4);
+  const lossRows = Math.max(LOSS_ROWS, LOSS_BYTES / (vocab * 4));
+  const loss = Math.min(lossRows, tokens) * vocab * 4;
   const answers = (tokens + answerTokens) * layers * 2 * keys * actBytes;
   const staging = Math.min(STAGING_BYTES, embeddings);
   return weights + embeddings + lora + kept + block + loss + answers + staging;
