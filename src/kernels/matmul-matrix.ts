@@ -54,33 +54,46 @@ const BLOCKS: Readonly<Record<string, string>> = {
   "4x4": block4x4,
 };
 
-// How subgroups share a tile: units of a block, and rows and columns of subgroups. The larger a block, the
-// less is read from workgroup memory; the smaller, the more subgroups fit on a processor.
-const ARRANGEMENTS = [
-  { block: "4x4", subgroups: [2, 2] },
-  { block: "2x4", subgroups: [4, 2] },
-  { block: "2x4", subgroups: [2, 2] },
-  { block: "2x2", subgroups: [2, 4] },
-  { block: "2x2", subgroups: [2, 2] },
-  { block: "4x4", subgroups: [1, 2] },
-] as const;
+/** How subgroups share a tile. */
+interface Arrangement {
+  /** Units of a subgroup's block. The larger it is, the less is read from workgroup memory. */
+  readonly block: string;
+  /** Rows and columns of subgroups. The fewer numbers they hold, the more of them fit on a processor. */
+  readonly subgroups: readonly [number, number];
+  readonly depth: number;
+  readonly hasNumberTiles?: boolean;
+}
 
-const DEPTHS = [32, 64] as const;
+const ARRANGEMENTS: readonly Arrangement[] = [
+  { block: "2x2", subgroups: [2, 4], depth: 32 },
+  { block: "2x2", subgroups: [2, 2], depth: 32 },
+  { block: "4x4", subgroups: [2, 2], depth: 32 },
+  { block: "2x4", subgroups: [4, 2], depth: 32 },
+  { block: "2x4", subgroups: [2, 2], depth: 32 },
+  { block: "4x4", subgroups: [1, 2], depth: 32 },
+  { block: "4x4", subgroups: [2, 2], depth: 16 },
+  { block: "4x4", subgroups: [2, 2], depth: 64 },
+  { block: "2x2", subgroups: [2, 4], depth: 32, hasNumberTiles: true },
+  { block: "4x4", subgroups: [2, 2], depth: 32, hasNumberTiles: true },
+];
 
-/** The variants that a device has the matrices, the threads and the workgroup memory for, each once. */
+/**
+ * The variants that a device has the matrices, the threads and the workgroup memory for, each once. Of units in
+ * several sizes it takes the largest: what is smaller does less for what it reads.
+ */
 export function matrixVariants(gpu: Gpu, type: Type): string[] {
-  const units = gpu.matrixConfigs.filter((config) => isUsable(config, type));
-  const names = units.flatMap(({ M, N, K }) =>
-    DEPTHS.flatMap((depth) =>
-      ARRANGEMENTS.flatMap(({ block, subgroups }) => {
-        const [unitRows = 0, unitColumns = 0] = block.split("x").map(Number);
-        const rows = subgroups[0] * unitRows * M;
-        const columns = subgroups[1] * unitColumns * N;
-        const name = `matrix ${rows}x${columns}x${depth} by ${block} of ${M}x${N}x${K}`;
-        return [name, `${name} numbers`];
-      }),
-    ),
-  );
+  const [unit] = gpu.matrixConfigs
+    .filter((config) => isUsable(config, type))
+    .toSorted((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
+  if (!unit) return [];
+  const { M, N, K } = unit;
+  const names = ARRANGEMENTS.map(({ block, subgroups, depth, hasNumberTiles }) => {
+    const [unitRows = 0, unitColumns = 0] = block.split("x").map(Number);
+    const rows = subgroups[0] * unitRows * M;
+    const columns = subgroups[1] * unitColumns * N;
+    const name = `matrix ${rows}x${columns}x${depth} by ${block} of ${M}x${N}x${K}`;
+    return hasNumberTiles ? `${name} numbers` : name;
+  });
   return [...new Set(names)].filter((name) => {
     const layout = layoutOf(name);
     return layout && runs(gpu, layout, type);

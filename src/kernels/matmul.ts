@@ -67,18 +67,32 @@ export function matmulBackward(recorder: Recorder, call: MatmulBackward): void {
 }
 
 /**
+ * The largest number of rows up to which products unpack NF4 themselves, and the variant that does it:
+ * "128 by tile 64x64x16". "0" expands every weight first.
+ */
+export const NF4_FUSED_SLOT = "nf4.fused";
+
+/**
  * Whether a product of `rows` rows is faster where the weight is unpacked inside it than where it is expanded
  * first, by what was found on this adapter: then give the NF4 weight itself.
  */
 export function fusesNf4(recorder: Recorder, rows: number): boolean {
-  return rows <= Number(recorder.choice(NF4_FUSED_SLOT) ?? 0);
+  return rows <= fusedChoice(recorder).rows;
 }
 
-/** The largest number of rows up to which products unpack NF4 themselves. */
-const NF4_FUSED_SLOT = "nf4.fused";
+function fusedChoice(recorder: Recorder): { rows: number; variant: string | undefined } {
+  const [rows, variant] = (recorder.choice(NF4_FUSED_SLOT) ?? "0").split(" by ");
+  return { rows: Number(rows), variant };
+}
+
+/** The name of the variant that a product is given, if there is one. */
+function variantOf(recorder: Recorder, product: Product): string | undefined {
+  const fused = product.storage === "nf4" ? fusedChoice(recorder).variant : undefined;
+  return fused ?? recorder.choice(productSlot(product));
+}
 
 function record(recorder: Recorder, product: Product): void {
-  const variant = recorder.choice(productSlot(product));
+  const variant = variantOf(recorder, product);
   if (variant !== undefined) {
     if (recordTile(recorder, product, variant)) return;
     if (recordMatrix(recorder, product, variant)) return;

@@ -4,10 +4,12 @@ import { ATTENTION_DECODE_TUNABLE } from "./attention-cached-split.ts";
 import { DEQUANTIZE_TUNABLE } from "./dequantize.ts";
 import { GEMV_TUNABLE } from "./gemv.ts";
 import { LORA_TUNABLE } from "./lora.ts";
+import { MATMUL_TUNABLES } from "./matmul-tunables.ts";
 import { NF4_GEMV_TUNABLE } from "./nf4-gemv.ts";
 import type { Tunable } from "./tunable.ts";
 
 export const TUNABLES: readonly Tunable[] = [
+  ...MATMUL_TUNABLES,
   NF4_GEMV_TUNABLE,
   GEMV_TUNABLE,
   ATTENTION_DECODE_TUNABLE,

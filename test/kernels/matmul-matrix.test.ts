@@ -64,29 +64,55 @@ test.each([
   await expectProducts(gpu, act, [forward], variant);
 });
 
-const CONFIGS: readonly SubgroupMatrixConfig[] = [
-  { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 },
-  { componentType: "f16", resultComponentType: "f16", M: 16, N: 16, K: 16 },
-  { componentType: "f16", resultComponentType: "f32", M: 16, N: 8, K: 16 },
-  { componentType: "f16", resultComponentType: "f32", M: 8, N: 16, K: 16 },
-  { componentType: "f32", resultComponentType: "f32", M: 8, N: 8, K: 8 },
-  { componentType: "i8", resultComponentType: "i32", M: 16, N: 16, K: 32 },
+const F16 = { componentType: "f16", resultComponentType: "f32" };
+const F32 = { componentType: "f32", resultComponentType: "f32" };
+// The null backend has 16 KiB of workgroup memory and 256 threads. What takes more, as most tiles of units of
+// 16 × 16 × 16 do, is left to real GPUs; with smaller tiles its text is the same.
+const ADAPTERS: readonly { type: "f16" | "f32"; unit: SubgroupMatrixConfig; more: string[] }[] = [
+  {
+    type: "f16",
+    unit: { ...F16, M: 16, N: 16, K: 16 },
+    more: ["64x64x16 by 2x2", "32x64x16 by 2x4", "64x64x16 by 4x4"],
+  },
+  { type: "f16", unit: { ...F16, M: 8, N: 16, K: 16 }, more: ["32x128x16 by 2x4"] },
+  { type: "f32", unit: { ...F32, M: 8, N: 8, K: 8 }, more: [] },
 ];
 
-// The null backend has 16 KiB of workgroup memory and 256 threads; what takes more is left to real GPUs.
-test.each(["f16", "f32"] as const)("every variant compiles with real units in %s", async (type) => {
-  const device = await nullGpu({ matrixConfigs: CONFIGS });
-  const variants = matrixVariants(device, type);
-  expect(variants.length).toBeGreaterThan(4);
-  // Those of 16 × 16 × 16 take more; with smaller tiles their text is the same.
-  const small = ["64x64x16 by 2x2", "32x64x16 by 2x4", "64x64x16 by 4x4"].flatMap((tile) => [
-    `matrix ${tile} of 16x16x16`,
-    `matrix ${tile} of 16x16x16 numbers`,
+test.each(ADAPTERS)("every variant compiles with real units: $unit", async (adapter) => {
+  const { type, unit, more } = adapter;
+  const others = [
+    { ...unit, resultComponentType: "f16", K: 64 }, // its sums are not f32
+    { ...unit, componentType: "i8", resultComponentType: "i32", K: 64 },
+    { ...unit, N: 4 },
+  ];
+  const device = await nullGpu({ matrixConfigs: [...others, unit] });
+  const units = `${unit.M}x${unit.N}x${unit.K}`;
+  const offered = matrixVariants(device, type);
+  expect(offered.every((name) => name.includes(` of ${units}`))).toBe(true);
+  const small = more.flatMap((tile) => [
+    `matrix ${tile} of ${units}`,
+    `matrix ${tile} of ${units} numbers`,
   ]);
-  for (const variant of type === "f16" ? [...variants, ...small] : variants) {
+  const variants = [...offered, ...small];
+  expect(variants.length).toBeGreaterThan(2);
+  for (const variant of variants) {
     const names = await compile(device, type, variant);
     expect(names.every((name) => name.startsWith("matmul-matrix-sized"))).toBe(true);
   }
+});
+
+test("with the memory and threads of a large GPU, tiles of 128 × 128 are offered", async () => {
+  const device = await nullGpu({ matrixConfigs: [{ ...F16, M: 16, N: 16, K: 16 }] });
+  const limits = {
+    maxComputeWorkgroupStorageSize: 49_152,
+    maxComputeInvocationsPerWorkgroup: 1024,
+  };
+  const large = Object.create(device, {
+    device: { value: { limits } },
+  }) as Gpu;
+  expect(matrixVariants(large, "f16")).toContain("matrix 128x128x32 by 4x4 of 16x16x16");
+  expect(matrixVariants(large, "f16")).toContain("matrix 64x128x32 by 2x2 of 16x16x16");
+  expect(matrixVariants(large, "f32")).toEqual([]);
 });
 
 test("a device without the matrices is offered none, and takes the variant that runs anywhere", async () => {
