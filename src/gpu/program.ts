@@ -9,6 +9,7 @@ import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
 import { MAP_READ, USAGE } from "./flags.ts";
 import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
+import { BindGroups, type BoundBuffer } from "./bind-groups.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
 import { planMemory } from "./plan.ts";
 import type { StepScalars } from "./step-scalars.ts";
@@ -148,26 +149,30 @@ export class Recorder {
       this.#recorded.map(({ request }) => request),
     );
     const { uniforms, offsets } = this.#writeParams();
+    const groups = new BindGroups(gpu);
     const ready = this.#recorded.map((recorded, index): Ready => {
       const pipeline = pipelines[index];
-      invariant(pipeline !== undefined, () => `${recorded.name} was not compiled`);
+      if (!pipeline) throw new Error(`internal: ${recorded.name} was not compiled`);
       const { name, grid, flops, bytes, phase, firstRow, params } = recorded;
-      const entries: GPUBindGroupEntry[] = recorded.buffers.map(({ binding, tensor }) => {
-        const at = tensor.at ?? { buffer: places.get(tensor), offset: 0 };
-        invariant(at.buffer !== undefined, () => `${tensor.label} has no place`);
-        return { binding, resource: { buffer: at.buffer, offset: at.offset, size: tensor.bytes } };
+      const bindings: BoundBuffer[] = recorded.buffers.map(({ binding, tensor }) => {
+        const buffer = tensor.at?.buffer ?? places.get(tensor);
+        if (!buffer) throw new Error(`internal: ${tensor.label} has no place`);
+        return { binding, buffer, offset: tensor.at?.offset ?? 0, size: tensor.bytes };
       });
-      const size = params.byteLength;
-      entries.push({
+      const offset = offsets[index] ?? 0;
+      bindings.push({ binding: 0, buffer: uniforms, offset, size: params.byteLength });
+      const { layout, stepLayout } = pipeline;
+      const step = {
         binding: 0,
-        resource: { buffer: uniforms, offset: offsets[index] ?? 0, size },
-      });
-      gpu.creations.bindGroups++;
+        buffer: this.#step.buffer,
+        offset: 0,
+        size: this.#step.buffer.size,
+      };
       return {
         name,
         pipeline: pipeline.pipeline,
-        group: gpu.device.createBindGroup({ label: name, layout: pipeline.layout, entries }),
-        stepGroup: pipeline.stepLayout && this.#stepGroup(pipeline.stepLayout),
+        group: groups.of(layout, name, bindings),
+        stepGroup: stepLayout && groups.of(stepLayout, "step", [step]),
         grid,
         flops,
         bytes,
@@ -182,18 +187,6 @@ export class Recorder {
       throw error;
     }
     return new Program(gpu, this.label, ready, uniforms);
-  }
-
-  #stepGroups = new Map<GPUBindGroupLayout, GPUBindGroup>();
-
-  #stepGroup(layout: GPUBindGroupLayout): GPUBindGroup {
-    const known = this.#stepGroups.get(layout);
-    if (known) return known;
-    const entries = [{ binding: 0, resource: { buffer: this.#step.buffer } }];
-    const made = this.gpu.device.createBindGroup({ label: "step", layout, entries });
-    this.gpu.creations.bindGroups++;
-    this.#stepGroups.set(layout, made);
-    return made;
   }
 
   #placeTransients(): Map<Tensor, GPUBuffer> {
@@ -218,10 +211,10 @@ export class Recorder {
   }
 
   #checkSize({ label, bytes }: Tensor): void {
-    const { maxTensorBytes, name } = this.gpu;
-    if (bytes <= maxTensorBytes) return;
+    const { gpu } = this;
+    if (bytes <= gpu.maxTensorBytes) return;
     throw new TooLargeError(
-      `One tensor of this run (${label}) takes ${formatBytes(bytes)}; ${name} shows a shader at most ${formatBytes(maxTensorBytes)} of one.`,
+      `One tensor of this run (${label}) takes ${formatBytes(bytes)}; ${gpu.name} shows a shader at most ${formatBytes(gpu.maxTensorBytes)} of one.`,
       "Lower max_length or batch_size, or choose a smaller model.",
     );
   }
@@ -232,7 +225,7 @@ export class Recorder {
     const blocks: Uint8Array[] = [];
     let end = 0;
     const offsets = this.#recorded.map(({ params }) => {
-      const key = params.join(",");
+      const key = String.fromCharCode(...params);
       const at = known.get(key);
       if (at !== undefined) return at;
       const offset = end;

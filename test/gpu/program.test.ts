@@ -79,6 +79,19 @@ describe("a program", () => {
     expect(gpu.allocatedBytes).toBe(before);
   });
 
+  test("makes one bind group for dispatches that bind the same", async () => {
+    const x = uploadF32(gpu, "x", [4], [1, 2, 3, 4]);
+    const [y, z] = ["y", "z"].map((label) => gpu.allocate(label, "f32", [4]));
+    const { recorder } = newRecorder();
+    for (const to of [y, z, y]) add(recorder, { x, y: to!, addend: 1 });
+    add(recorder, { x, y: y!, addend: 2 }); // other parameters lie elsewhere
+    const before = gpu.creations.bindGroups;
+    (await recorder.build()).run();
+    expect(gpu.creations.bindGroups - before).toBe(3);
+    expect(Array.from(await readF32(gpu, y!))).toEqual([3, 4, 5, 6]);
+    expect(Array.from(await readF32(gpu, z!))).toEqual([2, 3, 4, 5]);
+  });
+
   test("compiles a variant once per device, and different texts of one name apart", async () => {
     const x = uploadF32(gpu, "x", [4], [1, 2, 3, 4]);
     const [a, b, c] = ["a", "b", "c"].map((label) => gpu.allocate(label, "f32", [4]));
