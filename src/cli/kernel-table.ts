@@ -3,6 +3,7 @@ import { formatCount } from "../base/format.ts";
 import type { KernelTable } from "../engine.ts";
 import type { Output } from "./output.ts";
 import { formatTryingBar } from "./progress.ts";
+import { wrapWords } from "./terminal.ts";
 
 export const TRYING =
   "Trying kernel variants: the fastest that are right are kept for this adapter.";
@@ -21,14 +22,15 @@ type Tried = KernelTable["tried"][number];
 /** Lines that say which variant each kernel uses, how it compares with the others, or why nothing was tried. */
 export function formatKernelTable({ slots, tried, why }: KernelTable): string[] {
   if (slots.length === 0) return ["Kernel variants: this adapter has no choice to make."];
-  const reason = why && REASONS[why];
-  const head = `Kernel variants: ${slots.length} kernels have several on this adapter.`;
+  const kernels = slots.length === 1 ? "1 kernel has" : `${slots.length} kernels have`;
+  const head = `Kernel variants: ${kernels} several on this adapter.`;
+  const reason = why && wrapWords(REASONS[why], LINE);
   const tables = tried.flatMap((table) => ["", ...formatTried(table)]);
-  if (tables.length > 0) return [head, ...(reason === undefined ? [] : [reason]), ...tables];
+  if (tables.length > 0) return [head, ...(reason ?? []), ...tables];
   const width = Math.max(...slots.map(({ slot }) => slot.length));
   return [
     head,
-    reason ?? "None was tried yet; a run tries its own, and hone --tune quick doctor typical ones.",
+    ...(reason ?? wrapWords(UNTRIED, LINE)),
     ...slots.map(
       ({ slot, names: [first = "", ...others] }) =>
         `  ${slot.padEnd(width)}  ${first}, and ${others.length} not tried`,
@@ -36,10 +38,15 @@ export function formatKernelTable({ slots, tried, why }: KernelTable): string[] 
   ];
 }
 
+const LINE = 80;
+
+const UNTRIED =
+  "None was tried yet: a run tries those of its model, hone --tune quick doctor those of a typical one.";
+
 const REASONS = {
   off: "Nothing is tried with --tune off: each uses the variant that runs everywhere.",
   software:
-    "Each uses the variant that runs everywhere: on software, compiling others takes longer than they could win (--tune full tries all the same).",
+    "Each uses the variant that runs everywhere: on software, compiling others takes longer than they could win. --tune full tries them nonetheless.",
 } as const;
 
 function formatTried({ sizes, slots }: Tried): string[] {

@@ -63,12 +63,12 @@ function TriedTable(props: { readonly tried: Tried }) {
                 {(variant, index) => (
                   <tr classList={{ "is-chosen": variant.name === trial.chosen }}>
                     <Show when={index() === 0}>
-                      <th scope="rowgroup" rowspan={trial.variants.length}>
+                      <th scope="rowgroup" class="mono" rowspan={trial.variants.length}>
                         {trial.slot}
                       </th>
                     </Show>
                     <td>
-                      {variant.name}
+                      <span class="mono">{variant.name}</span>
                       <Show when={variant.name === trial.chosen}> ✓ {words().chosen}</Show>
                     </td>
                     <Figures variant={variant} trial={trial} />
