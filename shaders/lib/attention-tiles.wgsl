@@ -1,8 +1,7 @@
 // Attention's tiles: 4 × 4 products of a thread from rows staged in workgroup memory, a slice of the head at
 // a time.
 //
-// The query heads of one key head are one list of rows, head after head within a token: row r is head
-// r mod group of token r / group. So one tile of keys serves a group, and the diagonal cuts few tokens.
+// Rows of queries are those of lib/attention-list.wgsl.
 // A thread's four rows lie OWN_GROUPS (or OTHER_GROUPS) apart and a staged row is an odd number of quads long,
 // so that threads side by side meet different banks. Quads past the head are staged as zeros.
 //
@@ -12,28 +11,10 @@ const OWN_GROUPS = OWN / 4u;
 const OTHER_GROUPS = OTHER / 4u;
 const STRIDE = SLICE_QUADS + 1u;
 const FOUR = vec4u(0u, 1u, 2u, 3u);
-const LOG2_E = 1.4426950408889634;
-
-/// Rows of queries to a key head.
-fn query_rows() -> u32 {
-  return params.tokens * (params.heads / params.kv_heads);
-}
 
 /// Tokens of rows of queries; rows past the last count as the last.
 fn tokens_of(rows: vec4u) -> vec4u {
   return min(rows, vec4u(query_rows() - 1u)) / (params.heads / params.kv_heads);
-}
-
-/// Where a row of queries is in lse, and in units of a head in o and d_o.
-fn head_row(row: u32, kv_head: u32) -> u32 {
-  let group = params.heads / params.kv_heads;
-  return (row / group) * params.heads + kv_head * group + row % group;
-}
-
-/// Where a row of queries starts in qkv.
-fn query_row(row: u32, kv_head: u32) -> u32 {
-  let group = params.heads / params.kv_heads;
-  return (row / group) * (params.stride / 4u) + q_column(kv_head * group + row % group);
 }
 
 /// Products of four staged rows from `own` on with four from `other` on: [other][own].

@@ -1,5 +1,6 @@
 // The gradient of attention from tiles in workgroup memory.
 import attentionTileBackward from "../../shaders/attention-tile-backward.wgsl?raw";
+import list from "../../shaders/lib/attention-list.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
@@ -22,7 +23,7 @@ const OTHER = 32;
 
 const shader = {
   label: "attention-tile-backward",
-  source: [rows, tiles, turnNone, attentionTileBackward],
+  source: [rows, list, tiles, turnNone, attentionTileBackward],
   bindings: BACKWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -30,7 +31,7 @@ const shader = {
 const turningShader = {
   ...shader,
   label: "attention-tile-backward-turned",
-  source: [rows, tiles, turnBack, attentionTileBackward],
+  source: [rows, list, tiles, turnBack, attentionTileBackward],
 } as const satisfies Shader<string, string>;
 
 /**

@@ -1,5 +1,6 @@
 // Attention from tiles in workgroup memory: for GPUs whose caches do not keep up with reading rows directly.
 import attentionTile from "../../shaders/attention-tile.wgsl?raw";
+import list from "../../shaders/lib/attention-list.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
@@ -26,7 +27,7 @@ const OTHER = 32;
 
 const shader = {
   label: "attention-tile",
-  source: [rows, tiles, attentionTile],
+  source: [rows, list, tiles, attentionTile],
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;

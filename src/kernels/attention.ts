@@ -12,6 +12,7 @@ import {
   FORWARD_BINDINGS,
   pairsOf,
 } from "./attention-operands.ts";
+import { matrixNamed, recordMatrixForward, runsForward } from "./attention-matrix.ts";
 import { fitsForward, recordTileForward, tileNamed } from "./attention-tile.ts";
 
 export {
@@ -42,7 +43,13 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
   const { heads, headSize } = layout;
   const tokens = checkOperands("attentionForward", operands);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const tile = tileNamed(recorder.choice(`attention.${act}.forward`));
+  const choice = recorder.choice(`attention.${act}.forward`);
+  const matrix = matrixNamed(choice);
+  if (matrix && runsForward(recorder.gpu, matrix, headSize)) {
+    recordMatrixForward(recorder, operands, matrix);
+    return;
+  }
+  const tile = tileNamed(choice);
   if (tile && fitsForward(recorder.gpu, tile, act)) {
     recordTileForward(recorder, operands, tile);
     return;

@@ -1,5 +1,6 @@
 // All kernels with variants that are found by trying. Risky ones (subgroup matrices) stand last among a
 // kernel's own candidates, and what a run needs most stands first here: a budget may end the trying.
+import { ATTENTION_TUNABLES } from "./attention-tunables.ts";
 import { ATTENTION_DECODE_TUNABLE } from "./attention-cached-split.ts";
 import { DEQUANTIZE_TUNABLE } from "./dequantize.ts";
 import { GEMV_TUNABLE } from "./gemv.ts";
@@ -10,6 +11,7 @@ import type { Tunable } from "./tunable.ts";
 
 export const TUNABLES: readonly Tunable[] = [
   ...MATMUL_TUNABLES,
+  ...ATTENTION_TUNABLES,
   NF4_GEMV_TUNABLE,
   GEMV_TUNABLE,
   ATTENTION_DECODE_TUNABLE,

@@ -5,6 +5,9 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { attentionBackward } from "../../src/kernels/attention-backward.ts";
 import type { AttentionLayout, AttentionView } from "../../src/kernels/attention-layout.ts";
 import { attentionForward } from "../../src/kernels/attention.ts";
+import { Recorder } from "../../src/gpu/program.ts";
+import { StepScalars } from "../../src/gpu/step-scalars.ts";
+import { Workspace } from "../../src/gpu/workspace.ts";
 import { ropeTable } from "../../src/kernels/rope.ts";
 import {
   type ActivationType,
@@ -227,6 +230,26 @@ export async function runBackward(
   );
   await lse.read(); // for its guard band
   return dqkv.read();
+}
+
+/** Compiles a case's forward pass in a variant; the names of its dispatches. */
+export async function compileForward(
+  gpu: Gpu,
+  shape: Case,
+  dtype: ActivationType,
+  variant: string,
+): Promise<readonly string[]> {
+  const { data, layout } = prepare(shape, dtype);
+  const { tokens, heads, headSize } = shape;
+  const choices = { [`attention.${dtype}.forward`]: variant };
+  const recorder = new Recorder(gpu, "test", new Workspace(gpu), new StepScalars(gpu), choices);
+  attentionForward(recorder, {
+    ...upload(gpu, data, layout, dtype),
+    layout,
+    o: recorder.transient("o", dtype, [tokens, heads * headSize]),
+    lse: recorder.transient("lse", "f32", [2, tokens, heads]),
+  });
+  return (await recorder.build()).dispatchNames;
 }
 
 async function withChoices(

@@ -1,0 +1,71 @@
+import { describe, expect, test } from "vitest";
+import { activationTypes, largestDifference, nullGpu, testGpu } from "../gpu.ts";
+import {
+  type Case,
+  compileForward,
+  expectForward,
+  interleaved,
+  prepare,
+  referenceForward,
+  runForward,
+} from "./attention-cases.ts";
+
+const gpu = await testGpu();
+
+// A workgroup has 64 rows of queries, and tiles of 16 keys here. Heads of 20 and 40 dimensions leave parts of
+// units empty, 144 is cut into slices.
+const cases: Case[] = [
+  { tokens: 1, heads: 1, kvHeads: 1, headSize: 16, starts: [0] },
+  { tokens: 5, heads: 6, kvHeads: 2, headSize: 20, starts: [0, 3], arrange: interleaved },
+  { tokens: 70, heads: 2, kvHeads: 1, headSize: 40, starts: [0, 33], window: 21 },
+  { tokens: 37, heads: 3, kvHeads: 1, headSize: 64, starts: [0, 32], scale: 0.3 },
+  { tokens: 20, heads: 2, kvHeads: 2, headSize: 144, starts: [0, 1] },
+];
+
+const variants = { f32: "emulated 16 of 8x8x8 f32", f16: "emulated 16 of 16x16x16 f16" };
+
+describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
+  test.each(cases)(
+    "attention agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
+    (shape) =>
+      expectForward(gpu, shape, dtype, { [`attention.${dtype}.forward`]: variants[dtype] }),
+  );
+});
+
+const choices = { "attention.f32.forward": variants.f32 };
+
+test("sums follow a reference that moves", async () => {
+  // Scores grow along the row, to about 1,000: every tile has larger ones than the last.
+  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 3] };
+  const prepared = prepare(shape, "f32");
+  const { data, layout } = prepared;
+  data.qkv.forEach((value, i) => {
+    data.qkv[i] = value * (1 + Math.floor(i / layout.stride) / 2);
+  });
+  const { o, lse } = await runForward(gpu, prepared, "f32", shape, choices);
+  const expected = referenceForward(prepared);
+  // Scores are exact to 2^-22 · √16 · 35² / 4 ≈ 2.9e-4, which is the relative error of a weight.
+  expect(largestDifference(lse, expected.lse)).toBeLessThan(2.9e-4);
+  expect(largestDifference(o, expected.o)).toBeLessThan(2.9e-4 * 35 * 4);
+});
+
+test("a second run gives the same bits", async () => {
+  const prepared = prepare(cases[2]!, "f32");
+  const first = await runForward(gpu, prepared, "f32", cases[2], choices);
+  expect(await runForward(gpu, prepared, "f32", cases[2], choices)).toEqual(first);
+});
+
+test.each([
+  ["matrix 16 of 16x16x16 f16", 128],
+  ["matrix 16 of 16x16x16 f16", 80],
+  ["matrix 16 of 8x16x16 f16", 64],
+  ["matrix 16 of 8x8x8 f32", 64],
+])("%s compiles with subgroup matrices, for heads of %i", async (variant, headSize) => {
+  const [, rows, columns, depth, type = ""] = /(\d+)x(\d+)x(\d+) (f\d+)/.exec(variant) ?? [];
+  const unit = { M: Number(rows), N: Number(columns), K: Number(depth) };
+  const config = { componentType: type, resultComponentType: "f32", ...unit };
+  const counting = await nullGpu({ matrixConfigs: [config] });
+  const shape: Case = { tokens: 5, heads: 4, kvHeads: 2, headSize, starts: [0] };
+  const names = await compileForward(counting, shape, type === "f16" ? "f16" : "f32", variant);
+  expect(names).toEqual([expect.stringMatching(/^attention-matrix/)]);
+});
