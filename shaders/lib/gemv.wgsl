@@ -9,7 +9,8 @@
 // two outputs, so that what is read of x serves twice: neighbors, or with GATED a gate and its up. Each
 // thread takes its share of the inner dimension, and the shares meet once in workgroup memory; with one lane,
 // as suits software adapters, nothing has to meet. Workgroups lie along the outputs, then along the rows.
-// Sums are f32, in a fixed order.
+// Sums are f32, in a fixed order. SCALED, as an adapter's way down wants it, multiplies y by its segment's
+// scale and the step's, before anything is added. Needs lib/gate.wgsl and lib/step.wgsl.
 //
 // The includer binds W and defines `prepare`, which every thread calls first, and `pair_sums`: a lane's share
 // of x · w for two rows of W. inputs and rank are multiples of 4; segments but the last end on one.
@@ -30,6 +31,11 @@ struct Params {
   end_2: u32,
   has_bias: u32,
   lanes: u32,               // LANES, as a bound that compilers do not unroll: that takes Mesa's some seconds
+  scaled_rank: u32,         // columns of y that share a scale
+  scale_0: f32,
+  scale_1: f32,
+  scale_2: f32,
+  scale_3: f32,
 }
 
 const THREADS = 64u;
@@ -77,6 +83,9 @@ fn forward(
   if (params.has_bias != 0u) {
     sums += vec2f(bias[first], bias[second]);
   }
+  if (SCALED) {
+    sums *= vec2f(scale_of(first), scale_of(second)) * step.adapter_scale;
+  }
   if (GATED) {
     let gate = vec4f(sums.x);
     store(row, own, (gate * sigmoid(steepened(gate))).x * sums.y);
@@ -99,6 +108,13 @@ fn lora_share(row: u32, output: u32, lane: u32) -> f32 {
     sums = fma(h[h_at + j], b[output * ranks + j], sums);
   }
   return dot(sums, vec4f(1.0));
+}
+
+/// Of a column of y.
+fn scale_of(column: u32) -> f32 {
+  let segment = column / params.scaled_rank;
+  let scales = vec4f(params.scale_0, params.scale_1, params.scale_2, params.scale_3);
+  return scales[segment];
 }
 
 fn store(row: u32, column: u32, value: f32) {

@@ -9,6 +9,7 @@ import type { Recorder } from "../gpu/program.ts";
 import { elementCount, matrixShape, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
 import gateLib from "../../shaders/lib/gate.wgsl?raw";
 import gemvLib from "../../shaders/lib/gemv.wgsl?raw";
+import stepLib from "../../shaders/lib/step.wgsl?raw";
 import shader from "../../shaders/gemv.wgsl?raw";
 import type { GluActivation } from "./glu.ts";
 import {
@@ -32,7 +33,7 @@ export const GEMV_LANES: readonly number[] = [1, 8, 16, 32, 64];
 const THREADS = 64;
 
 /** Around the shaders of both kinds of weight, which define how W is read. */
-export const GEMV_SOURCES = [gateLib, gemvLib] as const;
+export const GEMV_SOURCES = [stepLib, gateLib, gemvLib] as const;
 
 export const GEMV_PARAMS = {
   rows: "u32",
@@ -50,6 +51,11 @@ export const GEMV_PARAMS = {
   end_2: "u32",
   has_bias: "u32",
   lanes: "u32",
+  scaled_rank: "u32",
+  scale_0: "f32",
+  scale_1: "f32",
+  scale_2: "f32",
+  scale_3: "f32",
 } as const;
 
 /** Operands of a product with few rows of x. */
@@ -59,6 +65,8 @@ export interface GemvOperands extends Omit<MatmulForward, "weight" | "rope"> {
    * columns. Without `residual` and `accumulate`.
    */
   readonly gate?: GluActivation | undefined;
+  /** y is an adapter's h: `rank` columns a segment, each segment multiplied by its scale and the step's. */
+  readonly scaled?: { readonly rank: number; readonly scales: readonly number[] } | undefined;
 }
 
 export interface Gemv extends GemvOperands {
@@ -82,6 +90,7 @@ function shaderOf(kind: WeightKind): Shader<keyof typeof bindings, keyof typeof 
     source: [...GEMV_SOURCES, WIDEN_SOURCE[kind], shader],
     bindings,
     params: GEMV_PARAMS,
+    usesStep: true,
   };
 }
 
@@ -101,7 +110,11 @@ export function gemv(recorder: Recorder, call: Gemv): void {
     () => `gemv: ${tensor.label} is too short for ${shape.join(" × ")} weights`,
   );
   const chosen = Number(recorder.choice(GEMV_SLOT));
-  const lanes = GEMV_LANES.includes(chosen) ? chosen : defaultLanes(recorder.gpu);
+  const lanes = call.scaled
+    ? narrowLanes(recorder.gpu)
+    : GEMV_LANES.includes(chosen)
+      ? chosen
+      : defaultLanes(recorder.gpu);
   const { params, constants, buffers, grid, flops } = gemvParts(call, shape, lanes);
   recorder.dispatch(shaders[kind], {
     entry: "forward",
@@ -119,27 +132,45 @@ export function defaultLanes({ info }: Gpu): number {
   return info.isFallbackAdapter ? CPU_LANES : GPU_LANES;
 }
 
+/** As `defaultLanes`, where outputs are too few to fill a GPU. */
+function narrowLanes({ info }: Gpu): number {
+  return info.isFallbackAdapter ? CPU_LANES : THREADS;
+}
+
 /** Checks the operands; all of a dispatch but what is the weight's. */
 export function gemvParts(
   call: GemvOperands,
   shape: readonly [outputs: number, inputs: number],
   lanes: number,
 ) {
-  const { x, y, lora, residual, bias, gate } = call;
+  const { x, y, lora, residual, bias, gate, scaled } = call;
   const params = gate ? gatedParams(call, shape) : forwardParams(call, shape);
   const { rows, inputs, outputs, rank } = params;
   return {
-    params: { ...params, lanes },
+    params: { ...params, lanes, ...scaleParams(scaled) },
     constants: {
       HAS_LORA: lora !== undefined,
       GATED: gate !== undefined,
       GELU: gate === "gelu_tanh",
+      SCALED: scaled !== undefined,
       LANES: lanes,
     },
     // The shader names h, b, residual and bias even where it does not read them; any memory will do.
     buffers: { x, y, h: lora?.h ?? x, b: lora?.b ?? x, residual: residual ?? x, bias: bias ?? x },
     grid: [workgroups(Math.ceil(outputs / 2), THREADS / lanes), rows] as const,
     flops: 2 * rows * outputs * (inputs + rank),
+  };
+}
+
+function scaleParams(scaled: GemvOperands["scaled"]) {
+  const { rank = 1, scales = [] } = scaled ?? {};
+  const [first = 0, second = 0, third = 0, fourth = 0] = scales;
+  return {
+    scaled_rank: rank,
+    scale_0: first,
+    scale_1: second,
+    scale_2: third,
+    scale_3: fourth,
   };
 }
 

@@ -45,6 +45,7 @@ function shaderOf(lookUp: LookUp) {
       bias: "read",
     },
     params: GEMV_PARAMS,
+    usesStep: true,
     ...(lookUp === "shuffle" && { enables: ["subgroups"] }),
   } as const satisfies Shader<string, string>;
 }

@@ -11,8 +11,9 @@ import { gluForward } from "../kernels/glu.ts";
 import type { KvCache } from "../kernels/kv-cache.ts";
 import { nf4Gemv } from "../kernels/nf4-gemv.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
+import type { LoraSlot } from "./adapter.ts";
 import { attentionLayout, type Block, scoresOf, tableOf } from "./block.ts";
-import { type Linear, loraOf, type Recording, recordLinear, recordLoraDown } from "./linear.ts";
+import { type Linear, loraOf, type Recording, recordLinear } from "./linear.ts";
 import type { Model } from "./transformer.ts";
 
 /** Up to this many rows, a weight is read once a row; from there on, once for all in a product. */
@@ -129,8 +130,21 @@ function recordFew(
 ): void {
   const { recorder }: { recorder: Recorder } = recording;
   const { weight, lora, bias } = linear;
-  const h = recordLoraDown(recording, linear, operands.x);
+  const h = lora && recordFewDown(recorder, lora, operands.x);
   const call = { ...operands, bias, ...(h && lora && { lora: loraOf(lora, h) }) };
   if ("codes" in weight) nf4Gemv(recorder, { ...call, weight });
   else gemv(recorder, { ...call, weight });
+}
+
+/** h = s · x·Aᵀ for few rows of x. */
+export function recordFewDown(
+  recorder: Recorder,
+  { a, rank, scales, shape }: LoraSlot,
+  x: Tensor,
+): Tensor {
+  const columns = scales.length * rank;
+  const h = recorder.transient(`${shape.label}.h`, "f32", [x.shape[0] ?? 0, columns]);
+  const weight = { tensor: a, shape: [columns, shape.inputs], kind: "native" } as const;
+  gemv(recorder, { x, weight, y: h, scaled: { rank, scales } });
+  return h;
 }

@@ -11,16 +11,11 @@ import {
 } from "../kernels/kv-cache.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
 import { sample } from "../kernels/sample.ts";
-import { recordCachedBlock } from "./cached-block.ts";
+import { recordCachedBlock, recordFewDown } from "./cached-block.ts";
 import type { Recording } from "./linear.ts";
+import { headLinear } from "./linears.ts";
 import { MOST_PER_BATCH } from "./pace.ts";
-import {
-  blocksOf,
-  type Model,
-  recordEmbedding,
-  recordHeadDown,
-  recordLogits,
-} from "./transformer.ts";
+import { blocksOf, type Model, recordEmbedding, recordLogits } from "./transformer.ts";
 
 /** Prompt tokens taken per run. Enough to fill a GPU, little enough to waste few on a short prompt. */
 export const CHUNK_TOKENS = 32;
@@ -81,7 +76,7 @@ export function buildChunkProgram(model: Model, parts: Parts): Promise<Program> 
 }
 
 export function buildDecodeProgram(model: Model, parts: Parts): Promise<Program> {
-  const { gpu, architecture, act, weights } = model;
+  const { gpu, architecture, act, weights, adapter } = model;
   const recorder = new Recorder(gpu, "decode", model.workspace, model.step);
   const recording: Recording = { recorder, act, dropout: 0 };
   const x = recordCached(recording, model, parts, parts.token);
@@ -89,7 +84,8 @@ export function buildDecodeProgram(model: Model, parts: Parts): Promise<Program>
   const { epsilon } = architecture;
   rmsNormForward(recorder, { x, weight: weights.finalNorm, y: normed, epsilon });
   const { seen, token, drawn, logits } = parts;
-  const headH = recordHeadDown(recording, model, normed);
+  const headLora = adapter?.slots.get(headLinear(architecture).label);
+  const headH = headLora && recordFewDown(recorder, headLora, normed);
   recordLogits(recording, model, { normed, headH, logits, first: 0, count: 1, isToken: true });
   sample(recorder, { logits, seen, token, drawn, row: 0 });
   return recorder.build();

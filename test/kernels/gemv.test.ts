@@ -126,6 +126,30 @@ test("a gate passes on what GELU says, and all lies where it was asked for", asy
   expect(got.filter(Number.isNaN)).toHaveLength(got.length - want.length);
 });
 
+test("an adapter's way down is scaled by segment and by the step", async () => {
+  gpu.choices = {};
+  const [rows, rank, inputs] = [2, 4, 36];
+  const scales = [0.5, 2, -3];
+  const { weight, w } = randomWeight(gpu, 12, inputs, "native");
+  const x = randomF32(rows * inputs, 6);
+  const y = poisoned(gpu, "y", [rows, 12]);
+  await runOnce(
+    gpu,
+    (recorder) =>
+      gemv(recorder, {
+        x: uploadF32(gpu, "x", [rows, inputs], x),
+        weight,
+        y: y.tensor,
+        scaled: { rank, scales },
+      }),
+    { adapterScale: 0.75 },
+  );
+  const want = matmulNt(x, w, rows, 12, inputs).map(
+    (value, i) => 0.75 * scales[Math.floor((i % 12) / rank)]! * value,
+  );
+  expect(largestDifference(await y.read(), want)).toBeLessThan(3 * f32Tolerance(inputs));
+});
+
 test("a second run gives the same bits", async () => {
   gpu.choices = { [GEMV_SLOT]: "32" };
   const { weight } = randomWeight(gpu, 70, 260, "native");
