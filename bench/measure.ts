@@ -1,11 +1,14 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
-import type { Gpu } from "../src/gpu/device.ts";
+import { countingGpu } from "../src/gpu/counting.ts";
+import { type Gpu, OutOfMemoryError, TooLargeError } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
 import type { Model } from "../src/model/transformer.ts";
-import { Stepper } from "../src/train/step.ts";
+import { type MicroBatch, Stepper } from "../src/train/step.ts";
+import type { Peaks } from "./peaks.ts";
 import { prepareModel, randomBatch, type Subject } from "./prepare.ts";
+import { median, percentile99 } from "./statistics.ts";
 
 export interface KernelFigures {
   /** Shader and entry point; variants are added up. */
@@ -16,6 +19,10 @@ export interface KernelFigures {
   readonly share: number;
   readonly gflops: number;
   readonly gigabytes: number;
+  /** Time that the adapter's peaks allow for the same work ÷ time taken: see rooflineOf. */
+  readonly roofline: number;
+  /** Which of the two peaks is the nearer one. */
+  readonly bound: "arithmetic" | "memory";
 }
 
 export interface TrainingFigures {
@@ -23,9 +30,32 @@ export interface TrainingFigures {
   readonly tokensPerSecond: number;
   readonly timeToFirstStepSeconds: number;
   readonly dispatchesPerLayer: number;
+  readonly dispatches: number;
   readonly stepSeconds: readonly number[];
+  readonly medianStepSeconds: number;
+  readonly p99StepSeconds: number;
+  /** Of the host until everything of a step is submitted, median. */
+  readonly hostSeconds: number;
+  /** GPU time by part of the step, in milliseconds; empty without timestamps. */
+  readonly phases: Readonly<Record<string, number>>;
+  /** The median step less the time of its dispatches: waits between them, submits, the read-back. */
+  readonly gapMilliseconds: number | undefined;
   readonly gemmShare: number;
   readonly kernels: readonly KernelFigures[];
+  readonly memory: TrainingMemory;
+}
+
+/** Bytes on the GPU. */
+export interface TrainingMemory {
+  readonly weights: number;
+  /** Parameters, gradients and moments. */
+  readonly adapter: number;
+  /** What lives only within a step. */
+  readonly activations: number;
+  readonly other: number;
+  readonly peak: number;
+  /** The peak as it was foretold by a GPU that only counts. */
+  readonly estimatedPeak: number;
 }
 
 export interface LoadingFigures {
@@ -57,46 +87,188 @@ function heldBytes(): number {
   return process.memoryUsage().arrayBuffers;
 }
 
+export interface TrainingOptions {
+  readonly tokens: number;
+  readonly steps: number;
+  readonly started: number;
+  readonly checkpointing: boolean;
+  readonly peaks: Peaks;
+}
+
 export async function measureTraining(
   model: Model,
-  options: { tokens: number; steps: number; started: number },
+  options: TrainingOptions,
 ): Promise<TrainingFigures> {
-  const { tokens, steps, started } = options;
-  const stepper = await createStepper(model, tokens);
-  const batch = randomBatch(model.architecture.vocab, tokens);
+  const { gpu, architecture, act } = model;
+  const { tokens, started, checkpointing, peaks } = options;
+  const stepper = await createStepper(model, tokens, checkpointing);
+  const batch = randomBatch(architecture.vocab, tokens);
   await stepper.run([batch], 0, 1e-4);
   const timeToFirstStepSeconds = (performance.now() - started) / 1000;
-  const stepSeconds: number[] = [];
-  for (let step = 1; step <= steps; step++) {
-    const begun = performance.now();
-    await stepper.run([batch], step, 1e-4);
-    stepSeconds.push((performance.now() - begun) / 1000);
-    stepper.learnSpeed(stepSeconds.at(-1) ?? 0, 1);
-  }
-  const timings = model.gpu.hasTimestamps
-    ? [...(await stepper.trainProgram.profile()), ...(await stepper.optimizerProgram.profile())]
-    : [];
-  const kernels = figuresOf(timings);
-  const names = stepper.trainProgram.dispatchNames;
+  const { stepSeconds, hostSeconds } = await timeSteps(stepper, batch, options.steps);
+  const timings = gpu.hasTimestamps ? await profileStep(stepper) : [];
+  const kernels = figuresOf(timings, peaks, act);
+  const { dispatchNames } = stepper.trainProgram;
+  const memory = await memoryOf(model, tokens, checkpointing);
   stepper.free();
+  const phases = sumBy(timings, ({ phase }) => phase);
+  const medianStepSeconds = median(stepSeconds);
+  const busy = Object.values(phases).reduce((sum, ms) => sum + ms, 0);
   return {
-    act: model.act,
-    tokensPerSecond: tokens / median(stepSeconds),
+    act,
+    tokensPerSecond: tokens / medianStepSeconds,
     timeToFirstStepSeconds,
     // The head, the loss and the embedding belong to no layer and are few.
-    dispatchesPerLayer: Math.floor(names.length / model.architecture.layers),
+    dispatchesPerLayer: Math.floor(dispatchNames.length / architecture.layers),
+    dispatches: dispatchNames.length,
     stepSeconds,
+    medianStepSeconds,
+    p99StepSeconds: percentile99(stepSeconds),
+    hostSeconds,
+    phases,
+    gapMilliseconds: timings.length > 0 ? medianStepSeconds * 1000 - busy : undefined,
     gemmShare: kernels
       .filter(({ name }) => /^(matmul|lora)/.test(name))
       .reduce((sum, { share }) => sum + share, 0),
     kernels,
+    memory,
   };
+}
+
+/** Steps one after the other, each waited for, after one that is not counted. */
+async function timeSteps(stepper: Stepper, batch: MicroBatch, steps: number) {
+  const stepSeconds: number[] = [];
+  const host: number[] = [];
+  for (let step = 1; step <= steps; step++) {
+    const begun = performance.now();
+    const outcome = stepper.run([batch], step, 1e-4);
+    host.push((performance.now() - begun) / 1000);
+    await outcome;
+    stepSeconds.push((performance.now() - begun) / 1000);
+    stepper.learnSpeed(stepSeconds.at(-1) ?? 0, 1);
+  }
+  return { stepSeconds, hostSeconds: median(host) };
+}
+
+async function profileStep({ trainProgram, optimizerProgram }: Stepper): Promise<DispatchTiming[]> {
+  const optimizer = await optimizerProgram.profile();
+  return [
+    ...(await trainProgram.profile()),
+    ...optimizer.map((timing) => ({ ...timing, phase: "optimizer" })),
+  ];
+}
+
+function sumBy(
+  timings: readonly DispatchTiming[],
+  keyOf: (timing: DispatchTiming) => string,
+): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const timing of timings) {
+    const key = keyOf(timing);
+    sums[key] = (sums[key] ?? 0) + timing.milliseconds;
+  }
+  return sums;
+}
+
+async function memoryOf(
+  model: Model,
+  tokens: number,
+  checkpointing: boolean,
+): Promise<TrainingMemory> {
+  const { gpu, weights, adapter, workspace } = model;
+  const weightBytes = weights.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  const adapterBytes = (adapter?.banks ?? [])
+    .flatMap(({ parameters, training }) => [
+      parameters,
+      ...(training ? [training.gradients, training.m, training.v] : []),
+    ])
+    .reduce((sum, { bytes }) => sum + bytes, 0);
+  const activations = workspace.bytes;
+  return {
+    weights: weightBytes,
+    adapter: adapterBytes,
+    activations,
+    other: gpu.allocatedBytes - weightBytes - adapterBytes - activations,
+    peak: gpu.peakBytes,
+    estimatedPeak: await foretellPeak(model, tokens, checkpointing),
+  };
+}
+
+/** The same model and step on a GPU that only counts. */
+async function foretellPeak(
+  { gpu, architecture }: Model,
+  tokens: number,
+  checkpointing: boolean,
+): Promise<number> {
+  const { features, limits } = gpu.device;
+  const counting = countingGpu({ info: gpu.info, features, limits });
+  counting.choices = gpu.choices;
+  const model = await prepareModel(counting, { name: "counted", architecture }, tokens);
+  await createStepper(model, tokens, checkpointing);
+  return counting.peakBytes;
+}
+
+/** Rows of so many tokens, from the shortest on, as far as there is memory and time. */
+export async function measureScaling(
+  model: Model,
+  lengths: readonly number[],
+  checkpointing: boolean,
+): Promise<ScalingFigures[]> {
+  const figures: ScalingFigures[] = [];
+  const { workspace, architecture, gpu } = model;
+  for (const tokens of lengths) {
+    const last = figures.at(-1);
+    if (last && (last.stepSeconds * tokens) / last.tokens > LONGEST_STEP_SECONDS) break;
+    try {
+      workspace.free();
+      const stepper = await createStepper(model, tokens, checkpointing);
+      const batch = randomBatch(architecture.vocab, tokens);
+      await stepper.run([batch], 0, 1e-4);
+      const { stepSeconds } = await timeSteps(stepper, batch, 3);
+      const timings = gpu.hasTimestamps ? await profileStep(stepper) : [];
+      const isAttention = sumBy(timings, ({ name }) => String(name.startsWith("attention")));
+      const all = (isAttention["true"] ?? 0) + (isAttention["false"] ?? 0);
+      figures.push({
+        tokens,
+        stepSeconds: median(stepSeconds),
+        microsecondsPerToken: (median(stepSeconds) * 1e6) / tokens,
+        attentionShare: all > 0 ? (isAttention["true"] ?? 0) / all : undefined,
+        activationBytes: workspace.bytes,
+      });
+      stepper.free();
+    } catch (error) {
+      if (error instanceof OutOfMemoryError || error instanceof TooLargeError) break;
+      throw error;
+    }
+  }
+  return figures;
+}
+
+/** A row that would take longer is left out. */
+const LONGEST_STEP_SECONDS = 20;
+
+export interface ScalingFigures {
+  readonly tokens: number;
+  readonly stepSeconds: number;
+  readonly microsecondsPerToken: number;
+  /** Of the GPU's time. */
+  readonly attentionShare: number | undefined;
+  readonly activationBytes: number;
+}
+
+export interface DecodeFigures {
+  readonly tokensPerSecond: number;
+  /** What must be read for each token: all weights, and the adapter. */
+  readonly bytesPerToken: number;
+  /** Tokens a second if reading those were all there is to it. */
+  readonly bandwidthBound: number;
 }
 
 export async function measureDecode(
   model: Model,
   tokens: number,
-): Promise<{ tokensPerSecond: number }> {
+  peaks: Peaks,
+): Promise<DecodeFigures> {
   const generator = await Generator.create(model, 256);
   const options = {
     maxNewTokens: tokens,
@@ -116,7 +288,22 @@ export async function measureDecode(
     seconds.push((performance.now() - begun) / 1000);
   }
   generator.free();
-  return { tokensPerSecond: tokens / median(seconds) };
+  const bytesPerToken = decodedBytes(model);
+  return {
+    tokensPerSecond: tokens / median(seconds),
+    bytesPerToken,
+    bandwidthBound: (peaks.gigabytes * 1e9) / bytesPerToken,
+  };
+}
+
+/** Rope tables and, where it is not the head too, the embedding are read in single rows. */
+function decodedBytes({ weights, adapter }: Model): number {
+  const few = new Set(weights.ropeTables);
+  const isTied = weights.head === weights.embedding;
+  if (!isTied) for (const { tensor } of weights.embedding) few.add(tensor);
+  const read = weights.tensors.filter((tensor) => !few.has(tensor));
+  const parameters = (adapter?.banks ?? []).map((bank) => bank.parameters);
+  return [...read, ...parameters].reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** On the null backend: what recording commands and submitting costs, with nothing computed. */
@@ -157,31 +344,52 @@ export function createStepper(
   });
 }
 
-function figuresOf(timings: readonly DispatchTiming[]): KernelFigures[] {
-  const groups = new Map<string, { calls: number; ms: number; flops: number; bytes: number }>();
-  for (const { name, milliseconds, flops, bytes } of timings) {
-    const key = name.split(" ")[0] ?? name;
-    const group = groups.get(key) ?? { calls: 0, ms: 0, flops: 0, bytes: 0 };
-    group.calls++;
-    group.ms += milliseconds;
-    group.flops += flops;
-    group.bytes += bytes;
-    groups.set(key, group);
+function figuresOf(
+  timings: readonly DispatchTiming[],
+  peaks: Peaks,
+  act: "f32" | "f16",
+): KernelFigures[] {
+  const groups = new Map<string, DispatchTiming[]>();
+  for (const timing of timings) {
+    const key = timing.name.split(" ")[0] ?? timing.name;
+    groups.set(key, [...(groups.get(key) ?? []), timing]);
   }
-  const total = [...groups.values()].reduce((sum, { ms }) => sum + ms, 0);
+  const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   return [...groups]
-    .map(([name, { calls, ms, flops, bytes }]) => ({
-      name,
-      calls,
-      milliseconds: ms,
-      share: ms / total,
-      gflops: flops / ms / 1e6,
-      gigabytes: bytes / ms / 1e6,
-    }))
+    .map(([name, calls]) => {
+      const sum = (of: (timing: DispatchTiming) => number) =>
+        calls.reduce((all, timing) => all + of(timing), 0);
+      const ms = sum(({ milliseconds }) => milliseconds);
+      const limits = calls.map((timing) => allowedMilliseconds(timing, peaks, act));
+      const arithmetic = limits.reduce((all, limit) => all + limit.arithmetic, 0);
+      const memory = limits.reduce((all, limit) => all + limit.memory, 0);
+      const allowed = limits.reduce(
+        (all, limit) => all + Math.max(limit.arithmetic, limit.memory),
+        0,
+      );
+      return {
+        name,
+        calls: calls.length,
+        milliseconds: ms,
+        share: ms / total,
+        gflops: sum(({ flops }) => flops) / ms / 1e6,
+        gigabytes: sum(({ bytes }) => bytes) / ms / 1e6,
+        roofline: allowed / ms,
+        bound: arithmetic > memory ? ("arithmetic" as const) : ("memory" as const),
+      };
+    })
     .toSorted((a, b) => b.milliseconds - a.milliseconds);
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+/**
+ * The roofline: a dispatch of F operations that must move B bytes takes no less than
+ * max(F ÷ best product, B ÷ best copy), both as measured on this adapter.
+ */
+function allowedMilliseconds(
+  { flops, bytes }: DispatchTiming,
+  { gemm, gigabytes }: Peaks,
+  act: "f32" | "f16",
+): { arithmetic: number; memory: number } {
+  const gflops = gemm.find((peak) => peak.act === act)?.gflops ?? Number.NaN;
+  return { arithmetic: flops / gflops / 1e6, memory: bytes / gigabytes / 1e6 };
 }
