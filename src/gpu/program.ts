@@ -7,11 +7,12 @@ import { invariant } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
-import { MAP_READ, USAGE } from "./flags.ts";
+import { USAGE } from "./flags.ts";
 import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
 import { BindGroups, type BoundBuffer } from "./bind-groups.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
 import { planMemory } from "./plan.ts";
+import { timeEach } from "./time-each.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import { byteLength, type Dtype, type Tensor } from "./tensor.ts";
 import type { Workspace } from "./workspace.ts";
@@ -27,8 +28,6 @@ export interface Dispatch<Binding extends string, Param extends string> extends 
   readonly flops?: number;
   /** What it must move at the least, in bytes, where that is not each of its buffers once. */
   readonly bytes?: number;
-  /** The first of the rows that it works on; a run over no more rows than this leaves it out. Default 0. */
-  readonly firstRow?: number | undefined;
 }
 
 interface Recorded {
@@ -70,6 +69,15 @@ const UNIFORM_ALIGNMENT = 256;
 
 /** How much GPU time one submit should hold: long enough to hide its cost, far from any watchdog. */
 const SUBMIT_SECONDS = 0.1;
+
+/** What an adapter is taken for of which nothing is known: a slow one. */
+const UNKNOWN_FLOPS_PER_SECOND = 1e9;
+
+/** A program that was never timed may be so much slower than the one of its device that was. */
+const CAUTION = 8;
+
+/** What the last program that was timed did on a device. */
+const speeds = new WeakMap<Gpu, number>();
 
 /** Bytes moved count as much as this many floating-point operations when a submit's time is guessed. */
 const FLOPS_PER_BYTE = 4;
@@ -129,11 +137,11 @@ export class Recorder {
       flops: call.flops ?? 0,
       bytes: call.bytes ?? bytesOf(buffers.map(({ tensor }) => tensor)),
       phase: this.phase,
-      firstRow: call.firstRow ?? this.#firstRow,
+      firstRow: this.#firstRow,
     });
   }
 
-  /** What `record` records begins at row `first`, as `Dispatch.firstRow` says. */
+  /** What `record` records works on the rows from `first` on: a run over no more than that leaves it out. */
   fromRow(first: number, record: () => void): void {
     this.#firstRow = first;
     record();
@@ -252,8 +260,7 @@ export class Program {
   readonly #gpu: Gpu;
   readonly #dispatches: readonly Ready[];
   readonly #uniforms: GPUBuffer;
-  // The first run does not know the adapter's speed and takes it for a slow one.
-  #flopsPerSecond = 1e9;
+  #flopsPerSecond: number | undefined;
   // Since the speed was last learnt.
   #runs = 0;
   #submittedWork = 0;
@@ -280,7 +287,9 @@ export class Program {
    * begins at that row or after it is left out.
    */
   run({ rows = Infinity }: { rows?: number } = {}): void {
-    const limit = this.#flopsPerSecond * SUBMIT_SECONDS;
+    const known = (speeds.get(this.#gpu) ?? 0) / CAUTION;
+    const speed = this.#flopsPerSecond ?? Math.max(UNKNOWN_FLOPS_PER_SECOND, known);
+    const limit = speed * SUBMIT_SECONDS;
     let piece: Ready[] = [];
     let work = 0;
     for (const dispatch of this.#dispatches) {
@@ -307,49 +316,24 @@ export class Program {
         : this.#dispatches.reduce((sum, dispatch) => sum + workOf(dispatch), 0);
     this.#runs = 0;
     this.#submittedWork = 0;
-    if (seconds > 0 && work > 0) this.#flopsPerSecond = Math.max(1e6, work / seconds);
+    if (seconds <= 0 || work <= 0) return;
+    this.#flopsPerSecond = Math.max(1e6, work / seconds);
+    speeds.set(this.#gpu, this.#flopsPerSecond);
   }
 
   /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */
   async profile(): Promise<DispatchTiming[]> {
-    const { device, hasTimestamps } = this.#gpu;
-    invariant(hasTimestamps, () => `${this.#gpu.name} has no timestamp-query`);
-    const count = this.#dispatches.length * 2;
-    const querySet = device.createQuerySet({ label: "profile", type: "timestamp", count });
-    const resolved = this.#gpu.buffer(
-      "profile.resolved",
-      count * 8,
-      USAGE.queryResolve | USAGE.copySource,
-    );
-    const staging = this.#gpu.buffer(
-      "profile.staging",
-      count * 8,
-      USAGE.mapRead | USAGE.copyTarget,
-    );
-    this.#dispatches.forEach((dispatch, index) => {
-      const encoder = device.createCommandEncoder({ label: dispatch.name });
-      const beginningOfPassWriteIndex = index * 2;
-      const endOfPassWriteIndex = index * 2 + 1;
-      const pass = encoder.beginComputePass({
-        timestampWrites: { querySet, beginningOfPassWriteIndex, endOfPassWriteIndex },
-      });
-      encode(pass, dispatch);
-      pass.end();
-      device.queue.submit([encoder.finish()]);
+    const milliseconds = await timeEach(this.#gpu, this.#dispatches.length, (pass, index) => {
+      const dispatch = this.#dispatches[index];
+      if (dispatch) encode(pass, dispatch);
     });
-    const encoder = device.createCommandEncoder({ label: "profile.resolve" });
-    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
-    encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
-    device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(MAP_READ);
-    const ticks = new BigUint64Array(staging.getMappedRange().slice(0));
-    querySet.destroy();
-    this.#gpu.freeBuffer(resolved);
-    this.#gpu.freeBuffer(staging);
-    return this.#dispatches.map(({ name, flops, bytes, phase }, index) => {
-      const nanoseconds = Number((ticks[index * 2 + 1] ?? 0n) - (ticks[index * 2] ?? 0n));
-      return { name, milliseconds: nanoseconds / 1e6, flops, bytes, phase };
-    });
+    return this.#dispatches.map(({ name, flops, bytes, phase }, index) => ({
+      name,
+      milliseconds: milliseconds[index] ?? Number.NaN,
+      flops,
+      bytes,
+      phase,
+    }));
   }
 
   /** Frees what is the program's own; the workspace's buffers stay for others. */

@@ -21,10 +21,7 @@ export const addShader = {
   params: { count: "u32", addend: "f32" },
 } as const satisfies Shader<string, string>;
 
-export function add(
-  recorder: Recorder,
-  { x, y, addend, scale = 1, flops, firstRow }: AddOperands,
-): void {
+export function add(recorder: Recorder, { x, y, addend, scale = 1, flops }: AddOperands): void {
   const count = elementCount(x.shape);
   recorder.dispatch(addShader, {
     entry: "forward",
@@ -33,7 +30,6 @@ export function add(
     constants: { SCALE: scale },
     grid: [Math.ceil(count / 64)],
     flops: flops ?? count,
-    firstRow,
   });
 }
 
@@ -43,5 +39,4 @@ interface AddOperands {
   readonly addend: number;
   readonly scale?: number;
   readonly flops?: number;
-  readonly firstRow?: number;
 }

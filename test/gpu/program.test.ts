@@ -131,6 +131,13 @@ describe("a program", () => {
     expect(await readF32(gpu, y)).toEqual(new Float32Array(100).fill(12));
   });
 
+  test("that was never timed begins at an eighth of the speed of one that was", async () => {
+    const { program: timed } = await chain(1, 1e9);
+    timed.learnSpeed(0.02); // 50e9 per second; an eighth of it does 0.6e9 in a tenth
+    const { program } = await chain(6, 3e8);
+    expect(countSubmits(program)).toBe(2); // the third passes it
+  });
+
   test("leaves out what begins past the rows of a run, and splits and learns by what is left", async () => {
     const x = uploadF32(gpu, "x", [100], new Float32Array(100));
     const sums = [0, 4, 8, 12].map((firstRow) => ({
@@ -138,7 +145,9 @@ describe("a program", () => {
       y: gpu.allocate(`from row ${firstRow}`, "f32", [100]),
     }));
     const { recorder } = newRecorder();
-    for (const { y, firstRow } of sums) add(recorder, { x, y, addend: 1, flops: 1e9, firstRow });
+    for (const { y, firstRow } of sums) {
+      recorder.fromRow(firstRow, () => add(recorder, { x, y, addend: 1, flops: 1e9 }));
+    }
     const program = await recorder.build();
     program.learnSpeed(0.23); // 1.7 to a tenth: the second passes it
     expect(countSubmits(program)).toBe(2);

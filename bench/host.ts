@@ -1,0 +1,81 @@
+// What the host spends on a training step, on Dawn's null backend: nothing is computed, so that what is left is
+// our own cost and Dawn's.
+import { openGpu } from "../src/gpu/device.ts";
+import { findAdapter } from "../src/hosts/node-gpu.ts";
+import { readArchitecture } from "../src/model/architecture.ts";
+import { createStepper } from "./measure.ts";
+import { prepareModel, randomBatch } from "./prepare.ts";
+
+export interface HostFigures {
+  /** What was recorded. */
+  readonly model: string;
+  readonly tokens: number;
+  readonly dispatches: number;
+  /** From a batch on the host to everything submitted: forward, recomputation, backward and optimizer. */
+  readonly stepMilliseconds: number;
+  readonly microsecondsPerDispatch: number;
+  /** From recording to programs that can run, with every pipeline compiled before. */
+  readonly buildMilliseconds: number;
+}
+
+// The parts, the layers and the vocabulary of InternLM2-1.8B at a quarter of its width: what a dispatch costs the
+// host does not depend on sizes, and the null backend has 512 MiB.
+const MODEL = "InternLM2-1.8B's 24 layers, a quarter as wide";
+const CONFIG = {
+  model_type: "internlm2",
+  bias: false,
+  hidden_size: 512,
+  intermediate_size: 2048,
+  num_hidden_layers: 24,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  vocab_size: 92_544,
+  max_position_embeddings: 32_768,
+  rms_norm_eps: 1e-5,
+  rope_theta: 1e6,
+  tie_word_embeddings: false,
+};
+const TOKENS = 2048;
+
+const STEPS = 50;
+const BUILDS = 5;
+
+export async function measureHost(): Promise<HostFigures> {
+  const { adapter } = await findAdapter("null");
+  const gpu = await openGpu(adapter);
+  const architecture = readArchitecture(CONFIG, MODEL);
+  const model = await prepareModel(gpu, { name: MODEL, architecture }, TOKENS);
+  let stepper = await createStepper(model, TOKENS); // which compiles
+  const builds: number[] = [];
+  for (let build = 0; build < BUILDS; build++) {
+    stepper.free();
+    const begun = performance.now();
+    stepper = await createStepper(model, TOKENS);
+    builds.push(performance.now() - begun);
+  }
+  const batch = randomBatch(architecture.vocab, TOKENS);
+  const steps: number[] = [];
+  for (let step = 0; step < STEPS; step++) {
+    stepper.learnSpeed(1e-3, 1); // few submits, as on a fast GPU
+    const begun = performance.now();
+    const outcome = stepper.run([batch], step, 1e-4);
+    steps.push(performance.now() - begun);
+    await outcome;
+  }
+  const dispatches = stepper.trainProgram.dispatchCount + stepper.optimizerProgram.dispatchCount;
+  const stepMilliseconds = middleOf(steps);
+  stepper.free();
+  gpu.close();
+  return {
+    model: MODEL,
+    tokens: TOKENS,
+    dispatches,
+    stepMilliseconds,
+    microsecondsPerDispatch: (stepMilliseconds * 1000) / dispatches,
+    buildMilliseconds: middleOf(builds),
+  };
+}
+
+function middleOf(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
+}
