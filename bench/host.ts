@@ -5,6 +5,7 @@ import { findAdapter } from "../src/hosts/node-gpu.ts";
 import { readArchitecture } from "../src/model/architecture.ts";
 import { createStepper } from "./measure.ts";
 import { prepareModel, randomBatch } from "./prepare.ts";
+import { median } from "./statistics.ts";
 
 export interface HostFigures {
   /** What was recorded. */
@@ -13,6 +14,9 @@ export interface HostFigures {
   readonly dispatches: number;
   /** From a batch on the host to everything submitted: forward, recomputation, backward and optimizer. */
   readonly stepMilliseconds: number;
+  /** Processor time of all threads in it: on a busy machine, what a free one would take. */
+  readonly cpuMilliseconds: number;
+  /** Of that processor time. */
   readonly microsecondsPerDispatch: number;
   /** From recording to programs that can run, with every pipeline compiled before. */
   readonly buildMilliseconds: number;
@@ -55,27 +59,28 @@ export async function measureHost(): Promise<HostFigures> {
   }
   const batch = randomBatch(architecture.vocab, TOKENS);
   const steps: number[] = [];
+  const processor: number[] = [];
   for (let step = 0; step < STEPS; step++) {
     stepper.learnSpeed(1e-3, 1); // few submits, as on a fast GPU
+    const before = process.cpuUsage();
     const begun = performance.now();
     const outcome = stepper.run([batch], step, 1e-4);
     steps.push(performance.now() - begun);
+    const { user, system } = process.cpuUsage(before);
+    processor.push((user + system) / 1000);
     await outcome;
   }
   const dispatches = stepper.trainProgram.dispatchCount + stepper.optimizerProgram.dispatchCount;
-  const stepMilliseconds = middleOf(steps);
+  const cpuMilliseconds = median(processor);
   stepper.free();
   gpu.close();
   return {
     model: MODEL,
     tokens: TOKENS,
     dispatches,
-    stepMilliseconds,
-    microsecondsPerDispatch: (stepMilliseconds * 1000) / dispatches,
-    buildMilliseconds: middleOf(builds),
+    stepMilliseconds: median(steps),
+    cpuMilliseconds,
+    microsecondsPerDispatch: (cpuMilliseconds * 1000) / dispatches,
+    buildMilliseconds: median(builds),
   };
-}
-
-function middleOf(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 }

@@ -16,15 +16,10 @@ import type { Choices } from "../src/gpu/choices.ts";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { ADAPTER_CHOICES, type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
 import { nodeHost, openFolder } from "../src/hosts/node.ts";
-import {
-  measureDecode,
-  measureHost,
-  measureLoading,
-  measureScaling,
-  measureTraining,
-} from "./measure.ts";
+import { measureHost } from "./host.ts";
+import { measureDecode, measureLoading, measureScaling, measureTraining } from "./measure.ts";
 import { bestOf, measurePeaks } from "./peaks.ts";
-import { prepareModel, type Subject, subjectOf } from "./prepare.ts";
+import { type Subject, subjectOf } from "./prepare.ts";
 import { type BenchRecord, printRecord } from "./report.ts";
 import { architectureOf } from "./shapes.ts";
 
@@ -115,7 +110,7 @@ async function measureAll(
     scaling,
     decode,
     peakGpuBytes,
-    host: await hostCost(subject, tokens),
+    host: await measureHost(),
   };
 }
 
@@ -132,16 +127,6 @@ function tuned(
   const sizes = { hidden, intermediate, heads, kvHeads, headSize, rank: 16, tokens, act };
   const tuner = new Tuner(nodeHost({ adapter: choice }), { mode });
   return tuner.choose(gpu, { sizes, uses: ["training", "generation"] });
-}
-
-/** The null backend computes nothing: what is left is our own cost and Dawn's. */
-async function hostCost(subject: Subject, tokens: number): Promise<BenchRecord["host"]> {
-  const { adapter } = await findAdapter("null");
-  const gpu = await openGpu(adapter);
-  const few = Math.min(tokens, 256); // which changes no count of dispatches, and fits its memory
-  const host = await measureHost(await prepareModel(gpu, subject, few), few);
-  gpu.close();
-  return host;
 }
 
 /** A folder's model, or random weights of a shape. */

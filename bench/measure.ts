@@ -306,24 +306,6 @@ function decodedBytes({ weights, adapter }: Model): number {
   return [...read, ...parameters].reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** On the null backend: what recording commands and submitting costs, with nothing computed. */
-export async function measureHost(
-  model: Model,
-  tokens: number,
-): Promise<{ microsecondsPerDispatch: number; dispatches: number }> {
-  const stepper = await createStepper(model, tokens);
-  const program = stepper.trainProgram;
-  program.learnSpeed(1e-3); // one submit, as on a fast GPU
-  const microseconds: number[] = [];
-  for (let run = 0; run < 50; run++) {
-    const begun = performance.now();
-    program.run();
-    microseconds.push(((performance.now() - begun) * 1000) / program.dispatchCount);
-    await model.gpu.finish();
-  }
-  return { microsecondsPerDispatch: median(microseconds), dispatches: program.dispatchCount };
-}
-
 /** A training step as it is measured: dropout, and a loss scale where the type calls for one. */
 export function createStepper(
   model: Model,

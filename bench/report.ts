@@ -1,6 +1,7 @@
 // The benchmark's record, and the table that people read.
 import { formatBytes, formatCount } from "../src/base/format.ts";
 import type { Choices } from "../src/gpu/choices.ts";
+import type { HostFigures } from "./host.ts";
 import type {
   DecodeFigures,
   KernelFigures,
@@ -32,7 +33,7 @@ export interface BenchRecord {
   readonly scaling: readonly ScalingFigures[];
   readonly decode: DecodeFigures;
   readonly peakGpuBytes: number;
-  readonly host: { readonly microsecondsPerDispatch: number; readonly dispatches: number };
+  readonly host: HostFigures;
 }
 
 /** Prints to stderr: stdout is for the record. */
@@ -49,8 +50,16 @@ export function printRecord(record: BenchRecord): void {
   section("decoding");
   printDecode(record.decode);
   section("host, on Dawn's null backend");
-  line("per dispatch", `${record.host.microsecondsPerDispatch.toFixed(2)} µs`);
+  printHost(record.host);
   if (record.training.kernels.length > 0) printKernels(record.training);
+}
+
+function printHost(host: HostFigures): void {
+  line("model", `${host.model}, ${formatCount(host.dispatches)} dispatches`);
+  line("until a step is submitted", milliseconds(host.stepMilliseconds));
+  line("of that, processor time", milliseconds(host.cpuMilliseconds));
+  line("per dispatch", `${host.microsecondsPerDispatch.toFixed(2)} µs`);
+  line("to record and build it", milliseconds(host.buildMilliseconds));
 }
 
 function printPeaks({ peaks, choices, tune, tuneSeconds }: BenchRecord): void {
