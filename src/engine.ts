@@ -158,7 +158,7 @@ export interface Forecast {
     readonly last: number;
   };
   readonly memory: MemoryEstimate;
-  /** Whether blocks are computed twice to save memory. */
+  /** Whether blocks, or parts of them, are computed twice to save memory. */
   readonly checkpointing: boolean;
   readonly trainableParameters: number;
   /** One checkpoint, all files of it. */

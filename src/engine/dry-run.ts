@@ -4,6 +4,7 @@ import { throwIfAborted } from "../base/error.ts";
 import type { Forecast, Host, TrainRequest } from "../engine.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { StepPlan } from "../train/plan.ts";
+import { repeats } from "../model/keeping.ts";
 import { estimateRun } from "./estimate.ts";
 import { actOf } from "./load-model.ts";
 import { prepareRun } from "./prepare-run.ts";
@@ -28,7 +29,7 @@ export async function dryRun(gpu: Gpu, host: Host, asked: TrainRequest): Promise
     batchesPerEpoch: plan.batchesPerEpoch,
     schedule: scheduleOf(plan),
     memory,
-    checkpointing,
+    checkpointing: repeats(checkpointing),
     trainableParameters: size.trainableParameters,
     checkpointBytes: size.checkpointBytes,
   };

@@ -21,7 +21,9 @@ export async function estimateRun(gpu: Gpu, request: EstimateRequest): Promise<R
   const source = { architecture, files: layout.files };
   const needs = { source, config, holdsOut, isResumed: false };
   const limit: MemoryLimit | undefined =
-    limitBytes === undefined ? undefined : { bytes: limitBytes, words: "" };
+    limitBytes === undefined
+      ? undefined
+      : { bytes: limitBytes, bytesForSpeed: limitBytes, words: "" };
   const { memory, fits } = await choosePlan(gpu, needs, limit);
   if (memory instanceof TooLargeError) throw memory;
 

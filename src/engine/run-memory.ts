@@ -8,10 +8,12 @@ import type { TrainConfig } from "../config.ts";
 import { type AdapterLimits, countingGpu } from "../gpu/counting.ts";
 import { type Gpu, OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
 import { byteLength, read } from "../gpu/tensor.ts";
-import { type ModelFiles, sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
+import { sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
 import { logitRows } from "../model/head.ts";
+import { type Checkpointing, countKeepings, keepingAt, KEEPING_WEIGHTS } from "../model/keeping.ts";
 import { freeWeights } from "../model/weights.ts";
 import { adviseSettings, findFittingSettings, type MemoryEstimate } from "../train/memory.ts";
+import { largestKeeping, openArenaCount } from "./kept-memory.ts";
 import { allocateRun, type LoadableModel, type RunShape } from "./run-parts.ts";
 
 /** Counts what a run on such an adapter takes. Throws TooLargeError where one buffer passes its limits. */
@@ -21,7 +23,7 @@ export async function estimateMemory(
   shape: RunShape,
 ): Promise<MemoryEstimate> {
   const gpu = countingGpu(adapter);
-  const source = { architecture, files: withoutContents(files) };
+  const source = withoutContents({ architecture, files });
   const { model, stepper, generator, evaluator } = await allocateRun(gpu, source, shape, () => {});
   const resident = gpu.allocatedBytes;
   // What is read back needs a place too: the held-out losses, and the adapter when it is saved.
@@ -76,7 +78,7 @@ const EMPTY_BATCH = {
 };
 
 /** The same tensors, of zeros: their sizes are all that counts, and their files are not read. */
-function withoutContents(files: ModelFiles): ModelFiles {
+function withoutContents({ architecture, files }: LoadableModel): LoadableModel {
   let zeros = new Uint8Array(0);
   // One array for all: nothing is written to what is read.
   const take = (bytes: number): Promise<Uint8Array<ArrayBuffer>> => {
@@ -96,12 +98,14 @@ function withoutContents(files: ModelFiles): ModelFiles {
       }),
     },
   ]);
-  return { ...files, tensors: new Map(tensors) };
+  return { architecture, files: { ...files, tensors: new Map(tensors) } };
 }
 
 /** The most that a run may take, and who says so. */
 export interface MemoryLimit {
   readonly bytes: number;
+  /** The most that it may take where less would do. */
+  readonly bytesForSpeed: number;
   readonly words: string;
 }
 
@@ -113,17 +117,22 @@ export function memoryLimit(
 ): MemoryLimit | undefined {
   if (config.max_memory !== "auto") {
     const bytes = config.max_memory * 2 ** 30;
-    return { bytes: bytes - gpu.allocatedBytes, words: `max_memory is ${formatBytes(bytes)}` };
+    const left = bytes - gpu.allocatedBytes;
+    return { bytes: left, bytesForSpeed: left, words: `max_memory is ${formatBytes(bytes)}` };
   }
   if (freeBytes === undefined) return undefined;
   return {
     bytes: freeBytes,
+    bytesForSpeed: freeBytes * SHARE_FOR_SPEED,
     words: `${formatBytes(freeBytes)} of memory is free for ${gpu.name}`,
   };
 }
 
-/** Where no limit is known, `auto` begins to run blocks twice when their activations take this much. */
-const AUTO_CHECKPOINTING_BYTES = 2 ** 30;
+/** Of what is free, as the system and others at work on the machine want some too. */
+const SHARE_FOR_SPEED = 0.8;
+
+/** Where no limit is known, `auto` keeps of the forward pass what lets activations take no more than this. */
+const AUTO_ACTIVATION_BYTES = 2 ** 30;
 
 /** What a plan for a run is made from. */
 export interface RunNeeds {
@@ -133,37 +142,66 @@ export interface RunNeeds {
   readonly isResumed: boolean;
 }
 
-/** Decides on checkpointing, and refuses a run that will not fit, with the settings that would. */
+/** Decides on what is kept, and refuses a run that will not fit, with the settings that would. */
 export async function planMemory(
   gpu: Gpu,
   needs: RunNeeds,
   limit: MemoryLimit | undefined,
-): Promise<{ checkpointing: boolean; memory: MemoryEstimate }> {
+): Promise<{ checkpointing: Checkpointing; memory: MemoryEstimate }> {
   const { checkpointing, memory, fits } = await choosePlan(gpu, needs, limit);
   if (memory instanceof TooLargeError || !fits) throw await refusal(gpu, needs, memory, limit);
   return { checkpointing, memory };
 }
 
-/** Decides on checkpointing; says what the run then takes, and whether that is within the limit. */
+interface MemoryPlan {
+  readonly checkpointing: Checkpointing;
+  readonly memory: MemoryEstimate | TooLargeError;
+  /** Whether that is within the limit. */
+  readonly fits: boolean;
+}
+
+/**
+ * Decides on what of the forward pass is kept, and says what the run then takes. Left to `auto` it is as much
+ * as there is memory for; with checkpointing on, the least, and expanded weights where there is memory.
+ */
 export async function choosePlan(
   gpu: Gpu,
   needs: RunNeeds,
   limit: MemoryLimit | undefined,
-): Promise<{ checkpointing: boolean; memory: MemoryEstimate | TooLargeError; fits: boolean }> {
-  const { config } = needs;
+): Promise<MemoryPlan> {
+  const { config, source } = needs;
   const wanted = config.gradient_checkpointing;
   const limitBytes = limit?.bytes ?? Number.POSITIVE_INFINITY;
-  const isEasy = ({ total, byKind }: MemoryEstimate) =>
-    limit ? total <= limitBytes : byKind.activations <= AUTO_CHECKPOINTING_BYTES;
+  const planFor = async (checkpointing: Checkpointing): Promise<MemoryPlan> => {
+    const memory = await tryEstimate(gpu, needs, config, checkpointing);
+    const fits = !(memory instanceof TooLargeError) && memory.total <= limitBytes;
+    return { checkpointing, memory, fits };
+  };
+  /** How much more it may take; nothing where it takes too much. */
+  const spareOf = ({ memory }: MemoryPlan): number => {
+    if (memory instanceof TooLargeError) return -1;
+    const { total, byKind } = memory;
+    return limit ? limit.bytesForSpeed - total : AUTO_ACTIVATION_BYTES - byKind.activations;
+  };
+
   if (wanted !== true) {
-    const memory = await tryEstimate(gpu, needs, config, false);
-    const suits = !(memory instanceof TooLargeError) && (wanted === false || isEasy(memory));
-    const fits = suits && memory.total <= limitBytes;
-    if (fits || wanted === false) return { checkpointing: false, memory, fits };
+    const everything = await planFor(false);
+    if (wanted === false || spareOf(everything) >= 0) return everything;
   }
-  const memory = await tryEstimate(gpu, needs, config, true);
-  const fits = !(memory instanceof TooLargeError) && memory.total <= limitBytes;
-  return { checkpointing: true, memory, fits };
+  const least = await planFor(true);
+  const spareBytes = spareOf(least);
+  if (!least.fits || spareBytes <= 0) return least;
+  const { layers } = source.architecture;
+  const arenaOf = await openArenaCount(limitsOf(gpu), withoutContents(source), config);
+  const most = wanted === true ? KEEPING_WEIGHTS : countKeepings(layers) - 1;
+  let index = await largestKeeping(arenaOf, layers, most, spareBytes);
+  // Parts of a run share memory, so that what was counted for one alone is not the last word.
+  while (index > 0) {
+    const plan = await planFor(keepingAt(index, layers));
+    if (plan.fits && spareOf(plan) >= 0) return plan;
+    index = Math.floor(index * 0.9);
+  }
+  return least;
 }
 
 /** Settings, as `lora.r=8`, with which the run fits the limit; none where it fits with no settings. */
@@ -242,14 +280,16 @@ async function tryEstimate(
   gpu: Gpu,
   { source, holdsOut }: RunNeeds,
   config: TrainConfig,
-  checkpointing: boolean,
+  checkpointing: Checkpointing,
 ): Promise<MemoryEstimate | TooLargeError> {
-  const { info, device, choices } = gpu;
-  const adapter = { info, features: device.features, limits: device.limits, choices };
   try {
-    return await estimateMemory(adapter, source, { config, checkpointing, holdsOut });
+    return await estimateMemory(limitsOf(gpu), source, { config, checkpointing, holdsOut });
   } catch (error) {
     if (error instanceof TooLargeError) return error;
     throw error;
   }
+}
+
+function limitsOf({ info, device, choices }: Gpu): AdapterLimits {
+  return { info, features: device.features, limits: device.limits, choices };
 }

@@ -13,6 +13,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { modulesOf } from "../model/adapter-files.ts";
 import type { Architecture } from "../model/architecture.ts";
 import { Generator } from "../model/generate.ts";
+import type { Checkpointing } from "../model/keeping.ts";
 import { allLinears } from "../model/linears.ts";
 import type { Model } from "../model/transformer.ts";
 import { Stepper } from "../train/step.ts";
@@ -25,7 +26,7 @@ export type LoadableModel = Pick<ModelFolder, "architecture" | "files">;
 
 export interface RunShape {
   readonly config: TrainConfig;
-  readonly checkpointing: boolean;
+  readonly checkpointing: Checkpointing;
   /** Whether there are rows to take a held-out loss on. */
   readonly holdsOut: boolean;
 }
@@ -133,7 +134,7 @@ export async function allocateRun(
 function createStepper(
   model: Model,
   config: TrainConfig,
-  checkpointing: boolean,
+  checkpointing: Checkpointing,
 ): Promise<Stepper> {
   const [beta1, beta2] = config.betas;
   return Stepper.create(model, {

@@ -50,7 +50,7 @@ export async function train(
     parts?.free();
     parts = undefined;
     throw error instanceof OutOfMemoryError
-      ? await explainOutOfMemory(gpu, needs, checkpointing, error)
+      ? await explainOutOfMemory(gpu, needs, checkpointing === true, error)
       : error;
   } finally {
     parts?.free();

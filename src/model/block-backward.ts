@@ -19,6 +19,7 @@ import {
   recordInputGradient,
   type Recording,
   recordLinearBackward,
+  recordLoraDown,
 } from "./linear.ts";
 
 /**
@@ -102,7 +103,8 @@ function recordMlpBackward(context: BackwardContext): void {
   const dh = recordInputGradient(recording, block.down, { dy, dx: dHidden });
   gluBackward(recorder, { gu: kept.gateUp, dh: dHidden, activation });
   const hidden = dHidden; // by now
-  recordAdapterGradients(recording, block.down, { dy, x: hidden, h: kept.hiddenH, dh });
+  const h = kept.hiddenH ?? recordLoraDown(recording, block.down, hidden);
+  recordAdapterGradients(recording, block.down, { dy, x: hidden, h, dh });
   const dMidNormed = like(context, "mid_normed", kept.midNormed);
   recordLinearBackward(recording, block.gateUp, {
     dy: kept.gateUp,

@@ -52,6 +52,7 @@ export interface BlockActivations {
   readonly midNormed: Tensor;
   readonly gateUp: Tensor;
   readonly gateUpH: Tensor | undefined;
+  /** Undefined, too, where it was neither kept nor needed to run the block again. */
   readonly hiddenH: Tensor | undefined;
   /** As `attentionAdd`, of the feed-forward part. */
   readonly mlpAdd: Tensor | undefined;

@@ -5,7 +5,7 @@
 import type { BlockActivations } from "./block.ts";
 
 /**
- * What a layer may keep besides its input and the adapter's h, in the order of the time that a byte saves:
+ * What a layer may keep besides its input and the adapter's h of each map, in the order of the time that a byte saves:
  * attention is the dearest to repeat, then the products with many outputs, and a norm costs next to nothing.
  * A layer keeps the first so many of these; one that keeps all is not run again.
  */
@@ -17,10 +17,12 @@ const PARTS = [
   ["normed", "midNormed"],
 ] as const satisfies readonly (readonly (keyof BlockActivations)[])[];
 
-const ALWAYS = ["x", "qkvH", "attendedH", "gateUpH", "hiddenH"] as const;
+const LOW_RANK = ["qkvH", "attendedH", "gateUpH", "hiddenH"] as const;
 
 /** What is kept of each layer, and of the running again of one. */
 export interface Keeping {
+  /** Whether layers keep the adapter's h: as many f32 numbers a token as all ranks of a layer together. */
+  readonly lowRank: boolean;
   /** How many of the parts each layer keeps. */
   readonly parts: readonly number[];
   /**
@@ -36,34 +38,43 @@ export type Checkpointing = boolean | Keeping;
 export function keepingOf(checkpointing: Checkpointing, layers: number): Keeping {
   if (typeof checkpointing !== "boolean") return checkpointing;
   const parts = Array<number>(layers).fill(checkpointing ? 0 : PARTS.length);
-  return { parts, expandedWeights: false };
+  return { lowRank: !checkpointing, parts, expandedWeights: false };
 }
 
 /**
  * How many ways of keeping there are, from 0, the least, to all. Each keeps more than the one before: first
- * expanded weights, one layer's worth of memory that saves time in all; then part after part, of the top
+ * the adapter's h; then expanded weights, one layer's worth of memory that saves time in all; then part after part, of the top
  * layer first, whose backward pass gives the memory back soonest.
  */
 export function countKeepings(layers: number): number {
-  return layers * PARTS.length + 2;
+  return layers * PARTS.length + 1 + KEEPING_WEIGHTS;
 }
+
+/** The index of the least way that keeps expanded weights. */
+export const KEEPING_WEIGHTS = 2;
 
 /** The way of keeping at `index` of those that `countKeepings` counts. */
 export function keepingAt(index: number, layers: number): Keeping {
-  const steps = Math.max(0, index - 1);
+  const steps = Math.max(0, index - KEEPING_WEIGHTS);
   const whole = Math.floor(steps / layers);
   const isAhead = (layer: number) => layer >= layers - (steps % layers);
   const parts = Array.from({ length: layers }, (_, layer) => whole + (isAhead(layer) ? 1 : 0));
-  return { parts, expandedWeights: index > 0 };
+  return { lowRank: index > 0, parts, expandedWeights: index >= KEEPING_WEIGHTS };
 }
 
-/** How many layers are run again, at least in part. */
-export function countRepeated({ parts }: Keeping): number {
-  return parts.filter((kept) => kept < PARTS.length).length;
+/** Whether any part of a layer is run again. */
+export function repeats(checkpointing: Checkpointing): boolean {
+  if (typeof checkpointing === "boolean") return checkpointing;
+  return checkpointing.parts.some((kept) => kept < PARTS.length);
 }
 
-/** The part of a block's activations that outlives its forward pass. */
-export function keptOf(activations: BlockActivations, parts: number): Partial<BlockActivations> {
-  const names = [...ALWAYS, ...PARTS.slice(0, parts).flat()];
-  return Object.fromEntries(names.map((name) => [name, activations[name]]));
+/** The part of a layer's activations that outlives its forward pass; its input always does. */
+export function keptOf(
+  activations: BlockActivations,
+  { lowRank, parts }: Keeping,
+  layer: number,
+): Partial<BlockActivations> & Pick<BlockActivations, "x"> {
+  const names = [...(lowRank ? LOW_RANK : []), ...PARTS.slice(0, parts[layer]).flat()];
+  const kept = Object.fromEntries(names.map((name) => [name, activations[name]]));
+  return { ...kept, x: activations.x };
 }

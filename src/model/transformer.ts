@@ -11,13 +11,7 @@ import type { Adapter } from "./adapter.ts";
 import type { Architecture } from "./architecture.ts";
 import type { BatchTensors } from "./batch.ts";
 import { recordBlockBackward } from "./block-backward.ts";
-import {
-  type Block,
-  type BlockActivations,
-  recordBlock,
-  type SequenceInputs,
-  sequenceParts,
-} from "./block.ts";
+import { type Block, recordBlock, type SequenceInputs, sequenceParts } from "./block.ts";
 import { recordEvaluation, recordHeadDown, recordLogits, recordLoss } from "./head.ts";
 import { type Checkpointing, keepingOf, keptOf } from "./keeping.ts";
 import type { Recording } from "./linear.ts";
@@ -63,13 +57,13 @@ export async function buildTrainProgram(
   recorder.phase = "forward";
   let x = recordEmbedding(recording, model, batch.ids);
   const keeping = keepingOf(checkpointing, blocks.length);
-  const kept: Partial<BlockActivations>[] = [];
+  const kept: ReturnType<typeof keptOf>[] = [];
   for (const block of blocks) {
     const out = recorder.transient(`layers.${block.index}.out`, "f32", x.shape);
     const once = keeping.expandedWeights ? keepingWeights(recording, block) : recording;
     const parts = sequenceParts(once, architecture, block, inputs);
     const activations = recordBlock(once, architecture, block, parts, x, out);
-    kept.push(keptOf(activations, keeping.parts[block.index] ?? 0));
+    kept.push(keptOf(activations, keeping, block.index));
     x = out;
   }
 
@@ -93,8 +87,8 @@ export async function buildTrainProgram(
   });
 
   for (const block of blocks.toReversed()) {
-    const known = kept[block.index] ?? {};
-    invariant(known.x !== undefined, () => `nothing was kept of layer ${block.index}`);
+    const known = kept[block.index];
+    invariant(known !== undefined, () => `nothing was kept of layer ${block.index}`);
     const again = keeping.expandedWeights ? keepingWeights(recording, block) : recording;
     const parts = sequenceParts(again, architecture, block, inputs);
     recorder.phase = "recompute";
