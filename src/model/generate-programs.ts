@@ -1,8 +1,8 @@
-// What generation keeps on the GPU, and its two programs: one takes a chunk of the prompt into the cache,
-// the other takes one token, makes its logits and draws the next.
+// What generation keeps on the GPU, and its programs: some take a chunk of the prompt into the cache, the
+// other takes one token, makes its logits and draws the next.
 import { invariant } from "../base/error.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
-import type { StoredTensor, Tensor } from "../gpu/tensor.ts";
+import { slice, type StoredTensor, type Tensor } from "../gpu/tensor.ts";
 import {
   allocateCache,
   type CacheStorage,
@@ -15,18 +15,25 @@ import { recordCachedBlock, recordFewDown } from "./cached-block.ts";
 import type { Recording } from "./linear.ts";
 import { headLinear } from "./linears.ts";
 import { MOST_PER_BATCH } from "./pace.ts";
+import { chunkSizes } from "./prefill-plan.ts";
 import { blocksOf, type Model, recordEmbedding, recordLogits } from "./transformer.ts";
-
-/** Prompt tokens taken per run. Enough to fill a GPU, little enough to waste few on a short prompt. */
-export const CHUNK_TOKENS = 32;
 
 /** Draws that are kept for reading back; at least as many as are ever under way. */
 export const DRAWN_SLOTS = 2 * MOST_PER_BATCH;
 
-export type KvCacheChoice = "auto" | "f16" | "int8";
+export interface GeneratorOptions {
+  /** How keys and values are kept: `auto` as activations are, `int8` as bytes with a scale for each head. */
+  readonly kvCache?: KvCacheChoice | undefined;
+  /** Sizes of the runs that take a prompt in, the largest first; as suits the adapter, if not given. */
+  readonly chunkTokens?: readonly number[] | undefined;
+}
+
+type KvCacheChoice = "auto" | "f16" | "int8";
 
 export interface Parts {
   readonly capacity: number;
+  /** Tokens of the runs that take a prompt in, the largest first. */
+  readonly sizes: readonly number[];
   readonly caches: readonly KvCache<StoredTensor>[];
   readonly chunkIds: StoredTensor;
   readonly token: StoredTensor;
@@ -40,16 +47,18 @@ export interface Parts {
 export function allocateParts(
   { gpu, architecture, act }: Model,
   capacity: number,
-  kvCache: KvCacheChoice,
+  { kvCache = "auto", chunkTokens }: GeneratorOptions,
 ): Parts {
+  const sizes = chunkTokens ?? chunkSizes(gpu.info.isFallbackAdapter, capacity);
   const { kvHeads, headSize, layers, vocab } = architecture;
   const shape = { capacity, width: kvHeads * headSize, kvHeads, act };
   return {
     capacity,
+    sizes,
     caches: Array.from({ length: layers }, (_, layer) =>
       allocateCache(gpu, `cache.${layer}`, storageOf(kvCache, act), shape),
     ),
-    chunkIds: gpu.allocate("generate.ids", "u32", [CHUNK_TOKENS]),
+    chunkIds: gpu.allocate("generate.ids", "u32", [Math.max(...sizes)]),
     token: gpu.allocate("generate.token", "u32", [1]),
     drawn: gpu.allocate("generate.drawn", "u32", [DRAWN_SLOTS, 2]),
     logits: gpu.allocate("generate.logits", "f32", [1, vocab]),
@@ -64,14 +73,16 @@ function storageOf(choice: KvCacheChoice, act: "f32" | "f16"): CacheStorage {
 }
 
 export function freeParts({ gpu }: Model, parts: Parts): void {
-  const { caches, capacity: _, ...own } = parts;
+  const { caches, capacity: _, sizes: _sizes, ...own } = parts;
   const cached = caches.flatMap(cacheTensors);
   for (const tensor of [...cached, ...Object.values(own)]) gpu.free(tensor);
 }
 
-export function buildChunkProgram(model: Model, parts: Parts): Promise<Program> {
+/** Takes `size` tokens of a prompt in. */
+export function buildChunkProgram(model: Model, parts: Parts, size: number): Promise<Program> {
+  const ids = slice(parts.chunkIds, `generate.ids.${size}`, 0, [size]);
   const recorder = new Recorder(model.gpu, "prefill", model.workspace, model.step);
-  recordCached({ recorder, act: model.act, dropout: 0 }, model, parts, parts.chunkIds);
+  recordCached({ recorder, act: model.act, dropout: 0 }, model, parts, ids);
   return recorder.build();
 }
 

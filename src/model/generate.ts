@@ -11,13 +11,13 @@ import {
   allocateParts,
   buildChunkProgram,
   buildDecodeProgram,
-  CHUNK_TOKENS,
   DRAWN_SLOTS,
   freeParts,
-  type KvCacheChoice,
+  type GeneratorOptions,
   type Parts,
 } from "./generate-programs.ts";
 import { type Flight, Pace } from "./pace.ts";
+import { knownPieces, planPieces } from "./prefill-plan.ts";
 import type { Model } from "./transformer.ts";
 
 export interface Sampling {
@@ -46,11 +46,6 @@ export interface Generated {
   readonly endedBy: "stop" | "length" | "aborted";
 }
 
-export interface GeneratorOptions {
-  /** How keys and values are kept: `auto` as activations are, `int8` as bytes with a scale for each head. */
-  readonly kvCache?: KvCacheChoice | undefined;
-}
-
 interface Drawn {
   readonly id: number;
   readonly probability: number;
@@ -66,20 +61,29 @@ export class Generator {
   readonly capacity: number;
   readonly #model: Model;
   readonly #parts: Parts;
-  readonly #chunk: Program;
+  /** By the size of their runs. */
+  readonly #chunks: ReadonlyMap<number, Program>;
   readonly #decode: Program;
   readonly #ring: ReportRing;
   readonly #pace = new Pace();
   /** Ids whose keys and values are in the cache. */
   #cached: number[] = [];
-  /** How many of them, from the first, were taken in whole chunks counted from the start. */
-  #chunked = 0;
+  /** Sizes of the whole runs, counted from the start, in which the first of them were taken in. */
+  #pieces: number[] = [];
 
-  private constructor(model: Model, parts: Parts, chunk: Program, decode: Program) {
+  /** Sizes of the runs that took the last prompt in, and when they were begun. */
+  #taken: { readonly sizes: readonly number[]; readonly begunMs: number } | undefined;
+
+  private constructor(
+    model: Model,
+    parts: Parts,
+    chunks: ReadonlyMap<number, Program>,
+    decode: Program,
+  ) {
     this.#model = model;
     this.capacity = parts.capacity;
     this.#parts = parts;
-    this.#chunk = chunk;
+    this.#chunks = chunks;
     this.#decode = decode;
     this.#ring = new ReportRing(model.gpu, parts.drawn, MOST_BATCHES);
   }
@@ -88,16 +92,16 @@ export class Generator {
   static async create(
     model: Model,
     capacity: number,
-    { kvCache = "auto" }: GeneratorOptions = {},
+    options: GeneratorOptions = {},
   ): Promise<Generator> {
-    const parts = allocateParts(model, capacity, kvCache);
-    let chunk: Program | undefined;
+    const parts = allocateParts(model, capacity, options);
+    const chunks = new Map<number, Program>();
     try {
-      chunk = await buildChunkProgram(model, parts);
+      for (const size of parts.sizes) chunks.set(size, await buildChunkProgram(model, parts, size));
       const decode = await buildDecodeProgram(model, parts);
-      return new Generator(model, parts, chunk, decode);
+      return new Generator(model, parts, chunks, decode);
     } catch (error) {
-      chunk?.free();
+      for (const program of chunks.values()) program.free();
       freeParts(model, parts);
       throw error;
     }
@@ -140,13 +144,15 @@ export class Generator {
 
   /**
    * Logits of the token after `prompt`, f32 [vocab], the same to the bit whatever came before: of the cache,
-   * only whole chunks are used again, which would be computed in the same pieces.
+   * only whole runs are used again that would be the same.
    */
   async logits(prompt: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
     this.#checkLength(prompt);
-    const shared = this.#sharedWith(prompt, this.#chunked);
-    const last = this.#prefill(prompt, shared - (shared % CHUNK_TOKENS));
-    this.#chunked = this.#cached.length - (this.#cached.length % CHUNK_TOKENS);
+    const pieces = planPieces(prompt.length - 1, this.#parts.sizes);
+    const shared = this.#sharedWith(prompt, this.#cached.length);
+    const known = this.#pieces.slice(0, knownPieces(pieces, this.#pieces, shared));
+    const last = this.#prefill(prompt, sumOf(known));
+    this.#pieces = pieces.flatMap(({ size, rows }) => (size === rows ? [size] : []));
     write(this.#model.gpu, this.#parts.token, Uint32Array.of(last));
     this.#decodeAt(this.#cached.length, GREEDY);
     this.#cached.push(last);
@@ -156,13 +162,13 @@ export class Generator {
   /** Forgets the cache: the weights have changed. */
   reset(): void {
     this.#cached = [];
-    this.#chunked = 0;
+    this.#pieces = [];
   }
 
   free(): void {
     freeParts(this.#model, this.#parts);
     this.#ring.free();
-    this.#chunk.free();
+    for (const program of this.#chunks.values()) program.free();
     this.#decode.free();
   }
 
@@ -187,16 +193,18 @@ export class Generator {
     const { gpu, step } = this.#model;
     let position = kept;
     this.#cached.length = kept;
-    this.#chunked = Math.min(this.#chunked, kept);
-    while (position < prompt.length - 1) {
-      const ids = prompt.slice(position, Math.min(position + CHUNK_TOKENS, prompt.length - 1));
-      const padded = new Uint32Array(CHUNK_TOKENS);
+    while (sumOf(this.#pieces) > kept) this.#pieces.pop();
+    const pieces = planPieces(prompt.length - 1 - kept, this.#parts.sizes);
+    this.#taken = { sizes: pieces.map(({ size }) => size), begunMs: performance.now() };
+    for (const { size, rows } of pieces) {
+      const ids = prompt.slice(position, position + rows);
+      const padded = new Uint32Array(size);
       padded.set(ids);
       write(gpu, this.#parts.chunkIds, padded);
-      step.set({ position, rows: ids.length });
-      this.#chunk.run();
+      step.set({ position, rows });
+      this.#chunks.get(size)?.run();
       this.#cached.push(...ids);
-      position += ids.length;
+      position += rows;
     }
     return prompt.at(-1) ?? 0;
   }
@@ -228,8 +236,9 @@ export class Generator {
         const words = new DataView((await batch.drawn).buffer);
         underWay.shift();
         const now = performance.now();
-        // The first comes behind the prompt, and tells nothing of a token's time.
-        if (arrivedMs !== undefined) this.#learn(batch.count, now - arrivedMs);
+        // The first comes behind the prompt, and tells of that rather than of a token's time.
+        if (arrivedMs === undefined) this.#learnOfPrompt(now);
+        else this.#learn(batch.count, now - arrivedMs);
         arrivedMs = now;
         for (let i = 0; i < batch.count; i++) {
           const slot = (batch.first + i) % DRAWN_SLOTS;
@@ -252,6 +261,14 @@ export class Generator {
     this.#decode.learnSpeed(this.#pace.secondsPerToken ?? 0);
   }
 
+  #learnOfPrompt(now: number): void {
+    const { sizes = [], begunMs = now } = this.#taken ?? {};
+    for (const size of new Set(sizes)) {
+      const seconds = ((now - begunMs) / 1000) * (size / sumOf(sizes));
+      this.#chunks.get(size)?.learnSpeed(seconds);
+    }
+  }
+
   /** Submits one run, which takes the token drawn last in at `position` and draws the next. */
   #decodeAt(
     position: number,
@@ -267,6 +284,10 @@ export class Generator {
     for (const id of prompt) seen[id] = 1;
     write(this.#model.gpu, this.#parts.seen, seen);
   }
+}
+
+function sumOf(sizes: readonly number[]): number {
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 type Arrival = Promise<Float32Array<ArrayBuffer>>;

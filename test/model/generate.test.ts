@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { type GenerateOptions, Generator } from "../../src/model/generate.ts";
 import { type Flight, MOST_PER_BATCH, Pace } from "../../src/model/pace.ts";
+import { chunkSizes, knownPieces, planPieces } from "../../src/model/prefill-plan.ts";
 import { testGpu } from "../gpu.ts";
 import { loadTiny, relativeError } from "./tiny.ts";
 
@@ -36,7 +37,7 @@ async function answer(options: Partial<GenerateOptions>, prompt: readonly number
   const { onToken, ...rest } = options;
   const generated = await generator.generate(prompt, {
     ...GREEDY,
-    maxNewTokens: 12,
+    maxNewTokens: 9,
     endIds: [],
     ...rest,
     onToken(id, probability) {
@@ -72,7 +73,7 @@ test.each(SETTINGS)(
   "tokens, probabilities and what stays in the cache are the same: %o",
   async (sampling) => {
     const wanted = await conversation({ ...sampling, flight: SINGLE });
-    expect(wanted.first.told).toHaveLength(12);
+    expect(wanted.first.told).toHaveLength(9);
     for (const flight of FLIGHTS) {
       expect(await conversation({ ...sampling, flight }), JSON.stringify(flight)).toEqual(wanted);
     }
@@ -160,6 +161,56 @@ test.each([
   } finally {
     packed.free();
   }
+});
+
+test("a prompt in large and small pieces gives the same logits as in small ones, whatever came before", async () => {
+  const large = await Generator.create(model, CAPACITY, { chunkTokens: [24, 8] });
+  try {
+    const long = [...PROMPT, ...PROMPT.slice(0, 24)];
+    const first = await large.logits(long);
+    generator.reset();
+    expect(relativeError(first, await generator.logits(long))).toBeLessThan(
+      act === "f16" ? 2e-2 : 1e-4,
+    );
+    // Behind an answer, behind a prompt that shares its first pieces, and behind one that shares part of one.
+    await large.generate(PROMPT, { ...GREEDY, maxNewTokens: 4, endIds: [] });
+    expect(await large.logits(long)).toEqual(first);
+    await large.logits([...long.slice(0, 50), 1, 2, 3]);
+    expect(await large.logits(long)).toEqual(first);
+    await large.logits([...long.slice(0, 20), 4, 5]);
+    expect(await large.logits(long)).toEqual(first);
+  } finally {
+    large.free();
+  }
+});
+
+describe("pieces of a prompt", () => {
+  test("less is computed in vain than is needed, but for the last few", () => {
+    for (let tokens = 0; tokens < 2000; tokens += 13) {
+      const pieces = planPieces(tokens, [512, 32]);
+      const computed = pieces.reduce((sum, { size }) => sum + size, 0);
+      expect(pieces.reduce((sum, { rows }) => sum + rows, 0)).toBe(tokens);
+      expect(computed).toBeLessThanOrEqual(Math.max(2 * tokens, tokens + 31));
+    }
+    expect(planPieces(700, [512, 32]).map(({ rows }) => rows)).toEqual([
+      512, 32, 32, 32, 32, 32, 28,
+    ]);
+    expect(planPieces(800, [512, 32]).map(({ rows }) => rows)).toEqual([512, 288]);
+  });
+
+  test("those are known that were whole, of the same size, and are shared", () => {
+    const pieces = planPieces(600, [512, 32]);
+    expect(knownPieces(pieces, [512, 32, 32], 600)).toBe(3);
+    expect(knownPieces(pieces, [512, 32, 32], 560)).toBe(2);
+    expect(knownPieces(pieces, [32, 32], 600)).toBe(0);
+    expect(knownPieces(planPieces(400, [512, 32]), [512], 600)).toBe(0);
+  });
+
+  test("software adapters take small ones, and so does a short context", () => {
+    expect(chunkSizes(true, 4096)).toEqual([32]);
+    expect(chunkSizes(false, 128)).toEqual([32]);
+    expect(chunkSizes(false, 4096)).toEqual([512, 32]);
+  });
 });
 
 test("a layer is nine dispatches at most, an adapter's own aside", () => {
