@@ -1,15 +1,11 @@
 // The gradient of causal grouped-query attention within documents, from tiles in workgroup memory.
 //
-//   d_o    Act  [tokens, heads, head size]
-//   o      Act  [tokens, heads, head size]
-//   d_qkv  Act  as qkv
-//
 //   p = exp(scale · q · k − lse),  ds = scale · p · (d_o · v − Σ d_o ∘ o)
 //   dv = Σ p · d_o,  dk = Σ ds · q  over queries;  dq = Σ ds · k  over keys
 //
-// Operands are those of lib/attention-rows.wgsl, rows and products those of lib/attention-tiles.wgsl. A
-// workgroup owns 32 rows of queries of one key head, or 32 keys in backward_keys, and walks over the others,
-// 32 at a time. Its first half makes the scores q · k, its second d_o · v, each from slices that it staged
+// Operands are those of lib/attention-rows.wgsl and lib/attention-noted.wgsl, rows and products those of
+// lib/attention-list.wgsl and lib/attention-tiles.wgsl. A workgroup owns 32 rows of queries of one key head, or
+// 32 keys in backward_keys, and walks over the others, 32 at a time. Its first half makes the scores q · k, its second d_o · v, each from slices that it staged
 // itself; p and ds meet in workgroup memory. Then backward_keys sums dv in the first half and dk in the
 // second, and backward_queries one half of the tile's keys in each. A thread sums four or eight rows of two
 // quads: a pair, for lib/turn-back.wgsl. Heads of more than LANES pairs are cut into slices (z), each of
@@ -23,33 +19,10 @@ const HALF_STAGED = (OWN + OTHER) * STRIDE;
 const HALF_WEIGHTS = OTHER * OWN_GROUPS;
 const QUADS = 2u * LANES;
 
-@group(0) @binding(3) var<storage, read> d_o: array<vec4<Act>>;
-@group(0) @binding(4) var<storage, read> o: array<vec4<Act>>;
-@group(0) @binding(6) var<storage, read_write> d_qkv: array<vec4<Act>>;
-
 // For each half slices of own rows and of others, [row][quad]; later CHUNK rows of others.
 var<workgroup> staged: array<vec4<Staged>, 2u * HALF_STAGED>;
 // p and ds, [other row][own row, in groups of four].
 var<workgroup> weights: array<vec4f, 2u * HALF_WEIGHTS>;
-// Of 32 rows of queries: where they start in qkv, and in d_o; their lse and row sums; token and first key.
-var<workgroup> query_starts: array<u32, 64>;
-var<workgroup> query_sums: array<f32, 64>;
-var<workgroup> query_tokens: array<u32, 32>;
-var<workgroup> query_first_keys: array<u32, 32>;
-
-/// Notes what is needed of 32 rows of queries. Rows past the last count as the last.
-fn note_queries(first_row: u32, kv_head: u32, lane: u32) {
-  if (lane < 32u) {
-    let row = min(first_row + lane, query_rows() - 1u);
-    let token = row / (params.heads / params.kv_heads);
-    let at = head_row(row, kv_head);
-    query_starts[lane] = query_row(row, kv_head);
-    query_starts[lane + 32u] = at * params.head_quads;
-    query_sums[lane] = LOG2_E * lse[at];
-    query_tokens[lane] = token;
-    query_first_keys[lane] = first_key(token);
-  }
-}
 
 /// Stages a slice of 32 queries and 32 keys: in the first half of q and k, in the second of d_o and v.
 fn stage_slice(first_quad: u32, queries_at: u32, key: u32, column: u32, half: u32, local: u32) {
@@ -84,37 +57,6 @@ fn sum_chunk(sums: mat4x4f, weights_at: u32, staged_at: u32) -> mat4x4f {
     result += spread(weights[weights_at + n * OWN_GROUPS], vec4f(staged[staged_at + n * QUADS]));
   }
   return result;
-}
-
-fn store(at: u32, quads: vec2u, pair: mat2x4f) {
-  if (quads.x < params.head_quads) { d_qkv[at + quads.x] = vec4<Act>(pair[0]); }
-  if (quads.y < params.head_quads) { d_qkv[at + quads.y] = vec4<Act>(pair[1]); }
-}
-
-/// 2^scores − lse where key j is seen by a query of `token`, and 0 elsewhere.
-fn weigh(scores: vec4f, log_sum: vec4f, is_seen: vec4<bool>) -> vec4f {
-  return select(vec4f(), exp2(scores - log_sum), is_seen);
-}
-
-/// Σ d_o ∘ o of the 32 rows noted, for both halves to use and for backward_keys.
-fn sum_rows(first_row: u32, kv_head: u32, lane: u32, writes: bool) {
-  let row = lane / 4u;
-  var part = 0.0;
-  for (var quad = lane % 4u; quad < params.head_quads; quad += 4u) {
-    let at = query_starts[32u + row] + quad;
-    part += dot(vec4f(d_o[at]), vec4f(o[at]));
-  }
-  weights[lane].x = part;
-  workgroupBarrier();
-  if (lane < 32u) {
-    let n = 4u * lane;
-    let sum = (weights[n].x + weights[n + 1u].x) + (weights[n + 2u].x + weights[n + 3u].x);
-    query_sums[32u + lane] = sum;
-    if (writes && first_row + lane < query_rows()) {
-      lse[params.tokens * params.heads + head_row(first_row + lane, kv_head)] = sum;
-    }
-  }
-  workgroupBarrier();
 }
 
 /// The second half's sums added to the first's, which alone gets them.

@@ -7,6 +7,8 @@ import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape } from "../gpu/tensor.ts";
+import { recordMatrixBackward, runsBackward } from "./attention-matrix-backward.ts";
+import { matrixNamed } from "./attention-matrix.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionGradients,
@@ -47,8 +49,12 @@ export function attentionBackward(recorder: Recorder, operands: AttentionGradien
   checkGradients("attentionBackward", operands);
   const turned = turnedInStore(rope);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const tile = tileNamed(recorder.choice(`attention.${act}.backward`));
-  if (tile && fitsBackward(recorder.gpu, tile, act)) {
+  const choice = recorder.choice(`attention.${act}.backward`);
+  const matrix = matrixNamed(choice);
+  const tile = tileNamed(choice);
+  if (matrix && runsBackward(recorder.gpu, matrix, layout.headSize)) {
+    recordMatrixBackward(recorder, { ...operands, rope: turned }, matrix);
+  } else if (tile && fitsBackward(recorder.gpu, tile, act)) {
     recordTileBackward(recorder, { ...operands, rope: turned }, tile);
   } else {
     recordDirect(recorder, { ...operands, rope: turned });

@@ -1,6 +1,7 @@
 // The gradient of attention from tiles in workgroup memory.
 import attentionTileBackward from "../../shaders/attention-tile-backward.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
+import noted from "../../shaders/lib/attention-noted.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
@@ -23,7 +24,7 @@ const OTHER = 32;
 
 const shader = {
   label: "attention-tile-backward",
-  source: [rows, list, tiles, turnNone, attentionTileBackward],
+  source: [rows, list, noted, tiles, turnNone, attentionTileBackward],
   bindings: BACKWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -31,7 +32,7 @@ const shader = {
 const turningShader = {
   ...shader,
   label: "attention-tile-backward-turned",
-  source: [rows, list, tiles, turnBack, attentionTileBackward],
+  source: [rows, list, noted, tiles, turnBack, attentionTileBackward],
 } as const satisfies Shader<string, string>;
 
 /**
@@ -95,5 +96,5 @@ export function backwardTiles(gpu: Gpu, act: "f32" | "f16", headSize: number): r
 export function fitsBackward(gpu: Gpu, { sliceQuads, widens }: Tile, act: "f32" | "f16"): boolean {
   const quadBytes = widens || act === "f32" ? 16 : 8;
   const stagedBytes = 2 * (OWN + OTHER) * (sliceQuads + 1) * quadBytes;
-  return fits(gpu, stagedBytes + 2 * OTHER * OWN * 4 + 32 * 6 * 4);
+  return fits(gpu, stagedBytes + 2 * OTHER * OWN * 4 + 32 * 6 * 4 + 128 * 4);
 }

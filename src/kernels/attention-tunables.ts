@@ -3,6 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
 import { attentionBackward } from "./attention-backward.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
+import { runsBackward } from "./attention-matrix-backward.ts";
 import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { backwardTiles } from "./attention-tile-backward.ts";
 import { forwardTiles } from "./attention-tile.ts";
@@ -51,7 +52,10 @@ function backwardTunable(act: Act): Tunable {
     slot: `attention.${act}.backward`,
     use: "training",
     candidates: (gpu, { act: actual, headSize }) =>
-      variants(gpu, act === actual, () => backwardTiles(gpu, act, headSize)),
+      variants(gpu, act === actual, () => [
+        ...backwardTiles(gpu, act, headSize),
+        ...matrixVariants(gpu, act, (variant) => runsBackward(gpu, variant, headSize)),
+      ]),
     trial(gpu, sizes) {
       const operands = allocate(gpu, sizes, act);
       const { qkv, segmentStart, lse, layout, o } = operands;

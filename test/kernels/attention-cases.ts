@@ -232,22 +232,33 @@ export async function runBackward(
   return dqkv.read();
 }
 
-/** Compiles a case's forward pass in a variant; the names of its dispatches. */
-export async function compileForward(
+/** Compiles both passes of a case in a variant; the names of their dispatches. */
+export async function compileVariant(
   gpu: Gpu,
   shape: Case,
   dtype: ActivationType,
   variant: string,
 ): Promise<readonly string[]> {
   const { data, layout } = prepare(shape, dtype);
-  const { tokens, heads, headSize } = shape;
-  const choices = { [`attention.${dtype}.forward`]: variant };
+  const { tokens, heads, headSize, rotary: rotarySize } = shape;
+  const choices = {
+    [`attention.${dtype}.forward`]: variant,
+    [`attention.${dtype}.backward`]: variant,
+  };
   const recorder = new Recorder(gpu, "test", new Workspace(gpu), new StepScalars(gpu), choices);
-  attentionForward(recorder, {
+  const rows = [tokens, heads * headSize];
+  const operands = {
     ...upload(gpu, data, layout, dtype),
     layout,
-    o: recorder.transient("o", dtype, [tokens, heads * headSize]),
+    o: recorder.transient("o", dtype, rows),
     lse: recorder.transient("lse", "f32", [2, tokens, heads]),
+  };
+  attentionForward(recorder, operands);
+  attentionBackward(recorder, {
+    ...operands,
+    dO: recorder.transient("dO", dtype, rows),
+    dqkv: recorder.transient("dqkv", dtype, [tokens, layout.stride]),
+    rope: rotarySize ? ropeOf(gpu, data, rotarySize) : undefined,
   });
   return (await recorder.build()).dispatchNames;
 }

@@ -1,0 +1,126 @@
+// The gradient of attention by subgroup matrices; variants are named as those of the forward pass.
+import attentionMatrixBackward from "../../shaders/attention-matrix-backward.wgsl?raw";
+import entry from "../../shaders/lib/attention-backward-entry.wgsl?raw";
+import emulatedEntry from "../../shaders/lib/attention-backward-entry-emulated.wgsl?raw";
+import sizedEntry from "../../shaders/lib/attention-backward-entry-sized.wgsl?raw";
+import list from "../../shaders/lib/attention-list.wgsl?raw";
+import noted from "../../shaders/lib/attention-noted.wgsl?raw";
+import rows from "../../shaders/lib/attention-rows.wgsl?raw";
+import emulatedUnits from "../../shaders/lib/attention-units-emulated.wgsl?raw";
+import units from "../../shaders/lib/attention-units.wgsl?raw";
+import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
+import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
+import type { Gpu } from "../gpu/device.ts";
+import { type Shader, workgroups } from "../gpu/kernel.ts";
+import type { Recorder } from "../gpu/program.ts";
+import { SUBGROUP_MATRIX, SUBGROUP_SIZE, SUBGROUPS } from "../gpu/subgroups.ts";
+import { LANES, type MatrixVariant, runsUnits, subgroupsOf } from "./attention-matrix.ts";
+import {
+  ATTENTION_PARAMS,
+  type AttentionGradients,
+  attentionParams,
+  BACKWARD_BINDINGS,
+  pairsOf,
+} from "./attention-operands.ts";
+
+const OWN = 32;
+const SUBGROUP_ROWS = 16;
+// A longer head has more numbers than a subgroup has registers for.
+const MAX_HEAD_SIZE = 128;
+
+/** The three ways to subgroups, with or without turning back what is stored. */
+function shaders(label: string, turn: string) {
+  const base = { bindings: BACKWARD_BINDINGS, params: ATTENTION_PARAMS };
+  const source = [rows, list, noted, turn];
+  const enables = [SUBGROUPS.enable, SUBGROUP_MATRIX.enable];
+  return {
+    whole: {
+      ...base,
+      label,
+      source: [...source, units, attentionMatrixBackward, entry],
+      enables,
+    },
+    sized: {
+      ...base,
+      label: `${label}-sized`,
+      source: [...source, units, attentionMatrixBackward, sizedEntry],
+      enables: [...enables, SUBGROUP_SIZE.enable],
+    },
+    emulated: {
+      ...base,
+      label: `${label}-emulated`,
+      source: [...source, emulatedUnits, attentionMatrixBackward, emulatedEntry],
+    },
+  } as const satisfies Readonly<Record<string, Shader<string, string>>>;
+}
+
+const SHADERS = shaders("attention-matrix-backward", turnNone);
+const TURNING_SHADERS = shaders("attention-matrix-backward-turned", turnBack);
+
+/**
+ * Records `attentionBackward` over operands that it has checked. `rope` of the operands is applied, and must
+ * be one that shaders can turn back as they store.
+ */
+export function recordMatrixBackward(
+  recorder: Recorder,
+  operands: AttentionGradients,
+  variant: MatrixVariant,
+): void {
+  const { qkv, segmentStart, lse, layout, o, dO, dqkv, rope } = operands;
+  const { heads, kvHeads, headSize } = layout;
+  const [tokens = 0] = qkv.shape;
+  const way = subgroupsOf(recorder.gpu, variant);
+  const shader = rope ? TURNING_SHADERS[way] : SHADERS[way];
+  const flops = pairsOf(tokens, operands) * heads * headSize;
+  const shared = {
+    types: { Act: qkv.dtype, Shared: variant.type },
+    constants: constantsFor(variant, headSize),
+    params: attentionParams(tokens, layout, operands, rope?.table),
+  };
+  const buffers = { qkv, segment_start: segmentStart, d_o: dO, lse, d_qkv: dqkv, ...rope };
+  recorder.dispatch(shader, {
+    ...shared,
+    entry: "backward_queries",
+    buffers: { ...buffers, o },
+    grid: [workgroups((tokens * heads) / kvHeads, OWN), kvHeads],
+    flops: 6 * flops,
+  });
+  recorder.dispatch(shader, {
+    ...shared,
+    entry: "backward_keys",
+    buffers,
+    grid: [workgroups(tokens, OWN), kvHeads],
+    flops: 8 * flops,
+  });
+}
+
+/** Whether `gpu` has the units, the subgroups and the workgroup memory that `recordMatrixBackward` takes. */
+export function runsBackward(gpu: Gpu, variant: MatrixVariant, headSize: number): boolean {
+  const { other, type } = variant;
+  const { COLUMNS, PADDING_QUADS } = constantsFor(variant, headSize);
+  const quadBytes = type === "f32" ? 16 : 8;
+  const stagedQuads = 2 * other * (COLUMNS / 4 + PADDING_QUADS);
+  const weightQuads = 2 * OWN * (other / 4 + PADDING_QUADS);
+  const scoreQuads = Math.max(2 * OWN * (other / 4 + 1), SUBGROUP_ROWS * (COLUMNS / 4 + 1));
+  const bytes = (stagedQuads + weightQuads) * quadBytes + scoreQuads * 16 + 32 * 6 * 4 + 128 * 4;
+  return (
+    headSize <= MAX_HEAD_SIZE &&
+    runsUnits(gpu, variant) &&
+    bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize
+  );
+}
+
+function constantsFor({ other, unit, type }: MatrixVariant, headSize: number) {
+  return {
+    LANES,
+    UNIT_ROWS: unit.rows,
+    UNIT_COLUMNS: unit.columns,
+    UNIT_DEPTH: unit.depth,
+    OTHER: other,
+    // Two halves of whole units.
+    COLUMNS: Math.ceil(headSize / 32) * 32,
+    // Keeps rows on 16 bytes, and neighbors out of each other's banks.
+    PADDING_QUADS: type === "f16" ? 2 : 1,
+    GRADIENT_FACTOR: type === "f16" ? 32 : 1,
+  };
+}

@@ -1,0 +1,31 @@
+import { describe, expect, test } from "vitest";
+import { activationTypes, testGpu } from "../gpu.ts";
+import { type Case, expectBackward, interleaved, prepare, runBackward } from "./attention-cases.ts";
+
+const gpu = await testGpu();
+
+// A workgroup has 32 rows of queries, and tiles of 16 others here. Heads of 20 and 40 dimensions leave parts of
+// units empty.
+const cases: Case[] = [
+  { tokens: 1, heads: 1, kvHeads: 1, headSize: 16, starts: [0] },
+  { tokens: 5, heads: 6, kvHeads: 2, headSize: 20, starts: [0, 3], arrange: interleaved },
+  { tokens: 70, heads: 2, kvHeads: 1, headSize: 40, starts: [0, 33], window: 21, rotary: 32 },
+  { tokens: 37, heads: 3, kvHeads: 1, headSize: 64, starts: [0, 32], scale: 0.3, rotary: 64 },
+];
+
+const variants = { f32: "emulated 16 of 8x8x8 f32", f16: "emulated 16 of 16x16x16 f16" };
+
+describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
+  test.each(cases)(
+    "the gradient agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
+    (shape) =>
+      expectBackward(gpu, shape, dtype, { [`attention.${dtype}.backward`]: variants[dtype] }),
+  );
+});
+
+test("a second run gives the same bits", async () => {
+  const choices = { "attention.f32.backward": variants.f32 };
+  const prepared = prepare(cases[3]!, "f32");
+  const first = await runBackward(gpu, prepared, "f32", cases[3], choices);
+  expect(await runBackward(gpu, prepared, "f32", cases[3], choices)).toEqual(first);
+});
