@@ -376,7 +376,7 @@ const OPTIONS = {
     default: "auto",
     group: "memory",
     label: "Gradient checkpointing",
-    help: "keep only each block's input and compute the rest again; auto does so where memory needs it",
+    help: "keep as little as can be of the forward pass and compute it again; auto keeps what there is memory for",
     elsewhere: ["use_gradient_checkpointing"],
   }),
   max_memory: numberOr(

@@ -112,7 +112,7 @@ export function formatForecast(found: Forecast, config: TrainConfig): string[] {
     `${counted}${from}; ${n(found.batchesPerEpoch)} passes are an epoch.`,
     `Learning rate ${formatRate(schedule.first)} at first, ${formatRate(schedule.peak)} at ${unit} ${n(schedule.peakStep)}, ${formatRate(schedule.last)} at the last.`,
     `${n(found.trainableParameters)} trainable parameters.`,
-    `${formatBytes(memory.total)} of GPU memory (${formatBytesByKind(memory.byKind)})${found.checkpointing ? ", with blocks computed twice to save some" : ""}.`,
+    `${formatBytes(memory.total)} of GPU memory (${formatBytesByKind(memory.byKind)})${found.checkpointing ? ", with parts of blocks computed twice to save some" : ""}.`,
     `${formatBytes(found.checkpointBytes)} a checkpoint, at most ${n(kept)} of them at a time: ${formatBytes(kept * found.checkpointBytes)} on the disk.`,
   ];
 }

@@ -109,7 +109,7 @@ const words: (typeof enOptions)["words"] = {
   },
   gradient_checkpointing: {
     label: "梯度检查点",
-    help: "只保留每个块的输入，其余重新计算；auto 表示内存需要时才这样做",
+    help: "前向结果尽量少留，用到时重新计算；auto 表示内存放得下多少就留多少",
   },
   max_memory: {
     label: "内存上限",
