@@ -73,8 +73,8 @@ export class Tuner {
   }
 
   /**
-   * The choices for a piece of work on `gpu`, tried now where they are not known yet. Kernels for which nothing
-   * better was found are not in them. Throws an AbortedError alone.
+   * The choices for a piece of work on `gpu`, tried now where they are not known yet. Kernels that were not tried
+   * are not in them. Throws an AbortedError alone.
    */
   async choose(gpu: Gpu, work: Work, listener: Listener = {}): Promise<Choices> {
     if (!triesOn(gpu, this.mode)) return {};
@@ -273,12 +273,11 @@ function crashed(slot: string, names: readonly string[]): KnownTrial {
   return { slot, variants, chosen: first, isFull: true };
 }
 
-/** Of the kernels for which another than the first was chosen. */
+/** The first variants too, where they won: what runs is what was measured, whatever a kernel's own default is. */
 function choicesOf(slots: readonly KnownTrial[]): Choices {
   return Object.fromEntries(
     slots
-      .filter(({ variants, chosen }) => variants[0]?.name !== chosen)
-      .map(({ slot, chosen }) => [slot, chosen])
-      .toSorted(([a = ""], [b = ""]) => (a < b ? -1 : 1)),
+      .map(({ slot, chosen }): [string, string] => [slot, chosen])
+      .toSorted(([a], [b]) => (a < b ? -1 : 1)),
   );
 }
