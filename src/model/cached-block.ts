@@ -89,7 +89,7 @@ export function recordCachedBlock(
 }
 
 /** y = linear(x) (+ residual), with the adapter and the bias. */
-export function recordMap(
+function recordMap(
   recording: Recording,
   linear: Linear,
   operands: { readonly x: Tensor; readonly y: Tensor; readonly residual?: Tensor },

@@ -1,7 +1,7 @@
 // How a prompt is cut into pieces that a program takes in at a time.
 
 /** Tokens of a run that suits every adapter, and little is wasted of it on a short prompt. */
-export const SMALL_CHUNK = 32;
+const SMALL_CHUNK = 32;
 
 /** Tokens of a run where thousands of threads want work: a weight is then read once for all of them. */
 const LARGE_CHUNK = 512;

@@ -38,9 +38,10 @@ function parse(...args: string[]): ChatFlags {
   return command.parse(args, { from: "user" }).opts<ChatFlags>();
 }
 
-test("the defaults are XTuner's", () => {
+test("the defaults are XTuner's, and nothing of what is remembered is rounded", () => {
   expect(parse()).toEqual({
     botName: "BOT",
+    kvCache: "auto",
     maxNewTokens: 2048,
     temperature: 0.1,
     topK: 40,
