@@ -98,6 +98,8 @@ async function measureCopies(gpu: Gpu, bytes: number) {
   }
 }
 
+const UNTRIED = "the one used untried";
+
 /** Seconds that a product may take to be large enough; and the largest that is tried. */
 const GEMM_SECONDS = 0.004;
 const LARGEST = 4096;
@@ -122,13 +124,14 @@ async function measureGemm(gpu: Gpu, act: "f32" | "f16"): Promise<GemmPeak> {
     act,
   };
   const names = TUNABLES.find((tunable) => tunable.slot === slot)?.candidates(gpu, sizes) ?? [];
-  // Where shaders run on processors, compiling others takes longer than they could win.
-  const [first = "direct", ...others] = names;
   const tried: { name: string; gflops?: number; problem?: string }[] = [];
   let want: Float32Array | undefined;
-  for (const name of gpu.info.isFallbackAdapter ? [first] : [first, ...others]) {
+  // The first is what is used where nothing was tried. Where shaders run on processors, compiling others takes
+  // longer than they could win.
+  for (const name of gpu.info.isFallbackAdapter ? [UNTRIED] : [UNTRIED, ...names]) {
     try {
-      const { seconds, sample } = await timeGemm(gpu, act, size, { [slot]: name });
+      const choices: Choices = name === UNTRIED ? {} : { [slot]: name };
+      const { seconds, sample } = await timeGemm(gpu, act, size, choices);
       want ??= sample;
       const isRight = agree(sample, want);
       tried.push(

@@ -101,7 +101,11 @@ function printTraining(training: TrainingFigures): void {
       `${milliseconds(ms)} (${percent(ms / (medianStepSeconds * 1000))} of the step)`,
     );
   }
-  if (gapMilliseconds !== undefined) line("  between dispatches", milliseconds(gapMilliseconds));
+  if (gapMilliseconds !== undefined) {
+    // Dispatches are timed in a run of their own, which others may have slowed.
+    const gap = gapMilliseconds > 0 ? milliseconds(gapMilliseconds) : "none that can be told";
+    line("  between dispatches", gap);
+  }
   if (training.kernels.length > 0) line("in products", percent(training.gemmShare));
 }
 

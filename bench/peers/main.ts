@@ -12,9 +12,11 @@ import { ADAPTER_CHOICES, findAdapter } from "../../src/hosts/node-gpu.ts";
 import { driverVariables } from "./drivers.ts";
 import { installPeers } from "./install.ts";
 import { benchOnnxRuntime } from "./suites/onnx-runtime.ts";
+import { benchQvac } from "./suites/qvac.ts";
 import type { Bench } from "./suites/suite.ts";
 import { benchJaxJs } from "./suites/jax-js.ts";
 import { benchTfjs } from "./suites/tfjs.ts";
+import { tuning } from "./tune.ts";
 import { formatTable, type Row } from "./table.ts";
 
 /** Of the clone: this file is built into dist/bench-peers/. */
@@ -25,6 +27,7 @@ const SUITES = {
   onnxruntime: benchOnnxRuntime,
   "jax-js": benchJaxJs,
   tfjs: benchTfjs,
+  qvac: benchQvac,
 } satisfies Record<string, (bench: Bench) => Promise<void>>;
 const PEERS = Object.keys(SUITES) as (keyof typeof SUITES)[];
 
@@ -35,10 +38,13 @@ const { values, positionals } = parseArgs({
     save: { type: "boolean", default: false },
     gpu: { type: "string", default: process.env["HONE_ADAPTER"] ?? "auto" },
     repetitions: { type: "string", default: "5" },
+    tune: { type: "string", default: "quick" },
   },
 });
 const choice = ADAPTER_CHOICES.find((name) => name === values.gpu && name !== "null");
 if (!choice) fail(`--gpu is ${values.gpu}.`, "Use one of: auto, gpu, llvmpipe, swiftshader.");
+const mode = (["off", "quick", "full"] as const).find((name) => name === values.tune);
+if (!mode) fail(`--tune is ${values.tune}.`, "Use one of: off, quick, full.");
 const unknown = positionals.find((name) => !PEERS.some((peer) => peer === name));
 if (unknown) fail(`There is no peer ${unknown}.`, `Name some of: ${PEERS.join(", ")}.`);
 const wanted = positionals.length > 0 ? PEERS.filter((name) => positionals.includes(name)) : PEERS;
@@ -52,6 +58,7 @@ const bench: Bench = {
   gpu,
   isSoftware: gpu.info.isFallbackAdapter,
   place: { folder, environment: driverVariables(kind) },
+  tune: tuning(choice, mode),
   repetitions: Number(values.repetitions),
   report(row) {
     rows.push(row);
@@ -68,6 +75,7 @@ const record = {
   commit: commitOf(),
   date: new Date().toISOString().slice(0, 10),
   repetitions: bench.repetitions,
+  tune: mode,
   rows,
 };
 console.error(`\n${formatTable(rows)}`);

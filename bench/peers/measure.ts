@@ -29,7 +29,7 @@ export async function timed(work: () => Promise<void>): Promise<Taken> {
 /** Warms both sides up, then times them in turn. */
 export async function takeTurns(
   { theirs, ours }: { theirs: Side; ours: Side },
-  { repetitions, warmUps = 1 }: { repetitions: number; warmUps?: number },
+  { repetitions, warmUps = 1 }: { repetitions: number; warmUps?: number | undefined },
 ): Promise<Pair> {
   for (let i = 0; i < warmUps; i++) {
     await theirs.run();

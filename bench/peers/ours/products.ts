@@ -7,6 +7,7 @@ import { StepScalars } from "../../../src/gpu/step-scalars.ts";
 import { read, type StoredTensor, write } from "../../../src/gpu/tensor.ts";
 import { Workspace } from "../../../src/gpu/workspace.ts";
 import { matmulBackward, matmulForward } from "../../../src/kernels/matmul.ts";
+import type { TrialSizes } from "../../../src/kernels/tunable.ts";
 import { nf4Gemv } from "../../../src/kernels/nf4-gemv.ts";
 import { recordLinear } from "../../../src/model/linear.ts";
 import { type Taken, timed } from "../measure.ts";
@@ -33,6 +34,13 @@ export interface ProductTask {
   readonly dy?: Float32Array<ArrayBuffer>;
   /** Row-major [outputs, inputs], or as NF4. */
   readonly weight: Float32Array<ArrayBuffer> | Nf4Matrix;
+}
+
+/** Of the model that has such products. */
+export function productSizes({ rows, size, type }: ProductTask): TrialSizes {
+  const heads = size / 64;
+  const attention = { heads, kvHeads: heads, headSize: 64 };
+  return { hidden: size, intermediate: size, ...attention, rank: 0, tokens: rows, act: type };
 }
 
 /** A recorded chain. A run uploads x, computes, and reads the result back, as a run of the peers' does. */

@@ -44,6 +44,7 @@ export async function benchJaxJs(bench: Bench): Promise<void> {
     const numbers = makeBlock(sizes);
     const params = theirNumbers(sizes, numbers);
     const { adapter } = await child.call<{ adapter: string }>("prepare", params);
+    await bench.tune(bench.gpu, { ...sizes, act: "f32" });
     const ours = await OurBlock.create(bench.gpu, sizes, numbers);
     return {
       theirs: { run: () => child.call<Taken>("run") },

@@ -3,7 +3,7 @@ import { decodeF16, encodeF16 } from "../../../src/formats/float.ts";
 import { relativeDifference, type Taken } from "../measure.ts";
 import { squareNf4, squareWeight, transpose, uniform } from "../numbers.ts";
 import { encodeModel, type OnnxConstant, type OnnxNode } from "../onnx.ts";
-import { OurProducts, type ProductTask } from "../ours/products.ts";
+import { OurProducts, productSizes, type ProductTask } from "../ours/products.ts";
 import { Theirs } from "../theirs.ts";
 import { type Bench, compare } from "./suite.ts";
 
@@ -69,6 +69,7 @@ async function prepareCase(bench: Bench, theirs: Theirs, one: Case, size: number
     shape: [rows, size],
     type,
   });
+  await bench.tune(bench.gpu, productSizes(task));
   const ours = await OurProducts.create(bench.gpu, task);
   return {
     theirs: { run: () => theirs.call<Taken>("run") },

@@ -2,6 +2,7 @@
 import type { Gpu } from "../../../src/gpu/device.ts";
 import { median, type Pair, type Side, type Taken, takeTurns } from "../measure.ts";
 import type { Row } from "../table.ts";
+import type { Tune } from "../tune.ts";
 import type { TheirPlace } from "../theirs.ts";
 
 export interface Bench {
@@ -9,6 +10,8 @@ export interface Bench {
   /** Whether the adapter computes on the CPU: sizes are small then. */
   readonly isSoftware: boolean;
   readonly place: TheirPlace;
+  /** Has Hone take the kernels' variants that suit the sizes. */
+  readonly tune: Tune;
   readonly repetitions: number;
   /** A row is shown as soon as it is there. */
   readonly report: (row: Row) => void;
@@ -21,6 +24,8 @@ export interface Comparison {
   readonly ours: Side;
   /** The units ("GFLOP", "tokens") that one run does. */
   readonly work: number;
+  /** Runs before those that count. Default 1. */
+  readonly warmUps?: number;
   /** After the runs: how far the results are from each other. */
   readonly difference?: () => Promise<number>;
   /** The most that `difference` may be. */
@@ -39,8 +44,9 @@ export async function compare(
   let comparison: Comparison | undefined;
   try {
     comparison = await prepare();
-    const { work, difference: measure, tolerance = Infinity, adapter } = comparison;
-    const pair = await takeTurns(comparison, { repetitions: bench.repetitions });
+    const { work, warmUps, difference: measure, tolerance = Infinity } = comparison;
+    const pair = await takeTurns(comparison, { repetitions: bench.repetitions, warmUps });
+    const { adapter } = comparison;
     const difference = await measure?.();
     if (difference !== undefined && !(difference <= tolerance)) {
       throw new Error(`the results differ by ${difference.toExponential(1)} of the largest`);

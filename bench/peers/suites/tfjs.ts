@@ -1,7 +1,7 @@
 // TensorFlow.js on WebGPU: an f32 product forward, and forward with the gradient of its input.
 import { relativeDifference, type Taken } from "../measure.ts";
 import { squareWeight, uniform } from "../numbers.ts";
-import { OurProducts } from "../ours/products.ts";
+import { OurProducts, productSizes } from "../ours/products.ts";
 import { Theirs } from "../theirs.ts";
 import { type Bench, compare } from "./suite.ts";
 
@@ -26,6 +26,7 @@ export async function benchTfjs(bench: Bench): Promise<void> {
       const params = { kind, x, dy, w: weight, rows, size, repeats };
       const { adapter } = await child.call<{ adapter: string }>("prepare", params);
       const task = { kind, type: "f32", rows, size, repeats, x, dy, weight } as const;
+      await bench.tune(bench.gpu, productSizes(task));
       const ours = await OurProducts.create(bench.gpu, task);
       const products = kind === "forward" ? repeats : 2 * repeats;
       return {
