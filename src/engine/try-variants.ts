@@ -4,6 +4,7 @@
 // runs in an error scope, results start as NaN, and a variant that fails is named with the reason and left out.
 import { messageOf, throwIfAborted } from "../base/error.ts";
 import { decodeF16 } from "../formats/float.ts";
+import type { Choices } from "../gpu/choices.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import { StepScalars } from "../gpu/step-scalars.ts";
@@ -45,6 +46,8 @@ export interface TryOptions {
   readonly isOver: () => boolean;
   /** Bytes of each result that are checked, from its ends and in between. */
   readonly checkedBytes: number;
+  /** Of other kernels, which may take part in the work. */
+  readonly choices?: Choices;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -95,7 +98,10 @@ export async function tryVariants(
     if (made.step) step.set(made.step);
     await gpu.check();
     await Promise.all(
-      candidates.map((candidate) => compile(gpu, made, slot, candidate, workspace, step)),
+      candidates.map((candidate) => {
+        const choices = { ...options.choices, [slot]: candidate.name };
+        return compile(made, candidate, new Recorder(gpu, `try ${slot}`, workspace, step, choices));
+      }),
     );
     const chosen = await choose(gpu, made, candidates, options);
     return { slot, variants: candidates.map(resultOf), chosen: chosen.name };
@@ -114,16 +120,9 @@ export async function tryVariants(
 }
 
 /** Makes a candidate's program. One that does not compile is the candidate's fault. */
-async function compile(
-  gpu: Gpu,
-  trial: Trial,
-  slot: string,
-  candidate: Candidate,
-  workspace: Workspace,
-  step: StepScalars,
-): Promise<void> {
+async function compile(trial: Trial, candidate: Candidate, recorder: Recorder): Promise<void> {
+  const { gpu } = recorder;
   try {
-    const recorder = new Recorder(gpu, `try ${slot}`, workspace, step, { [slot]: candidate.name });
     trial.record(recorder);
     // Shader modules are made before the first wait; what several candidates do after it, nobody can tell apart.
     const { value, errors } = startScoped(gpu, () => recorder.build());

@@ -136,7 +136,9 @@ export class Tuner {
     );
     const save = () =>
       cache.write({ sizes, slots: [...slots.values()], unended: Object.fromEntries(unended) });
-    await this.#try(missing, sizes, mode, listener, async (slot, trial) => {
+    // A kernel that others take part in is tried with what was found for them: they stand before it.
+    const choicesSoFar = () => choicesOf([...slots.values()]);
+    await this.#try(missing, sizes, mode, listener, choicesSoFar, async (slot, trial) => {
       // Written down before, so that the next start knows of it if this one does not live to tell.
       if (trial === "begun") unended.set(slot, (unended.get(slot) ?? 0) + 1);
       else unended.delete(slot);
@@ -156,6 +158,7 @@ export class Tuner {
     sizes: TrialSizes,
     mode: TuneMode,
     { onTrying, signal }: Listener,
+    choicesSoFar: () => Choices,
     note: (slot: string, trial: KnownTrial | "begun" | "left") => Promise<void>,
   ): Promise<void> {
     if (wanted.length === 0) return;
@@ -172,7 +175,7 @@ export class Tuner {
         await note(next.slot, "begun");
         let trial: SlotTrial | undefined;
         try {
-          trial = await trySlot(device, next, sizes, options);
+          trial = await trySlot(device, next, sizes, { ...options, choices: choicesSoFar() });
         } finally {
           // Where the time was up before one was timed, it is tried another time.
           const isDone = trial?.variants.some(({ seconds, fault }) => seconds ?? fault);

@@ -1,5 +1,6 @@
 // All kernels with variants that are found by trying. Risky ones (subgroup matrices) stand last among a
-// kernel's own candidates, and what a run needs most stands first here: a budget may end the trying.
+// kernel's own candidates, and what a run needs most stands first here: a budget may end the trying. A kernel in
+// whose work others take part stands after them.
 import { ATTENTION_TUNABLES } from "./attention-tunables.ts";
 import { ATTENTION_DECODE_TUNABLE } from "./attention-cached-split.ts";
 import { DEQUANTIZE_TUNABLE } from "./dequantize.ts";

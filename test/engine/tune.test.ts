@@ -58,6 +58,24 @@ test("what is found is kept, and not tried again", async () => {
   expect(tries).toHaveLength(4);
 });
 
+test("a kernel is tried with what was found for those before it", async () => {
+  const seen: unknown[] = [];
+  const outer = tunable(["plain", "same"], "outer");
+  const spy: Tunable = {
+    ...outer,
+    trial(device, sizes) {
+      const trial = outer.trial(device, sizes);
+      const record: typeof trial.record = (recorder) => {
+        seen.push(recorder.choice("inner"));
+        trial.record(recorder);
+      };
+      return { ...trial, record };
+    },
+  };
+  await tuner("full", [tunable(["plain", "fast"], "inner"), spy]).choose(gpu, work);
+  expect(seen).toEqual(["fast", "fast"]);
+});
+
 test("off tries nothing, nor does quick on software", async () => {
   const tunables = [tunable(["plain", "fast"])];
   expect(await tuner("off", tunables).choose(real, work)).toEqual({});
