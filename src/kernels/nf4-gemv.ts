@@ -90,9 +90,9 @@ function variantOf(recorder: Recorder): { lookUp: LookUp; lanes: number } {
   if (isLookUp(named) && GEMV_LANES.includes(Number(lanes)) && runs(gpu, named)) {
     return { lookUp: named, lanes: Number(lanes) };
   }
-  if (!gpu.info.isFallbackAdapter) return { lookUp: "shared", lanes: defaultLanes(gpu) };
-  // A CPU is slow at a table in memory, and shuffles within one instruction.
-  return { lookUp: runs(gpu, "shuffle") ? "shuffle" : "select", lanes: defaultLanes(gpu) };
+  // llvmpipe shuffles within one instruction; SwiftShader, with subgroups of four, is quicker at a table.
+  const shuffles = gpu.info.isFallbackAdapter && runs(gpu, "shuffle");
+  return { lookUp: shuffles ? "shuffle" : "shared", lanes: defaultLanes(gpu) };
 }
 
 function isLookUp(name: string): name is LookUp {
