@@ -4,6 +4,7 @@
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import shader from "../../shaders/matmul.wgsl?raw";
+import { LANES_VARIANT, prefersLanes, recordLanes } from "./matmul-lanes.ts";
 import { recordMatrix } from "./matmul-matrix.ts";
 import {
   backwardProduct,
@@ -88,12 +89,14 @@ function fusedChoice(recorder: Recorder): { rows: number; variant: string | unde
 /** The name of the variant that a product is given, if there is one. */
 function variantOf(recorder: Recorder, product: Product): string | undefined {
   const fused = product.storage === "nf4" ? fusedChoice(recorder).variant : undefined;
-  return fused ?? recorder.choice(productSlot(product));
+  const chosen = fused ?? recorder.choice(productSlot(product));
+  return chosen ?? (prefersLanes(recorder.gpu) ? LANES_VARIANT : undefined);
 }
 
 function record(recorder: Recorder, product: Product): void {
   const variant = variantOf(recorder, product);
   if (variant !== undefined) {
+    if (recordLanes(recorder, product, variant)) return;
     if (recordTile(recorder, product, variant)) return;
     if (recordMatrix(recorder, product, variant)) return;
   }
