@@ -1,5 +1,5 @@
 // Makes a Qwen3 model of any size with random weights, as a GGUF file of type Q8_0. Its vocabulary is
-// the 256 bytes and unused tokens, without merges: a text of ASCII letters has as many tokens as letters.
+// the 256 bytes and unused tokens, so a text of ASCII letters has as many tokens as letters.
 import { createRandom } from "../../src/base/random.ts";
 import { f32ToF16 } from "../../src/formats/float.ts";
 import {
@@ -22,7 +22,7 @@ export interface Qwen3Sizes {
   readonly kvHeads: number;
   readonly headSize: number;
   readonly intermediate: number;
-  /** At least 257; the last token ends a text. */
+  /** At least 258; the last token ends a text. */
   readonly vocab: number;
   readonly context: number;
 }
@@ -104,7 +104,10 @@ function metadataOf(sizes: Qwen3Sizes): Uint8Array[] {
   const tokens = Array.from({ length: sizes.vocab }, (_, id) =>
     id < BYTES ? letterOfByte(id) : id === last ? "<|endoftext|>" : `<|unused_${id}|>`,
   );
-  const kinds = tokens.map((_, id) => (id < BYTES ? NORMAL : id === last ? CONTROL : UNUSED));
+  // llama.cpp wants a list of merges: that of the bytes 0 and 1, which no text has.
+  const merge = [letterOfByte(0), letterOfByte(1)] as const;
+  tokens[BYTES] = merge.join("");
+  const kinds = tokens.map((_, id) => (id <= BYTES ? NORMAL : id === last ? CONTROL : UNUSED));
   const whole: Record<string, MetadataValue> = {
     "general.architecture": "qwen3",
     "general.name": "random Qwen3",
@@ -121,8 +124,7 @@ function metadataOf(sizes: Qwen3Sizes): Uint8Array[] {
     "tokenizer.ggml.pre": "qwen2",
     "tokenizer.ggml.tokens": tokens,
     "tokenizer.ggml.token_type": Int32Array.from(kinds),
-    // llama.cpp wants a list of merges; this one can never apply.
-    "tokenizer.ggml.merges": ["<|unused_256|> <|unused_256|>"],
+    "tokenizer.ggml.merges": [merge.join(" ")],
     "tokenizer.ggml.eos_token_id": last,
     "tokenizer.ggml.padding_token_id": last,
     "tokenizer.ggml.add_bos_token": false,
