@@ -7,7 +7,6 @@
 // inner dimension out to N threads. A GPU's thousands of threads have nothing to do in the former; on a
 // processor they are only more to add up.
 import { invariant } from "../base/error.ts";
-import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { type Dtype, matrixShape, type StoredTensor, type Tensor } from "../gpu/tensor.ts";
@@ -15,10 +14,10 @@ import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
-import sumLanesLib from "../../shaders/lib/sum-lanes.wgsl?raw";
-import lanesShader from "../../shaders/lora-lanes.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
 import { fillTrial } from "./gemv.ts";
+import { loraLanes, splitOf } from "./lora-lanes.ts";
+import { LORA_OPERANDS } from "./lora-operands.ts";
 import {
   checkFactor,
   checkLow,
@@ -32,64 +31,13 @@ import type { Tunable } from "./tunable.ts";
 const lora = {
   label: "lora",
   source: [stepLib, dropoutLib, gridLib, straddleLib, shader],
-  bindings: {
-    x: "read",
-    a: "read",
-    h: "read_write",
-    dy: "read",
-    b: "read",
-    dh: "read_write",
-    made_h: "read",
-    made_dh: "read",
-    da: "read_write",
-    db: "read_write",
-  },
-  params: {
-    rows: "u32",
-    inputs: "u32",
-    outputs: "u32",
-    x_row: "u32",
-    y_row: "u32",
-    y_column: "u32",
-    y_stride: "u32",
-    rank: "u32",
-    segments: "u32",
-    end_0: "u32",
-    end_1: "u32",
-    end_2: "u32",
-    scale_0: "f32",
-    scale_1: "f32",
-    scale_2: "f32",
-    scale_3: "f32",
-    drop_below: "u32",
-    keep_scale: "f32",
-    module_id: "u32",
-  },
-  usesStep: true,
-} as const satisfies Shader<string, string>;
-
-const lanes = {
-  ...lora,
-  label: "lora-lanes",
-  source: [stepLib, dropoutLib, gridLib, sumLanesLib, lanesShader],
+  ...LORA_OPERANDS,
 } as const satisfies Shader<string, string>;
 
 // Threads of a workgroup; each makes a small tile of the result.
 const WORKGROUP = 64;
-const LANES_WORKGROUP = 256;
 
 export const LORA_SLOT = "lora";
-const LANES_OF: Readonly<Record<string, number>> = {
-  "lanes 16": 16,
-  "lanes 32": 32,
-  "lanes 64": 64,
-};
-
-/** What runs where nothing was tried. */
-function untriedVariant({ info }: Gpu): string {
-  return info.isFallbackAdapter ? "direct" : "lanes 32";
-}
-
 export interface LoraDown {
   /** f32 or f16, [≥ xRow + rows, inputs]. */
   readonly x: Tensor;
@@ -111,8 +59,8 @@ export function loraDown(recorder: Recorder, call: LoraDown): void {
   const { rows, inputs } = inputsOf(x, xRow, call.rows);
   checkFactor(a, scales.length * rank, inputs);
   checkLow(h, xRow + rows, rank, scales.length);
-  const split = splitOf(recorder, rank, rows);
-  recorder.dispatch(split ? lanes : lora, {
+  const split = splitOf(recorder.gpu, recorder.choice(LORA_SLOT), rank, rows);
+  recorder.dispatch(split ? loraLanes : lora, {
     entry: "down",
     types: { X: x.dtype, Dy: x.dtype },
     constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: false, ...split?.constants },
@@ -163,8 +111,8 @@ export function loraUpBackward(recorder: Recorder, call: LoraUpBackward): void {
   );
   checkFactor(b, outputs, rank);
   checkLow(dh, xRow + rows, rank, segmentEnds.length);
-  const split = splitOf(recorder, rank);
-  recorder.dispatch(split ? lanes : lora, {
+  const split = splitOf(recorder.gpu, recorder.choice(LORA_SLOT), rank);
+  recorder.dispatch(split ? loraLanes : lora, {
     entry: "up_backward",
     types: { X: dy.dtype, Dy: dy.dtype },
     constants: { HAS_DROPOUT: false, RAGGED: isRagged, ...split?.constants },
@@ -222,8 +170,8 @@ export function loraGradients(recorder: Recorder, call: LoraGradients): void {
   checkFactor(db, outputs, rank);
   checkLow(h, xRow + rows, rank, segments);
   checkLow(dh, xRow + rows, rank, segments);
-  const split = splitOf(recorder, rank);
-  recorder.dispatch(split ? lanes : lora, {
+  const split = splitOf(recorder.gpu, recorder.choice(LORA_SLOT), rank);
+  recorder.dispatch(split ? loraLanes : lora, {
     entry: "gradients",
     types: { X: x.dtype, Dy: dy.dtype },
     constants: { HAS_DROPOUT: dropout !== undefined, RAGGED: isRagged, ...split?.constants },
@@ -247,25 +195,6 @@ export function loraGradients(recorder: Recorder, call: LoraGradients): void {
     ),
     flops: 2 * rows * rank * (inputs * segments + outputs),
   });
-}
-
-/** How the chosen variant deals the inner dimension out; undefined for the direct one. */
-function splitOf(recorder: Recorder, rank: number, rows = Infinity) {
-  const choice = recorder.choice(LORA_SLOT) ?? "";
-  const isKnown = choice === "direct" || choice in LANES_OF;
-  const chosen = LANES_OF[isKnown ? choice : untriedVariant(recorder.gpu)];
-  if (chosen === undefined) return undefined;
-  // Few rows are one tile: all threads of its workgroup share it.
-  const laneCount = rows <= 4 ? LANES_WORKGROUP : chosen;
-  // A block of 16 ranks for any rank that fills more than half of one.
-  const quads = rank > 8 ? 4 : rank / 4;
-  return {
-    constants: { THREADS: LANES_WORKGROUP, LANES: laneCount, QUADS: quads },
-    /** Tiles of a workgroup. */
-    columns: LANES_WORKGROUP / laneCount,
-    quads,
-    rankBlocks: Math.ceil(rank / (4 * quads)),
-  };
 }
 
 /** The queries', keys' and values' side path of a layer, forward and backward. */
