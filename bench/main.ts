@@ -5,18 +5,21 @@
 // stdout, and --save writes it to bench/results/, named for the adapter. `data` measures data instead.
 //
 //   npm run bench -- [--gpu NAME] [--model FOLDER | --shape NAME [--layers N]] [--tokens N] [--steps N]
-//                    [--tune off|quick|full] [--checkpointing on|off] [--scaling] [--json] [--save]
+//                    [--tune off|quick|full] [--checkpointing auto|on|off] [--scaling] [--json] [--save]
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { UserError } from "../src/base/error.ts";
+import { memoryLimit } from "../src/engine/run-memory.ts";
 import { Tuner, type TuneMode } from "../src/engine/tune.ts";
 import type { Choices } from "../src/gpu/choices.ts";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { ADAPTER_CHOICES, type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
 import { nodeHost, openFolder } from "../src/hosts/node.ts";
+import { describeKeeping } from "../src/model/keeping.ts";
 import { measureHost } from "./host.ts";
+import { CHECKPOINTING, type CheckpointingSetting, keptBy } from "./keeping.ts";
 import { measureDecode, measureLoading, measureScaling, measureTraining } from "./measure.ts";
 import { bestOf, measurePeaks } from "./peaks.ts";
 import { type Subject, subjectOf } from "./prepare.ts";
@@ -53,7 +56,7 @@ try {
   const record = await measureAll(
     oneOf("--gpu", values.gpu, ADAPTER_CHOICES),
     oneOf("--tune", values.tune, TUNE_MODES),
-    oneOf("--checkpointing", values.checkpointing, ["on", "off"]) === "on",
+    oneOf("--checkpointing", values.checkpointing, CHECKPOINTING),
   );
   printRecord(record);
   if (values.json) console.log(JSON.stringify(record, null, 2));
@@ -68,7 +71,7 @@ process.exit(0); // Dawn may keep the process alive after its devices are gone
 async function measureAll(
   choice: AdapterChoice,
   tune: TuneMode,
-  checkpointing: boolean,
+  setting: CheckpointingSetting,
 ): Promise<BenchRecord> {
   const tokens = Number(values.tokens);
   const subject = await chosenSubject();
@@ -80,6 +83,11 @@ async function measureAll(
   const tuneSeconds = (performance.now() - tuning) / 1000;
   // Before and after: others may have had the machine for one of the two.
   const peaks = bestOf(first, await measurePeaks(gpu));
+  const host = nodeHost({ adapter: choice });
+  const room = memoryLimit(gpu, { max_memory: "auto" }, host.freeGpuBytes?.());
+  const { architecture } = subject;
+  const keptAt = (length: number) => keptBy(setting, gpu, architecture, length, room);
+  const checkpointing = await keptAt(tokens);
   gpu.peakBytes = 0; // what was measured until here is no part of a model
   const { model, loading } = await measureLoading(gpu, subject, tokens);
   const steps = Number(values.steps);
@@ -88,7 +96,7 @@ async function measureAll(
   const decode = await measureDecode(model, 32, peaks);
   const { peakBytes: peakGpuBytes, choices } = gpu;
   const lengths = values.scaling ? SCALING_TOKENS : [];
-  const scaling = await measureScaling(model, lengths, checkpointing);
+  const scaling = await measureScaling(model, lengths, keptAt);
   gpu.close();
   return {
     adapter: gpu.name,
@@ -100,7 +108,8 @@ async function measureAll(
     date: new Date().toISOString().slice(0, 10),
     model: subject.name,
     tokensPerMicroBatch: tokens,
-    checkpointing,
+    checkpointing: setting,
+    kept: describeKeeping(checkpointing, architecture.layers),
     tune,
     choices,
     tuneSeconds,

@@ -1,13 +1,14 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
-import { countingGpu } from "../src/gpu/counting.ts";
 import { type Gpu, OutOfMemoryError, TooLargeError } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
+import type { Checkpointing } from "../src/model/keeping.ts";
 import type { Model } from "../src/model/transformer.ts";
-import { type MicroBatch, Stepper } from "../src/train/step.ts";
+import type { MicroBatch, Stepper } from "../src/train/step.ts";
+import { countMemory, dispatchesOutsideLayers } from "./keeping.ts";
 import type { Peaks } from "./peaks.ts";
-import { prepareModel, randomBatch, type Subject } from "./prepare.ts";
+import { createStepper, prepareModel, randomBatch, type Subject } from "./prepare.ts";
 import { median, percentile99 } from "./statistics.ts";
 
 export interface KernelFigures {
@@ -29,7 +30,9 @@ export interface TrainingFigures {
   readonly act: "f32" | "f16";
   readonly tokensPerSecond: number;
   readonly timeToFirstStepSeconds: number;
+  /** Forward, recomputed and backward, of a micro-batch; without embedding, final norm, head and loss. */
   readonly dispatchesPerLayer: number;
+  /** Of a micro-batch; the optimizer's are not among them. */
   readonly dispatches: number;
   readonly stepSeconds: readonly number[];
   readonly medianStepSeconds: number;
@@ -91,7 +94,7 @@ export interface TrainingOptions {
   readonly tokens: number;
   readonly steps: number;
   readonly started: number;
-  readonly checkpointing: boolean;
+  readonly checkpointing: Checkpointing;
   readonly peaks: Peaks;
 }
 
@@ -108,7 +111,8 @@ export async function measureTraining(
   const { stepSeconds, hostSeconds } = await timeSteps(stepper, batch, options.steps);
   const timings = gpu.hasTimestamps ? await profileStep(stepper) : [];
   const kernels = figuresOf(timings, peaks, act);
-  const { dispatchNames } = stepper.trainProgram;
+  const { dispatchCount } = stepper.trainProgram;
+  const outside = await dispatchesOutsideLayers(gpu, architecture, tokens);
   const memory = await memoryOf(model, tokens, checkpointing);
   stepper.free();
   const phases = sumBy(timings, ({ phase }) => phase);
@@ -118,9 +122,8 @@ export async function measureTraining(
     act,
     tokensPerSecond: tokens / medianStepSeconds,
     timeToFirstStepSeconds,
-    // The head, the loss and the embedding belong to no layer and are few.
-    dispatchesPerLayer: Math.floor(dispatchNames.length / architecture.layers),
-    dispatches: dispatchNames.length,
+    dispatchesPerLayer: (dispatchCount - outside) / architecture.layers,
+    dispatches: dispatchCount,
     stepSeconds,
     medianStepSeconds,
     p99StepSeconds: percentile99(stepSeconds),
@@ -173,9 +176,9 @@ function sumBy(
 async function memoryOf(
   model: Model,
   tokens: number,
-  checkpointing: boolean,
+  checkpointing: Checkpointing,
 ): Promise<TrainingMemory> {
-  const { gpu, weights, adapter, workspace } = model;
+  const { gpu, architecture, weights, adapter, workspace } = model;
   const weightBytes = weights.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const adapterBytes = (adapter?.banks ?? [])
     .flatMap(({ parameters, training }) => [
@@ -184,35 +187,23 @@ async function memoryOf(
     ])
     .reduce((sum, { bytes }) => sum + bytes, 0);
   const activations = workspace.bytes;
+  const counted = await countMemory(gpu, architecture, tokens, checkpointing);
+  if (counted instanceof TooLargeError) throw counted; // it was not: the step has run
   return {
     weights: weightBytes,
     adapter: adapterBytes,
     activations,
     other: gpu.allocatedBytes - weightBytes - adapterBytes - activations,
     peak: gpu.peakBytes,
-    estimatedPeak: await foretellPeak(model, tokens, checkpointing),
+    estimatedPeak: counted.total,
   };
-}
-
-/** The same model and step on a GPU that only counts. */
-async function foretellPeak(
-  { gpu, architecture }: Model,
-  tokens: number,
-  checkpointing: boolean,
-): Promise<number> {
-  const { features, limits } = gpu.device;
-  const counting = countingGpu({ info: gpu.info, features, limits });
-  counting.choices = gpu.choices;
-  const model = await prepareModel(counting, { name: "counted", architecture }, tokens);
-  await createStepper(model, tokens, checkpointing);
-  return counting.peakBytes;
 }
 
 /** Rows of so many tokens, from the shortest on, as far as there is memory and time. */
 export async function measureScaling(
   model: Model,
   lengths: readonly number[],
-  checkpointing: boolean,
+  keptAt: (tokens: number) => Promise<Checkpointing>,
 ): Promise<ScalingFigures[]> {
   const figures: ScalingFigures[] = [];
   const { workspace, architecture, gpu } = model;
@@ -221,7 +212,7 @@ export async function measureScaling(
     if (last && (last.stepSeconds * tokens) / last.tokens > LONGEST_STEP_SECONDS) break;
     try {
       workspace.free();
-      const stepper = await createStepper(model, tokens, checkpointing);
+      const stepper = await createStepper(model, tokens, await keptAt(tokens));
       const batch = randomBatch(architecture.vocab, tokens);
       await stepper.run([batch], 0, 1e-4);
       const { stepSeconds } = await timeSteps(stepper, batch, 3);
@@ -304,26 +295,6 @@ function decodedBytes({ weights, adapter }: Model): number {
   const read = weights.tensors.filter((tensor) => !few.has(tensor));
   const parameters = (adapter?.banks ?? []).map((bank) => bank.parameters);
   return [...read, ...parameters].reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/** A training step as it is measured: dropout, and a loss scale where the type calls for one. */
-export function createStepper(
-  model: Model,
-  tokens: number,
-  checkpointing = true,
-): Promise<Stepper> {
-  return Stepper.create(model, {
-    tokens,
-    checkpointing,
-    dropout: 0.1,
-    seed: 1,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    maxNorm: 1,
-    dynamicLossScale: model.act === "f16",
-  });
 }
 
 function figuresOf(

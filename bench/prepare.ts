@@ -10,9 +10,10 @@ import { modulesOf } from "../src/model/adapter-files.ts";
 import { type Architecture, parseArchitecture } from "../src/model/architecture.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { allLinears } from "../src/model/linears.ts";
+import type { Checkpointing } from "../src/model/keeping.ts";
 import type { Model } from "../src/model/transformer.ts";
 import { loadWeights } from "../src/model/weights.ts";
-import type { MicroBatch } from "../src/train/step.ts";
+import { type MicroBatch, Stepper } from "../src/train/step.ts";
 import { makeRandomWeights } from "./random-weights.ts";
 
 /** What is measured: a model's files, or the shape of one, which random weights then fill. */
@@ -59,6 +60,28 @@ export async function prepareModel(
   const act = gpu.hasF16 ? "f16" : "f32";
   const workspace = new Workspace(gpu);
   return { gpu, architecture, weights, adapter, act, workspace, step: new StepScalars(gpu) };
+}
+
+export const DROPOUT = 0.1;
+
+/** A training step as it is measured: dropout, and a loss scale where the type calls for one. */
+export function createStepper(
+  model: Model,
+  tokens: number,
+  checkpointing: Checkpointing = true,
+): Promise<Stepper> {
+  return Stepper.create(model, {
+    tokens,
+    checkpointing,
+    dropout: DROPOUT,
+    seed: 1,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0,
+    maxNorm: 1,
+    dynamicLossScale: model.act === "f16",
+  });
 }
 
 /** One document of random ids in which every token is learned. */

@@ -2,6 +2,7 @@
 import { formatBytes, formatCount } from "../src/base/format.ts";
 import type { Choices } from "../src/gpu/choices.ts";
 import type { HostFigures } from "./host.ts";
+import type { CheckpointingSetting } from "./keeping.ts";
 import type {
   DecodeFigures,
   KernelFigures,
@@ -21,7 +22,9 @@ export interface BenchRecord {
   readonly date: string;
   readonly model: string;
   readonly tokensPerMicroBatch: number;
-  readonly checkpointing: boolean;
+  /** The setting, and what it kept of the forward pass. */
+  readonly checkpointing: CheckpointingSetting;
+  readonly kept: string;
   readonly tune: string;
   /** Of kernels that use another variant than the one that runs everywhere. */
   readonly choices: Choices;
@@ -44,6 +47,7 @@ export function printRecord(record: BenchRecord): void {
   section("loading");
   printLoading(record.loading);
   section("training step");
+  line(`kept (--checkpointing ${record.checkpointing})`, record.kept);
   printTraining(record.training);
   printMemory(record.training);
   if (record.scaling.length > 0) printScaling(record.scaling);
@@ -58,7 +62,8 @@ function printHost(host: HostFigures): void {
   line("model", `${host.model}, ${formatCount(host.dispatches)} dispatches`);
   line("until a step is submitted", milliseconds(host.stepMilliseconds));
   line("of that, processor time", milliseconds(host.cpuMilliseconds));
-  line("per dispatch", `${host.microsecondsPerDispatch.toFixed(2)} µs`);
+  const [wall, cpu] = [host.microsecondsPerDispatch, host.cpuMicrosecondsPerDispatch];
+  line("per dispatch", `${wall.toFixed(2)} µs, ${cpu.toFixed(2)} µs of processor time`);
   line("to record and build it", milliseconds(host.buildMilliseconds));
 }
 
@@ -93,7 +98,8 @@ function printTraining(training: TrainingFigures): void {
     `${milliseconds(medianStepSeconds * 1000)} median of ${stepSeconds.length}, ${milliseconds(p99StepSeconds * 1000)} at the 99th percentile`,
   );
   line("time to first step", `${training.timeToFirstStepSeconds.toFixed(1)} s`);
-  line("dispatches", `${formatCount(training.dispatches)}, ${training.dispatchesPerLayer} a layer`);
+  const perLayer = Number(training.dispatchesPerLayer.toFixed(1));
+  line("dispatches", `${formatCount(training.dispatches)}, ${perLayer} of them in each layer`);
   line("host, until submitted", milliseconds(training.hostSeconds * 1000));
   for (const [phase, ms] of Object.entries(phases)) {
     line(

@@ -10,10 +10,10 @@ import { type Gpu, OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
 import { byteLength, read } from "../gpu/tensor.ts";
 import { sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
 import { logitRows } from "../model/head.ts";
-import { type Checkpointing, countKeepings, keepingAt, KEEPING_WEIGHTS } from "../model/keeping.ts";
+import type { Checkpointing } from "../model/keeping.ts";
 import { freeWeights } from "../model/weights.ts";
 import { adviseSettings, findFittingSettings, type MemoryEstimate } from "../train/memory.ts";
-import { largestKeeping, openArenaCount } from "./kept-memory.ts";
+import { chooseKeeping, type KeepingPlan, openArenaCount, type Room } from "./kept-memory.ts";
 import { allocateRun, type LoadableModel, type RunShape } from "./run-parts.ts";
 
 /** Counts what a run on such an adapter takes. Throws TooLargeError where one buffer passes its limits. */
@@ -102,17 +102,14 @@ function withoutContents({ architecture, files }: LoadableModel): LoadableModel 
 }
 
 /** The most that a run may take, and who says so. */
-export interface MemoryLimit {
-  readonly bytes: number;
-  /** The most that it may take where less would do. */
-  readonly bytesForSpeed: number;
+export interface MemoryLimit extends Room {
   readonly words: string;
 }
 
 /** What `max_memory` leaves, or what the system says is free; undefined where nobody knows. */
 export function memoryLimit(
   gpu: Gpu,
-  config: TrainConfig,
+  config: Pick<TrainConfig, "max_memory">,
   freeBytes: number | undefined,
 ): MemoryLimit | undefined {
   if (config.max_memory !== "auto") {
@@ -130,9 +127,6 @@ export function memoryLimit(
 
 /** Of what is free, as the system and others at work on the machine want some too. */
 const SHARE_FOR_SPEED = 0.8;
-
-/** Where no limit is known, `auto` keeps of the forward pass what lets activations take no more than this. */
-const AUTO_ACTIVATION_BYTES = 2 ** 30;
 
 /** What a plan for a run is made from. */
 export interface RunNeeds {
@@ -153,13 +147,6 @@ export async function planMemory(
   return { checkpointing, memory };
 }
 
-interface MemoryPlan {
-  readonly checkpointing: Checkpointing;
-  readonly memory: MemoryEstimate | TooLargeError;
-  /** Whether that is within the limit. */
-  readonly fits: boolean;
-}
-
 /**
  * Decides on what of the forward pass is kept, and says what the run then takes. Left to `auto` it is as much
  * as there is memory for; with checkpointing on, the least, and expanded weights where there is memory.
@@ -168,40 +155,15 @@ export async function choosePlan(
   gpu: Gpu,
   needs: RunNeeds,
   limit: MemoryLimit | undefined,
-): Promise<MemoryPlan> {
+): Promise<KeepingPlan<MemoryEstimate>> {
   const { config, source } = needs;
-  const wanted = config.gradient_checkpointing;
-  const limitBytes = limit?.bytes ?? Number.POSITIVE_INFINITY;
-  const planFor = async (checkpointing: Checkpointing): Promise<MemoryPlan> => {
-    const memory = await tryEstimate(gpu, needs, config, checkpointing);
-    const fits = !(memory instanceof TooLargeError) && memory.total <= limitBytes;
-    return { checkpointing, memory, fits };
-  };
-  /** How much more it may take; nothing where it takes too much. */
-  const spareOf = ({ memory }: MemoryPlan): number => {
-    if (memory instanceof TooLargeError) return -1;
-    const { total, byKind } = memory;
-    return limit ? limit.bytesForSpeed - total : AUTO_ACTIVATION_BYTES - byKind.activations;
-  };
-
-  if (wanted !== true) {
-    const everything = await planFor(false);
-    if (wanted === false || spareOf(everything) >= 0) return everything;
-  }
-  const least = await planFor(true);
-  const spareBytes = spareOf(least);
-  if (!least.fits || spareBytes <= 0) return least;
-  const { layers } = source.architecture;
-  const arenaOf = await openArenaCount(limitsOf(gpu), withoutContents(source), config);
-  const most = wanted === true ? KEEPING_WEIGHTS : countKeepings(layers) - 1;
-  let index = await largestKeeping(arenaOf, layers, most, spareBytes);
-  // Parts of a run share memory, so that what was counted for one alone is not the last word.
-  while (index > 0) {
-    const plan = await planFor(keepingAt(index, layers));
-    if (plan.fits && spareOf(plan) >= 0) return plan;
-    index = Math.floor(index * 0.9);
-  }
-  return least;
+  return chooseKeeping({
+    wanted: config.gradient_checkpointing,
+    layers: source.architecture.layers,
+    room: limit,
+    estimate: (checkpointing) => tryEstimate(gpu, needs, config, checkpointing),
+    openCount: () => openArenaCount(limitsOf(gpu), withoutContents(source), config),
+  });
 }
 
 /** Settings, as `lora.r=8`, with which the run fits the limit; none where it fits with no settings. */

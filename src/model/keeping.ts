@@ -62,6 +62,21 @@ export function keepingAt(index: number, layers: number): Keeping {
   return { lowRank: index > 0, parts, expandedWeights: index >= KEEPING_WEIGHTS };
 }
 
+/** What is kept, for people. */
+export function describeKeeping(checkpointing: Checkpointing, layers: number): string {
+  if (!repeats(checkpointing)) return "everything";
+  const { lowRank, expandedWeights, parts } = keepingOf(checkpointing, layers);
+  return [
+    "the input of every layer",
+    ...(lowRank ? ["the adapter's h"] : []),
+    ...(expandedWeights ? ["expanded weights of one layer"] : []),
+    ...PARTS.flatMap((names, index) => {
+      const count = parts.filter((kept) => kept > index).length;
+      return count > 0 ? [`${names.join(" and ")} of ${count} layers`] : [];
+    }),
+  ].join(", ");
+}
+
 /** Whether any part of a layer is run again. */
 export function repeats(checkpointing: Checkpointing): boolean {
   if (typeof checkpointing === "boolean") return checkpointing;

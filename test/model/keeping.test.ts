@@ -1,6 +1,6 @@
 // What is kept of the forward pass is a matter of memory and time: the numbers are the same to the bit.
 import { expect, test } from "vitest";
-import { countKeepings, keepingAt, repeats } from "../../src/model/keeping.ts";
+import { countKeepings, describeKeeping, keepingAt, repeats } from "../../src/model/keeping.ts";
 import { testGpu } from "../gpu.ts";
 import { loadFamily, readFamily } from "./family-models.ts";
 import { trainOnce } from "./train-once.ts";
@@ -35,4 +35,15 @@ test("ways of keeping grow by a part at a time, of the top layer first", () => {
     expect(grown.toSorted((a, b) => a - b)).toEqual([0, 0, 1]);
   });
   expect(ways.map(repeats)).toEqual(ways.map((_, i) => i < ways.length - 1));
+});
+
+test("what is kept is told in words", () => {
+  const words = (index: number) => describeKeeping(keepingAt(index, 3), 3);
+  expect(describeKeeping(true, 3)).toBe("the input of every layer");
+  expect(words(1)).toBe("the input of every layer, the adapter's h");
+  expect(words(7)).toBe(
+    "the input of every layer, the adapter's h, expanded weights of one layer, " +
+      "attended and logSumExp of 3 layers, qkv and rawQkv of 2 layers",
+  );
+  expect(words(countKeepings(3) - 1)).toBe("everything");
 });

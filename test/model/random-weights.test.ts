@@ -1,7 +1,6 @@
 // The benchmark's random weights stand in for a model's files: they must be what a loader would have made.
 import { expect, test } from "vitest";
-import { createStepper } from "../../bench/measure.ts";
-import { prepareModel, randomBatch } from "../../bench/prepare.ts";
+import { createStepper, prepareModel, randomBatch } from "../../bench/prepare.ts";
 import { makeRandomWeights } from "../../bench/random-weights.ts";
 import { architectureOf, SHAPES } from "../../bench/shapes.ts";
 import { decodeBf16 } from "../../src/formats/float.ts";

@@ -2,8 +2,7 @@
 import { expect, test } from "vitest";
 import type { Stepper } from "../../src/train/step.ts";
 import { fileURLToPath } from "node:url";
-import { createStepper } from "../../bench/measure.ts";
-import { prepareModel, subjectOf } from "../../bench/prepare.ts";
+import { createStepper, prepareModel, subjectOf } from "../../bench/prepare.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { nullGpu } from "../gpu.ts";
 import { type BatchJson, microBatchOf, readFixture } from "../model/tiny.ts";
