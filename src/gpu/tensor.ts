@@ -89,7 +89,7 @@ export function write(
 }
 
 /** The most that is read back at a time, so that reading takes little memory beside what is read. */
-const STAGING_BYTES = 16 * 2 ** 20;
+export const STAGING_BYTES = 16 * 2 ** 20;
 
 /**
  * Reads bytes back, a piece at a time: nothing may write the tensor meanwhile. Waits for the GPU: never
@@ -101,24 +101,37 @@ export async function read(
   byteOffset = 0,
   byteCount = tensor.bytes - byteOffset,
 ): Promise<ArrayBuffer> {
-  const staging = gpu.buffer(
-    `${tensor.label}.read`,
-    Math.ceil(Math.min(byteCount, STAGING_BYTES) / 4) * 4,
-    USAGE.mapRead | USAGE.copyTarget,
-  );
+  const staging = createStaging(gpu, tensor.label, byteCount);
   try {
-    if (gpu.onlyCounts) return new ArrayBuffer(0);
-    const bytes = new Uint8Array(byteCount);
-    for (let done = 0; done < byteCount; done += staging.size) {
-      const count = Math.min(byteCount - done, staging.size);
-      const from = tensor.at.offset + byteOffset + done;
-      bytes.set(await readPiece(gpu, tensor, from, staging, count), done);
-      staging.unmap();
-    }
-    return bytes.buffer;
+    return await readThrough(gpu, tensor, staging, byteOffset, byteCount);
   } finally {
     gpu.freeBuffer(staging);
   }
+}
+
+/** Memory that so many bytes can be read back through, if not all at a time. */
+export function createStaging(gpu: Gpu, label: string, byteCount: number): GPUBuffer {
+  const size = Math.ceil(Math.min(byteCount, STAGING_BYTES) / 4) * 4;
+  return gpu.buffer(`${label}.read`, size, USAGE.mapRead | USAGE.copyTarget);
+}
+
+/** As `read`, through memory that is the caller's. */
+export async function readThrough(
+  gpu: Gpu,
+  tensor: StoredTensor,
+  staging: GPUBuffer,
+  byteOffset: number,
+  byteCount: number,
+): Promise<ArrayBuffer> {
+  if (gpu.onlyCounts) return new ArrayBuffer(0);
+  const bytes = new Uint8Array(byteCount);
+  for (let done = 0; done < byteCount; done += staging.size) {
+    const count = Math.min(byteCount - done, staging.size);
+    const from = tensor.at.offset + byteOffset + done;
+    bytes.set(await readPiece(gpu, tensor, from, staging, count), done);
+    staging.unmap();
+  }
+  return bytes.buffer;
 }
 
 /** `count` bytes from byte `from` of the tensor's buffer, as `staging` shows them until it is unmapped. */

@@ -8,7 +8,7 @@ import { MAP_WRITE, USAGE } from "./flags.ts";
 import type { StoredTensor } from "./tensor.ts";
 
 /** One is read into, one waits its turn, the GPU copies one. */
-const SLOTS = 3;
+export const UPLOAD_SLOTS = 3;
 
 /** A place for bytes on their way up. */
 export interface UploadSlot {
@@ -29,7 +29,7 @@ interface Place {
 export class UploadRing {
   readonly #gpu: Gpu;
   readonly #label: string;
-  readonly #places: Place[] = Array.from({ length: SLOTS }, () => ({
+  readonly #places: Place[] = Array.from({ length: UPLOAD_SLOTS }, () => ({
     buffer: undefined,
     free: Promise.resolve(),
   }));
@@ -48,7 +48,7 @@ export class UploadRing {
 
   /** A slot for `count` bytes, as soon as one is free: in the order of the calls. */
   async take(count: number): Promise<UploadSlot> {
-    const place = this.#places[this.#taken++ % SLOTS];
+    const place = this.#places[this.#taken++ % UPLOAD_SLOTS];
     invariant(place !== undefined, () => `${this.#label}: no slot`);
     const before = place.free;
     const { promise, resolve, reject } = settleable();

@@ -6,9 +6,10 @@ import { invariant, UserError } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
+import { ReadRing } from "../gpu/read-ring.ts";
 import { StepScalars } from "../gpu/step-scalars.ts";
-import { read, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
-import { UploadRing } from "../gpu/upload.ts";
+import { type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
+import { UPLOAD_SLOTS, UploadRing } from "../gpu/upload.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
@@ -19,6 +20,9 @@ import { quadType, WIDEN_SOURCE, type WeightKind } from "./matmul.ts";
 
 /** Weights that share one scale. */
 const BLOCK = 64;
+
+/** Tensors of one desk whose scales are read back at a time. */
+export const MOST_SCALES_UNDER_WAY = 5;
 
 /** Codes that are uploaded at one time, in bytes. */
 const TAKE_BYTES = 8 * 2 ** 20;
@@ -247,20 +251,24 @@ function beginPart(target: Target, start: number, count: number, dtype: Nf4Sourc
 /** What quantizers share: the way up, a place on the GPU for a slice, and programs to quantize it. */
 export class QuantizerDesk {
   readonly ring: UploadRing;
+  /** The way of scales back to the host. */
+  readonly scales: ReadRing;
   readonly #gpu: Gpu;
   readonly #label: string;
   /** What programs want and the quantizer does not use. */
   #extras: { readonly step: StepScalars; readonly workspace: Workspace } | undefined;
   /** The last is in use; those before it were too small. */
   readonly #sources: GPUBuffer[] = [];
-  /** Not run yet. */
-  readonly #programs = new Set<Program>();
+  /** Of the last slices. They stay a while, so that what is there at one time does not depend on the GPU's pace. */
+  readonly #programs: (Program | undefined)[] = [];
+  #prepared = 0;
 
   /** Allocates nothing: all of it comes with the first slice. */
   constructor(gpu: Gpu, label: string) {
     this.#gpu = gpu;
     this.#label = label;
     this.ring = new UploadRing(gpu, label);
+    this.scales = new ReadRing(gpu, `${label}.absmax`, MOST_SCALES_UNDER_WAY);
   }
 
   /** Reads a slice; what it resolves to queues its upload and `call`. */
@@ -270,7 +278,10 @@ export class QuantizerDesk {
     call: Omit<Nf4Quantize, "source">,
   ): Promise<() => void> {
     const gpu = this.#gpu;
+    const turn = this.#prepared++ % UPLOAD_SLOTS;
     const slot = await this.ring.take(byteCount);
+    this.#programs[turn]?.free(); // it has run, or its slot would not be free
+    this.#programs[turn] = undefined;
     const source = this.#place(byteCount, call.kind);
     this.#extras ??= { step: new StepScalars(gpu), workspace: new Workspace(gpu) };
     const { step, workspace } = this.#extras;
@@ -281,22 +292,21 @@ export class QuantizerDesk {
     const [data, made] = await Promise.allSettled([readInto(slot.bytes), recorder.build()]);
     if (made.status === "rejected") throw made.reason;
     const program = made.value;
-    this.#programs.add(program);
+    this.#programs[turn] = program;
     if (data.status === "rejected") throw data.reason;
     slot.fill(data.value);
     return () => {
       slot.send(source, 0);
       program.run();
-      this.#programs.delete(program);
-      program.free();
     };
   }
 
   /** Nothing may be under way that reads into the ring. */
   free(): void {
     this.ring.free();
+    this.scales.free();
     for (const buffer of this.#sources) this.#gpu.freeBuffer(buffer);
-    for (const program of this.#programs) program.free();
+    for (const program of this.#programs) program?.free();
     this.#extras?.step.free();
     this.#extras?.workspace.free();
   }
@@ -320,11 +330,11 @@ export class QuantizerDesk {
 
 /** Checks the block scales of a tensor and puts in their place what double quantization leaves of them. */
 async function finishScales(
-  { gpu, label, weight: { absmax }, doubleQuant }: Target,
+  { gpu, label, weight: { absmax }, desk, doubleQuant }: Target,
   firstBlock: number,
   blocks: number,
 ): Promise<void> {
-  const scales = new Float32Array(await read(gpu, absmax, firstBlock * 4, blocks * 4));
+  const scales = new Float32Array(await desk.scales.read(absmax, firstBlock * 4, blocks * 4));
   refuseBrokenScales(label, scales, firstBlock);
   if (doubleQuant) write(gpu, absmax, doubleQuantize(scales).dequantized, firstBlock * 4);
 }

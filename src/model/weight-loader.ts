@@ -13,6 +13,7 @@ import type { TableEncoding } from "../kernels/embed.ts";
 import type { PlainWeight, WeightKind } from "../kernels/matmul.ts";
 import {
   createNf4Quantizer,
+  MOST_SCALES_UNDER_WAY,
   type Nf4Quantizer,
   QuantizerDesk,
   type ReadInto,
@@ -46,9 +47,6 @@ export function shardRows(gpu: Gpu, rowBytes: number): number {
 
 /** How much of a tensor is read at a time, in bytes: whole NF4 blocks of every type. */
 const SLICE_BYTES = 8 * 2 ** 20;
-
-/** Tensors whose scales are on their way back from the GPU to be quantized while others are read. */
-const MOST_SCALES_UNDER_WAY = 4;
 
 /** Allocates what weights need, notes what is to be read for them, and then reads it. */
 export class WeightLoader {
@@ -206,7 +204,8 @@ export class WeightLoader {
         const scales = part.end();
         scales.catch(() => {}); // told when it is waited for
         this.#scalesUnderWay.push(scales);
-        if (this.#scalesUnderWay.length > MOST_SCALES_UNDER_WAY) await this.#scalesUnderWay.shift();
+        if (this.#scalesUnderWay.length >= MOST_SCALES_UNDER_WAY)
+          await this.#scalesUnderWay.shift();
       },
     });
   }
