@@ -35,7 +35,7 @@ export async function openGenerator(
 ): Promise<OpenGenerator> {
   const { computeDtype } = request;
   const targets = adapterFiles?.targets;
-  const work = inferenceWork(gpu, opened.architecture, { computeDtype, targets });
+  const work = inferenceWork(gpu, opened.architecture, { computeDtype, targets, capacity });
   gpu.choices = (await tuner?.choose(gpu, work, request)) ?? {};
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",

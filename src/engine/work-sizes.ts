@@ -5,11 +5,9 @@ import type { AdapterTarget } from "../formats/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { TrialSizes } from "../kernels/tunable.ts";
 import type { Architecture } from "../model/architecture.ts";
+import { chunkSizes } from "../model/prefill-plan.ts";
 import { actOf, type LoadOptions } from "./load-model.ts";
 import type { Tuner, Work } from "./tune.ts";
-
-/** Rows that kernels of a generating model are tried on: a long piece of a prompt. */
-const PROMPT_TOKENS = 256;
 
 export function trainingWork(gpu: Gpu, config: TrainConfig, architecture: Architecture): Work {
   const sizes = {
@@ -22,26 +20,29 @@ export function trainingWork(gpu: Gpu, config: TrainConfig, architecture: Archit
   return { sizes, uses: answers ? ["training", "generation"] : ["training"] };
 }
 
-/** A model that reads or writes, with an adapter or without. `tokens`: rows of a pass that only reads. */
+/** A model that reads or writes, with an adapter or without. */
 export function inferenceWork(
   gpu: Gpu,
   architecture: Architecture,
-  { computeDtype = "auto", targets = [], tokens }: InferenceOptions,
+  { computeDtype = "auto", targets = [], ...rows }: InferenceOptions,
 ): Work {
   const sizes = {
     ...sizesOf(architecture),
     rank: targets.reduce((most, { rank }) => Math.max(most, rank), 0),
-    tokens: tokens ?? PROMPT_TOKENS,
+    tokens:
+      "tokens" in rows
+        ? rows.tokens
+        : Math.max(...chunkSizes(gpu.info.isFallbackAdapter, rows.capacity)),
     act: actOf(gpu, computeDtype),
   };
-  return { sizes, uses: tokens === undefined ? ["generation"] : [] };
+  return { sizes, uses: "tokens" in rows ? [] : ["generation"] };
 }
 
-interface InferenceOptions {
+/** `tokens`: rows of a pass that only reads. `capacity`: tokens of prompt and answer, of one that writes. */
+type InferenceOptions = {
   readonly computeDtype?: LoadOptions["computeDtype"] | undefined;
   readonly targets?: readonly AdapterTarget[] | undefined;
-  readonly tokens?: number;
-}
+} & ({ readonly tokens: number } | { readonly capacity: number });
 
 function sizesOf(architecture: Architecture): Omit<TrialSizes, "rank" | "tokens" | "act"> {
   const { hidden, intermediate, heads, kvHeads, headSize } = architecture;

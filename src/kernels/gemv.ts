@@ -3,7 +3,7 @@
 //
 // Slot "gemv" names how many threads share a pair of outputs.
 import { invariant } from "../base/error.ts";
-import { type Shader, workgroups } from "../gpu/kernel.ts";
+import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { elementCount, matrixShape, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
@@ -146,6 +146,7 @@ export function gemvParts(
   const { x, y, lora, residual, bias, gate, scaled } = call;
   const params = gate ? gatedParams(call, shape) : forwardParams(call, shape);
   const { rows, inputs, outputs, rank } = params;
+  const [across, folds] = foldGrid(workgroups(Math.ceil(outputs / 2), THREADS / lanes));
   return {
     params: { ...params, lanes, ...scaleParams(scaled) },
     constants: {
@@ -157,7 +158,7 @@ export function gemvParts(
     },
     // The shader names h, b, residual and bias even where it does not read them; any memory will do.
     buffers: { x, y, h: lora?.h ?? x, b: lora?.b ?? x, residual: residual ?? x, bias: bias ?? x },
-    grid: [workgroups(Math.ceil(outputs / 2), THREADS / lanes), rows] as const,
+    grid: [across, rows, folds] as const,
     flops: 2 * rows * outputs * (inputs + rank),
   };
 }
@@ -224,16 +225,26 @@ export function gemvTrial(
   };
 }
 
+/**
+ * Numbers that trials are filled with again and again: as few as take the host no time. No multiple of a row's
+ * length, so that rows differ.
+ */
+const TRIAL_NUMBERS = 1_000_006;
+
 /** Fills a tensor with made-up numbers from 1/16 to 1/8 of both signs; u32 with made-up bits. */
 export function fillTrial(gpu: Gpu, tensor: StoredTensor): void {
   const isHalf = tensor.dtype === "f16";
-  const numbers = isHalf ? new Uint16Array(tensor.bytes / 2) : new Uint32Array(tensor.bytes / 4);
+  const count = Math.min(tensor.bytes / (isHalf ? 2 : 4), TRIAL_NUMBERS);
+  const numbers = isHalf ? new Uint16Array(count) : new Uint32Array(count);
   let state = 1;
-  for (let i = 0; i < numbers.length; i++) {
+  for (let i = 0; i < count; i++) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     if (tensor.dtype === "u32") numbers[i] = state;
     else if (isHalf) numbers[i] = ((state >>> 16) & 0x83ff) | 0x2c00;
     else numbers[i] = (state & 0x807f_ffff) | 0x3d80_0000;
   }
-  write(gpu, tensor, numbers);
+  for (let at = 0; at < tensor.bytes; at += numbers.byteLength) {
+    const left = (tensor.bytes - at) / numbers.BYTES_PER_ELEMENT;
+    write(gpu, tensor, numbers.subarray(0, Math.min(count, left)), at);
+  }
 }
