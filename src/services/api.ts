@@ -134,6 +134,8 @@ export interface OpenChatRequest {
   readonly modelId: string;
   readonly adapter?: AdapterRef;
   readonly quantization: "nf4" | "none";
+  /** How what was said is kept on the GPU: see `LoadRequest`. Default: `auto`. */
+  readonly kvCache?: "auto" | "f16" | "int8";
   readonly contextTokens: number;
   /** A template's name; default: the adapter's own, else the model's. */
   readonly promptTemplate?: string;

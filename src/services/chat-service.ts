@@ -144,7 +144,7 @@ export class ChatService {
     onProgress: Progress,
     signal: AbortSignal,
   ): Promise<LoadedChat> {
-    const { modelId, adapter, quantization, contextTokens, promptTemplate } = request;
+    const { modelId, adapter, quantization, kvCache, contextTokens, promptTemplate } = request;
     const ids = [modelId, ...(adapter?.kind === "imported" ? [adapter.adapterId] : [])];
     // Ended by the signal too: somebody may be writing that model for minutes.
     const release = await takeLocks(ids.map(modelLock), { mode: "shared", signal });
@@ -152,6 +152,7 @@ export class ChatService {
       const chat = await this.#engine.openChat({
         model: await modelFolder(modelId),
         quantization,
+        kvCache: kvCache ?? "auto",
         contextTokens,
         onProgress,
         signal,
@@ -202,10 +203,18 @@ function keyOf({
   modelId,
   adapter,
   quantization,
+  kvCache = "auto",
   contextTokens,
   promptTemplate,
 }: OpenChatRequest): string {
   const adapterKey =
     adapter?.kind === "run" ? [adapter.runId, adapter.checkpoint] : [adapter?.adapterId];
-  return JSON.stringify([modelId, adapterKey, quantization, contextTokens, promptTemplate]);
+  return JSON.stringify([
+    modelId,
+    adapterKey,
+    quantization,
+    kvCache,
+    contextTokens,
+    promptTemplate,
+  ]);
 }

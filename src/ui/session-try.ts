@@ -16,6 +16,8 @@ export interface Choice {
   readonly modelId: string;
   readonly adapter: AdapterRef | undefined;
   readonly quantization: "nf4" | "none";
+  /** How what was said is kept on the GPU; stays when something else is chosen to talk to. */
+  readonly kvCache: NonNullable<OpenChatRequest["kvCache"]>;
 }
 
 /** `stale`: what is loaded is not what is chosen. */
@@ -76,7 +78,9 @@ export function createTrySlice(context: SliceContext): TrySlice {
     if (info && talk.turns.length === 0) setSystem(info.system);
   };
   const choose = (modelId: string, adapter: AdapterRef | undefined) => {
-    loaded.setChoice({ modelId, adapter, quantization: quantizationFor(context, adapter) });
+    const quantization = quantizationFor(context, adapter);
+    const kvCache = loaded.choice()?.kvCache ?? "auto";
+    loaded.setChoice({ modelId, adapter, quantization, kvCache });
     talk.clear();
     app.go("try");
     void open();
@@ -193,8 +197,8 @@ function createLoadedChat({ workers, session }: SliceContext) {
   };
 }
 
-function requestFor({ modelId, adapter, quantization }: Choice): OpenChatRequest {
-  return { modelId, quantization, contextTokens: CONTEXT_TOKENS, ...(adapter && { adapter }) };
+function requestFor({ adapter, ...chosen }: Choice): OpenChatRequest {
+  return { ...chosen, contextTokens: CONTEXT_TOKENS, ...(adapter && { adapter }) };
 }
 
 interface TalkParts {

@@ -39,6 +39,8 @@ test("the same request keeps the model, another one takes its place", async () =
   expect(engine.opened.length).toBe(1);
   await service.openChat({ ...REQUEST, contextTokens: 128 }, () => {});
   expect(engine.opened.length).toBe(2);
+  await service.openChat({ ...REQUEST, contextTokens: 128, kvCache: "int8" }, () => {});
+  expect(engine.opened.map(({ kvCache }) => kvCache)).toEqual(["auto", "auto", "int8"]);
   expect(engine.openChats).toBe(1);
   await service.closeChat();
   await service.closeChat();

@@ -10,6 +10,7 @@ import { useSession, useText } from "../session.ts";
 import type { Choice } from "../session-try.ts";
 
 const NO_ADAPTER = "none";
+const KV_CACHES = ["auto", "f16", "int8"] as const;
 
 export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
   const { tryout, models, runs, live } = useSession();
@@ -18,7 +19,8 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
   const adaptersOf = (model: StoredModel) => adaptersFor(model, models.list(), runs.list());
   const begin = (model: StoredModel): Choice => {
     const first = adaptersOf(model)[0];
-    return { modelId: model.id, adapter: first?.adapter, quantization: "nf4" };
+    const kvCache = tryout.choice()?.kvCache ?? "auto";
+    return { modelId: model.id, adapter: first?.adapter, quantization: "nf4", kvCache };
   };
   /** What a visit begins with: the newest run's model and adapter, else the model chosen for the next run. */
   const suggested = createMemo((): Choice | undefined => {
@@ -104,6 +106,12 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
             { value: "none", label: words().plain },
           ]}
           onChange={(quantization) => change({ quantization })}
+        />
+        <SelectField
+          label={words().kvCache}
+          value={choice()?.kvCache ?? "auto"}
+          options={KV_CACHES.map((value) => ({ value, label: words().kvCaches[value] }))}
+          onChange={(kvCache) => change({ kvCache })}
         />
       </div>
       <Switch

@@ -1,7 +1,7 @@
 // English: the screen Try.
 import type { ChatSettings } from "../chat-settings.ts";
 import type { Side } from "../conversation.ts";
-import type { Mode } from "../session-try.ts";
+import type { Choice, Mode } from "../session-try.ts";
 
 const sides: Readonly<Record<Side, string>> = { base: "Before training", tuned: "After training" };
 
@@ -9,6 +9,12 @@ const modes: Readonly<Record<Mode, string>> = {
   both: "Side by side",
   base: "Before only",
   tuned: "After only",
+};
+
+const kvCaches: Readonly<Record<Choice["kvCache"], string>> = {
+  auto: "As computed: exact",
+  f16: "16-bit: half the memory that 32-bit takes",
+  int8: "8-bit: least memory, nearly exact",
 };
 
 const settings: Readonly<Record<keyof ChatSettings, { label: string; help: string }>> = {
@@ -49,6 +55,8 @@ export const enTry = {
     quantization: "Weights in memory",
     nf4: "4-bit, as in training",
     plain: "As in the file: more memory, exact",
+    kvCache: "Conversation in memory",
+    kvCaches,
     open: "Load it",
     reopen: "Load this instead",
     opening: "Bringing the model to the GPU",

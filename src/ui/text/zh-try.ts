@@ -14,6 +14,12 @@ export const zhTry: typeof enTry = {
     quantization: "内存中的权重",
     nf4: "4 位，与训练时相同",
     plain: "与文件相同：占用更多内存，更精确",
+    kvCache: "内存中的对话",
+    kvCaches: {
+      auto: "与计算时相同：精确",
+      f16: "16 位：内存为 32 位的一半",
+      int8: "8 位：占用内存最少，几乎同样精确",
+    },
     open: "加载",
     reopen: "改为加载这个",
     opening: "正在把模型放到 GPU 上",
