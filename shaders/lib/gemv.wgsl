@@ -8,7 +8,8 @@
 // The rows x_row … x_row + rows of x and h go with the rows from y_row on of y. A team of LANES threads makes
 // two outputs, so that what is read of x serves twice: neighbors, or with GATED a gate and its up. Each
 // thread takes its share of the inner dimension, and the shares meet once in workgroup memory; with one lane,
-// as suits software adapters, nothing has to meet. Workgroups lie along the outputs, then along the rows.
+// as suits software adapters, nothing has to meet. Workgroups lie along the outputs, folded into x and z, and
+// along the rows in y.
 // Sums are f32, in a fixed order. SCALED, as an adapter's way down wants it, multiplies y by its segment's
 // scale and the step's, before anything is added. Needs lib/gate.wgsl and lib/step.wgsl.
 //
@@ -53,13 +54,15 @@ var<workgroup> shares: array<vec2f, THREADS>;
 @compute @workgroup_size(THREADS)
 fn forward(
   @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
   prepare(thread);
   let row = workgroup.y;
   let lane = thread % LANES;
   let pairs = select((params.outputs + 1u) / 2u, params.outputs / 2u, GATED);
-  let pair = workgroup.x * (THREADS / LANES) + thread / LANES;
+  let team = (workgroup.z * count.x + workgroup.x) * (THREADS / LANES);
+  let pair = team + thread / LANES;
   // Past the edge a team repeats the last pair, and does not store it.
   let own = min(pair, pairs - 1u);
   let first = select(own * 2u, own, GATED);

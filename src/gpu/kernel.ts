@@ -75,7 +75,7 @@ export function packParams(
 }
 
 // WebGPU's limit on each dimension of a dispatch.
-const MAX_WORKGROUPS = 65_535;
+export const MAX_WORKGROUPS = 65_535;
 
 /** How many workgroups of `size` cover `count`. */
 export function workgroups(count: number, size: number): number {

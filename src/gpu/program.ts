@@ -8,7 +8,7 @@ import { formatBytes } from "../base/format.ts";
 import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
 import { USAGE } from "./flags.ts";
-import { packParams, type Shader, type Variant, variantName } from "./kernel.ts";
+import { MAX_WORKGROUPS, packParams, type Shader, type Variant, variantName } from "./kernel.ts";
 import { BindGroups, type BoundBuffer } from "./bind-groups.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
 import { planMemory } from "./plan.ts";
@@ -126,7 +126,11 @@ export class Recorder {
       return tensor ? [{ binding: index + 1, tensor }] : [];
     });
     const [x, y = 1, z = 1] = call.grid;
-    invariant(x * y * z > 0, () => `${this.label}: ${name} has an empty grid ${x} × ${y} × ${z}`);
+    invariant(
+      x * y * z > 0 && Math.max(x, y, z) <= MAX_WORKGROUPS,
+      () =>
+        `${this.label}: ${name} has a grid of ${x} × ${y} × ${z}, not of 1 to ${MAX_WORKGROUPS}`,
+    );
     this.#recorded.push({
       name,
       shader,

@@ -12,14 +12,8 @@ import gemvLib from "../../shaders/lib/gemv.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import shader from "../../shaders/gemv.wgsl?raw";
 import type { GluActivation } from "./glu.ts";
-import {
-  forwardParams,
-  type MatmulForward,
-  type PlainWeight,
-  quadType,
-  WIDEN_SOURCE,
-  type WeightKind,
-} from "./matmul.ts";
+import { forwardParams, type MatmulForward } from "./matmul-operands.ts";
+import { type PlainWeight, quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
 import type { Trial, TrialSizes, Tunable } from "./tunable.ts";
 
 export const GEMV_SLOT = "gemv";

@@ -4,7 +4,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { write } from "../../src/gpu/tensor.ts";
 import { gemv, GEMV_SLOT, GEMV_TUNABLE } from "../../src/kernels/gemv.ts";
 import { NF4_GEMV_TUNABLE } from "../../src/kernels/nf4-gemv.ts";
-import type { PlainWeight } from "../../src/kernels/matmul.ts";
+import type { PlainWeight } from "../../src/kernels/weight.ts";
 import {
   largestDifference,
   nullGpu,
@@ -159,6 +159,17 @@ test("a second run gives the same bits", async () => {
     await runOnce(gpu, (recorder) => gemv(recorder, { x, weight, y: y.tensor }));
   }
   expect(await second.read()).toEqual(await first.read());
+});
+
+test("a head of more outputs than workgroups in one dimension is dispatched in folds", async () => {
+  const on = await nullGpu();
+  on.choices = { [GEMV_SLOT]: "64" }; // a pair of outputs a workgroup
+  const outputs = 151_936;
+  const tensor = on.allocate("weight", "u32", [outputs, 2]);
+  const weight = { tensor, shape: [outputs, 4], kind: "packed-bf16" } as const;
+  const x = on.allocate("x", "f32", [1, 4]);
+  const y = on.allocate("y", "f32", [1, outputs]);
+  await runOnce(on, (recorder) => gemv(recorder, { x, weight, y })); // WebGPU would refuse it
 });
 
 test("every variant that an adapter may be given compiles", async () => {
