@@ -46,16 +46,25 @@ export class UploadRing {
     this.#label = label;
   }
 
-  /** A slot for `count` bytes, as soon as one is free: in the order of the calls. */
+  /**
+   * A slot for `count` bytes, as soon as one is free: in the order of the calls. What goes wrong with a place is
+   * told to all who take it after.
+   */
   async take(count: number): Promise<UploadSlot> {
     const place = this.#places[this.#taken++ % UPLOAD_SLOTS];
     invariant(place !== undefined, () => `${this.#label}: no slot`);
     const before = place.free;
     const { promise, resolve, reject } = settleable();
     place.free = promise;
-    await this.#unlessStopped(before);
     const size = wholeWords(count);
-    const buffer = await this.#mapped(place, size);
+    let buffer: GPUBuffer;
+    try {
+      await this.#unlessStopped(before);
+      buffer = await this.#mapped(place, size);
+    } catch (error) {
+      reject(error); // or whoever takes this place next would wait for ever
+      throw error;
+    }
     const bytes = this.#gpu.onlyCounts
       ? new Uint8Array(0)
       : new Uint8Array(buffer.getMappedRange(0, size)).fill(0, count).subarray(0, count);
@@ -90,15 +99,26 @@ export class UploadRing {
     }
   }
 
-  /** The place's buffer, mapped, made or made larger if need be. */
+  /** The place's buffer, mapped, made or made larger if need be. None is kept that could not be mapped. */
   async #mapped(place: Place, size: number): Promise<GPUBuffer> {
     if (place.buffer && place.buffer.size >= size) return place.buffer;
     if (place.buffer) this.#gpu.freeBuffer(place.buffer);
+    place.buffer = undefined;
     this.#slotBytes = Math.max(this.#slotBytes, size);
     const usage = USAGE.mapWrite | USAGE.copySource;
     const buffer = this.#gpu.buffer(`${this.#label}.upload`, this.#slotBytes, usage);
     place.buffer = buffer;
-    if (!this.#gpu.onlyCounts) await this.#map(buffer);
+    if (this.#gpu.onlyCounts) return buffer;
+    try {
+      await this.#map(buffer);
+    } catch (error) {
+      // Nobody else has it; but `free` may have had it meanwhile.
+      if (place.buffer === buffer) {
+        this.#gpu.freeBuffer(buffer);
+        place.buffer = undefined;
+      }
+      throw error;
+    }
     return buffer;
   }
 
