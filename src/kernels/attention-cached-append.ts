@@ -8,7 +8,7 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
-import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention.ts";
+import { type AttentionLayout, LAYOUT_PARAMS, layoutParams } from "./attention-layout.ts";
 import {
   CACHE_SOURCES,
   cacheQuad,

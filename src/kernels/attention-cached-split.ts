@@ -7,7 +7,7 @@ import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import type { StoredTensor } from "../gpu/tensor.ts";
 import { attentionCachedForward, type CachedAttention } from "./attention-cached.ts";
-import { LAYOUT_PARAMS, layoutParams, viewParams } from "./attention.ts";
+import { LAYOUT_PARAMS, layoutParams, viewParams } from "./attention-layout.ts";
 import { fillTrial } from "./gemv.ts";
 import {
   allocateCache,

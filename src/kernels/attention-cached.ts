@@ -8,10 +8,10 @@ import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import {
   type AttentionLayout,
   type AttentionView,
+  LAYOUT_PARAMS,
   layoutParams,
   viewParams,
-  LAYOUT_PARAMS,
-} from "./attention.ts";
+} from "./attention-layout.ts";
 import {
   CACHE_SOURCES,
   cacheQuad,

@@ -15,14 +15,6 @@ import {
 import { matrixNamed, recordMatrixForward, runsForward } from "./attention-matrix.ts";
 import { fitsForward, recordTileForward, tileNamed } from "./attention-tile.ts";
 
-export {
-  type AttentionLayout,
-  type AttentionView,
-  layoutParams,
-  LAYOUT_PARAMS,
-  viewParams,
-} from "./attention-layout.ts";
-
 // Rows of one workgroup.
 const TILE = 32;
 // Dimensions of a head that a workgroup sums in one slot of registers.

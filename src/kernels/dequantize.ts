@@ -10,7 +10,7 @@ import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
 import storeF16Lib from "../../shaders/lib/store-eight-f16.wgsl?raw";
 import storeF32Lib from "../../shaders/lib/store-eight-f32.wgsl?raw";
 import shader from "../../shaders/dequantize.wgsl?raw";
-import { type PlainWeight, quadType, WIDEN_SOURCE, type WeightKind } from "./matmul-operands.ts";
+import { type PlainWeight, quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
 import type { Tunable } from "./tunable.ts";
 
 /** A weight as NF4; row-major, one row an output. Blocks of 64 run over the flat array. */

@@ -8,7 +8,7 @@ import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import { ropeBackward, ropeForward, type RopeOperands } from "./rope.ts";
-import { type AttentionLayout, layoutParams, LAYOUT_PARAMS } from "./attention.ts";
+import { type AttentionLayout, LAYOUT_PARAMS, layoutParams } from "./attention-layout.ts";
 
 // Heads of one workgroup.
 const TEAMS = 8;

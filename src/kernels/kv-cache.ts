@@ -10,7 +10,7 @@ import narrowNative from "../../shaders/lib/narrow-native.wgsl?raw";
 import widenF16 from "../../shaders/lib/widen-f16.wgsl?raw";
 import widenInt8 from "../../shaders/lib/widen-int8.wgsl?raw";
 import widenNative from "../../shaders/lib/widen-native.wgsl?raw";
-import type { AttentionLayout } from "./attention.ts";
+import type { AttentionLayout } from "./attention-layout.ts";
 
 /** `native` is the type of activations; `f16` is pairs in u32, for devices that compute in f32. */
 export type CacheStorage = "native" | "f16" | "int8";

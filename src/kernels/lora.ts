@@ -25,7 +25,7 @@ import {
   type Dropout,
   dropoutParams,
   segmentParams,
-} from "./matmul.ts";
+} from "./adapter-operands.ts";
 import type { Tunable } from "./tunable.ts";
 
 const lora = {

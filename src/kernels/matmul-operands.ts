@@ -3,7 +3,7 @@
 // Every family of products (matmul.ts, matmul-tile.ts, matmul-matrix.ts) records a `Product` made here.
 import { invariant } from "../base/error.ts";
 import type { Shader } from "../gpu/kernel.ts";
-import { elementCount, matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
+import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import matmulLib from "../../shaders/lib/matmul.wgsl?raw";
 import weightLib from "../../shaders/lib/matmul-weight.wgsl?raw";
@@ -15,91 +15,23 @@ import weightNf4TableLib from "../../shaders/lib/matmul-weight-nf4-table.wgsl?ra
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
-import widenBf16 from "../../shaders/lib/widen-bf16.wgsl?raw";
-import widenF16 from "../../shaders/lib/widen-f16.wgsl?raw";
-import widenNative from "../../shaders/lib/widen-native.wgsl?raw";
-import type { AttentionLayout } from "./attention.ts";
 import type { Nf4Weight } from "./dequantize.ts";
-
-/** How the numbers of a weight lie in memory: as the tensor's dtype says, or as pairs of 16 bits in u32. */
-export type WeightKind = "native" | "packed-f16" | "packed-bf16";
-
-/** A weight stored as numbers; row-major, one row an output. The inputs are a multiple of 4. */
-export interface PlainWeight {
-  readonly tensor: Tensor;
-  readonly shape: readonly [outputs: number, inputs: number];
-  readonly kind: WeightKind;
-}
-
-/** What an adapter adds to y. */
-export interface LoraForward {
-  /** f32 [as many rows as x, segments · rank], scaled: what `loraDown` wrote. */
-  readonly h: Tensor;
-  /** f32 [outputs, rank]. */
-  readonly b: Tensor;
-  readonly rank: number;
-  /** Where each segment of the outputs ends; all but the last on a multiple of 4. */
-  readonly segmentEnds: readonly number[];
-}
-
-/** What an adapter adds to dx. */
-export interface LoraBackward {
-  /** f32 [as many rows as dx, segments · rank], scaled: what `loraUpBackward` wrote. */
-  readonly dh: Tensor;
-  /** f32 [segments · rank, inputs]. */
-  readonly a: Tensor;
-  readonly rank: number;
-  readonly segments: number;
-  /** As in the forward pass; the row of an element is its row in dx. */
-  readonly dropout?: Dropout | undefined;
-}
-
-/** Rotary positions of the queries and keys in y. */
-export interface RopeTurn {
-  /** u32 [rows of y]. */
-  readonly positions: Tensor;
-  /** f32 [positions, rotary], by `ropeTable`, rotary ≤ headSize. Positions past its end use its last row. */
-  readonly table: Tensor;
-  /** Of y. */
-  readonly layout: AttentionLayout;
-  /** Whether step.position is added to every position. */
-  readonly usesStepPosition?: boolean;
-}
-
-/** Dropout of an adapter's input, as shaders/lib/dropout.wgsl defines it. */
-export interface Dropout {
-  /** Below 1. */
-  readonly probability: number;
-  /** Names the mask of segment 0; segment s has the mask `moduleId + s`. */
-  readonly moduleId: number;
-}
-
-/** The text that defines `widen` for each kind. */
-export const WIDEN_SOURCE: Readonly<Record<WeightKind, string>> = {
-  native: widenNative,
-  "packed-f16": widenF16,
-  "packed-bf16": widenBf16,
-};
-
-/** The WGSL type of four neighboring weights in memory. */
-export function quadType({ tensor, kind }: Pick<PlainWeight, "tensor" | "kind">): string {
-  return kind === "native" ? `vec4<${tensor.dtype}>` : "vec2u";
-}
-
-/** The dropout fields of a shader's parameters; without dropout they are never read. */
-export function dropoutParams(dropout: Dropout | undefined) {
-  if (!dropout) return { drop_below: 0, keep_scale: 1, module_id: 0 };
-  const { probability, moduleId } = dropout;
-  invariant(
-    probability >= 0 && probability < 1,
-    () => `dropout probability ${probability} is not in [0, 1)`,
-  );
-  return {
-    drop_below: Math.round(probability * 65_536),
-    keep_scale: 1 / (1 - probability),
-    module_id: moduleId,
-  };
-}
+import {
+  checkLoraBackward,
+  checkLoraForward,
+  dropoutParams,
+  type LoraBackward,
+  type LoraForward,
+  segmentParams,
+} from "./adapter-operands.ts";
+import { checkRope, ropeParams, type RopeTurn } from "./matmul-rope.ts";
+import {
+  checkWeight,
+  type PlainWeight,
+  quadType,
+  WIDEN_SOURCE,
+  type WeightKind,
+} from "./weight.ts";
 
 export interface MatmulForward {
   /** f32 or f16, [≥ xRow + rows, inputs]. */
@@ -311,7 +243,7 @@ export function forwardParams(
     () =>
       `matmul: ${y.label} is ${yRows} × ${yColumns}, needs ${yRow + rows} × ${yColumn + outputs}`,
   );
-  if (call.rope) checkRope(call.rope, call);
+  if (call.rope) checkTurned(call.rope, call);
   if (residual) checkResidual(residual, y, accumulate);
   if (bias) requireShape("matmul", bias, "f32", [1, outputs], y);
   if (lora) checkLoraForward(lora, xRow + rows, outputs);
@@ -384,70 +316,6 @@ export function backwardProduct(call: MatmulBackward): Product {
   };
 }
 
-/**
- * Whether the queries and keys of y can be turned where y is stored: every head takes the same number of
- * pairs of neighbors, and heads of values follow all others, or all others of their group.
- */
-export function turnsInEpilogue({ table, layout }: RopeTurn): boolean {
-  const [, rotary] = matrixShape(table);
-  return rotary % 4 === 0 && turnedHeads(layout) !== undefined;
-}
-
-/** Of every `period` columns the first `turned` are heads of queries or keys; undefined if that is not so. */
-function turnedHeads(layout: AttentionLayout): { period: number; turned: number } | undefined {
-  const { heads, kvHeads, headSize, stride, qGroupStride, kBase, vBase, kStride } = layout;
-  const group = heads / kvHeads;
-  const isSplit =
-    qGroupStride === group * headSize &&
-    kBase === heads * headSize &&
-    vBase === (heads + kvHeads) * headSize &&
-    kStride === headSize &&
-    stride === (heads + 2 * kvHeads) * headSize;
-  if (isSplit) return { period: stride, turned: vBase };
-  const period = (group + 2) * headSize;
-  const isGrouped =
-    qGroupStride === period &&
-    kStride === period &&
-    kBase === group * headSize &&
-    vBase === (group + 1) * headSize;
-  return isGrouped ? { period, turned: vBase } : undefined;
-}
-
-function ropeParams(rope: RopeTurn | undefined) {
-  if (!rope) return { head_size: 0, head_period: 0, turned: 0, pairs: 0, angles: 0 };
-  const [angles, rotary] = matrixShape(rope.table);
-  const heads = turnedHeads(rope.layout);
-  invariant(heads !== undefined, () => `matmul: ${rope.table.label} turns heads that are mixed`);
-  return {
-    head_size: rope.layout.headSize,
-    head_period: heads.period,
-    turned: heads.turned,
-    pairs: rotary / 2,
-    angles,
-  };
-}
-
-function checkRope({ positions, table, layout }: RopeTurn, call: Omit<MatmulForward, "weight">) {
-  const { y, rows, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, residual } = call;
-  const [yRows, yColumns] = matrixShape(y);
-  const [angles, rotary] = matrixShape(table);
-  invariant(
-    yRow === 0 &&
-      yColumn === 0 &&
-      (rows ?? matrixShape(call.x)[0] - xRow) === yRows &&
-      yColumns === layout.stride &&
-      !accumulate &&
-      !residual,
-    () => `matmul: ${y.label} ${yRows} × ${yColumns} is not turned whole and by itself`,
-  );
-  invariant(
-    rotary % 2 === 0 && rotary <= layout.headSize,
-    () => `matmul: ${table.label} turns ${rotary} dimensions of a head of ${layout.headSize}`,
-  );
-  requireShape("matmul", positions, "u32", [1, yRows], y);
-  requireShape("matmul", table, "f32", [angles, rotary], y);
-}
-
 function storageOf(weight: PlainWeight | Nf4Weight): Pick<Product, "storage"> {
   return { storage: "codes" in weight ? "nf4" : weight.kind };
 }
@@ -462,41 +330,20 @@ function weightBuffers(weight: PlainWeight | Nf4Weight) {
   return { weight: weight.tensor };
 }
 
-/** `end_0`…`end_2` of a shader's parameters: the last segment ends with the outputs. */
-export function segmentParams(segmentEnds: readonly number[], outputs: number) {
-  const [first = outputs, second = outputs, third = outputs] = segmentEnds;
-  return { end_0: first, end_1: second, end_2: third };
-}
-
-/** Checks the ends of up to four segments, and that a tile of four outputs lies in one segment. */
-export function checkSegments(segmentEnds: readonly number[], outputs: number): void {
-  const isAscending = segmentEnds.every((end, s) => end > (segmentEnds[s - 1] ?? 0));
-  const isAligned = segmentEnds.slice(0, -1).every((end) => end % 4 === 0);
+/** Checks that y is turned whole, and that nothing but a bias is added to it. */
+function checkTurned(rope: RopeTurn, call: Omit<MatmulForward, "weight">): void {
+  const { x, y, rows, xRow = 0, yRow = 0, yColumn = 0, accumulate = false, residual } = call;
+  const [yRows, yColumns] = matrixShape(y);
   invariant(
-    segmentEnds.length <= 4 && segmentEnds.at(-1) === outputs && isAscending && isAligned,
-    () => `segments end at ${segmentEnds.join(", ")} of ${outputs} outputs`,
+    yRow === 0 &&
+      yColumn === 0 &&
+      (rows ?? matrixShape(x)[0] - xRow) === yRows &&
+      yColumns === rope.layout.stride &&
+      !accumulate &&
+      !residual,
+    () => `matmul: ${y.label} ${yRows} × ${yColumns} is not turned whole and by itself`,
   );
-}
-
-function checkWeight(weight: PlainWeight | Nf4Weight): void {
-  const [outputs, inputs] = weight.shape;
-  const size = outputs * inputs;
-  if ("codes" in weight) {
-    const { codes, absmax } = weight;
-    invariant(
-      inputs % 4 === 0 &&
-        elementCount(codes.shape) * 8 >= size &&
-        elementCount(absmax.shape) * 64 >= size,
-      () => `matmul: ${codes.label} and ${absmax.label} are too short for ${outputs} × ${inputs}`,
-    );
-    return;
-  }
-  const { tensor, kind } = weight;
-  const words = elementCount(tensor.shape);
-  invariant(
-    inputs % 4 === 0 && words * (kind === "native" ? 1 : 2) >= size,
-    () => `matmul: ${tensor.label} of ${words} words as ${outputs} × ${inputs}`,
-  );
+  checkRope(rope, y);
 }
 
 function checkResidual(residual: Tensor, y: Tensor, accumulate: boolean): void {
@@ -509,35 +356,5 @@ function checkResidual(residual: Tensor, y: Tensor, accumulate: boolean): void {
       residual !== y &&
       !accumulate,
     () => `matmul: ${residual.label} ${rows} × ${columns} beside ${y.label} ${yRows} × ${yColumns}`,
-  );
-}
-
-function checkLoraForward(lora: LoraForward, rows: number, outputs: number) {
-  const { h, b, rank, segmentEnds } = lora;
-  checkSegments(segmentEnds, outputs);
-  checkFactor(b, outputs, rank);
-  checkLow(h, rows, rank, segmentEnds.length);
-}
-
-function checkLoraBackward({ dh, a, rank, segments }: LoraBackward, rows: number, inputs: number) {
-  checkFactor(a, segments * rank, inputs);
-  checkLow(dh, rows, rank, segments);
-}
-
-/** Checks that A or B is rows × columns. */
-export function checkFactor(factor: Tensor, rows: number, columns: number): void {
-  const shape = matrixShape(factor);
-  invariant(
-    factor.dtype === "f32" && shape[0] === rows && shape[1] === columns,
-    () => `${factor.label} is ${factor.dtype} ${shape.join(" × ")}, needs f32 ${rows} × ${columns}`,
-  );
-}
-
-/** Checks that h or dh has `rows` rows of one rank a segment. */
-export function checkLow(low: Tensor, rows: number, rank: number, segments: number): void {
-  const [lowRows, columns] = matrixShape(low);
-  invariant(
-    low.dtype === "f32" && rank % 4 === 0 && lowRows >= rows && columns === segments * rank,
-    () => `${low.label} is ${lowRows} × ${columns}, needs f32 ${rows} × ${segments} · ${rank}`,
   );
 }

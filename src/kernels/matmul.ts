@@ -14,29 +14,10 @@ import {
   type Product,
   productShaders,
   productSlot,
-  turnsInEpilogue,
 } from "./matmul-operands.ts";
+import { turnsInEpilogue } from "./matmul-rope.ts";
 import { recordTile } from "./matmul-tile.ts";
 import { ropeForward } from "./rope.ts";
-
-export {
-  checkFactor,
-  checkLow,
-  checkSegments,
-  type Dropout,
-  dropoutParams,
-  forwardParams,
-  type LoraBackward,
-  type LoraForward,
-  type MatmulBackward,
-  type MatmulForward,
-  type PlainWeight,
-  quadType,
-  type RopeTurn,
-  segmentParams,
-  WIDEN_SOURCE,
-  type WeightKind,
-} from "./matmul-operands.ts";
 
 const shaderFor = productShaders({ label: "matmul", files: [shader] });
 

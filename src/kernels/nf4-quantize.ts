@@ -16,7 +16,7 @@ import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import shader from "../../shaders/nf4-quantize.wgsl?raw";
 import type { Nf4Weight } from "./dequantize.ts";
 import { doubleQuantize } from "./double-quant.ts";
-import { quadType, WIDEN_SOURCE, type WeightKind } from "./matmul.ts";
+import { quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
 
 /** Weights that share one scale. */
 const BLOCK = 64;

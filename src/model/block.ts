@@ -7,10 +7,11 @@
 // head before the rotary turn, and some what attention and feed-forward hand to the residual stream.
 import { invariant } from "../base/error.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { attentionForward, type AttentionLayout } from "../kernels/attention.ts";
+import type { AttentionLayout } from "../kernels/attention-layout.ts";
+import { attentionForward } from "../kernels/attention.ts";
+import type { RopeTurn } from "../kernels/matmul-rope.ts";
 import { gluForward } from "../kernels/glu.ts";
 import { headNormForward } from "../kernels/head-norm.ts";
-import type { RopeTurn } from "../kernels/matmul.ts";
 import { rmsNormForward } from "../kernels/rms-norm.ts";
 import type { Architecture, LayerKind } from "./architecture.ts";
 import type { LinearName } from "./families.ts";

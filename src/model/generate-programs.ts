@@ -16,7 +16,8 @@ import type { Recording } from "./linear.ts";
 import { headLinear } from "./linears.ts";
 import { MOST_PER_BATCH } from "./pace.ts";
 import { chunkSizes } from "./prefill-plan.ts";
-import { blocksOf, type Model, recordEmbedding, recordLogits } from "./transformer.ts";
+import { recordLogits } from "./head.ts";
+import { blocksOf, type Model, recordEmbedding } from "./transformer.ts";
 
 /** Draws that are kept for reading back; at least as many as are ever under way. */
 export const DRAWN_SLOTS = 2 * MOST_PER_BATCH;

@@ -11,13 +11,9 @@ import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import { dequantizePair } from "../kernels/dequantize-pair.ts";
 import { dequantize, type Nf4Weight } from "../kernels/dequantize.ts";
 import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
-import {
-  fusesNf4,
-  matmulBackward,
-  matmulForward,
-  type PlainWeight,
-  type RopeTurn,
-} from "../kernels/matmul.ts";
+import type { RopeTurn } from "../kernels/matmul-rope.ts";
+import { fusesNf4, matmulBackward, matmulForward } from "../kernels/matmul.ts";
+import type { PlainWeight } from "../kernels/weight.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
 import type { FrozenLinear } from "./weights.ts";

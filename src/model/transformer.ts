@@ -19,8 +19,6 @@ import type { LinearName } from "./families.ts";
 import { blockLinears } from "./linears.ts";
 import type { Weights } from "./weights.ts";
 
-export { recordHeadDown, recordLogits };
-
 /** A model on the GPU: frozen weights, an adapter or none, and the arena its programs share. */
 export interface Model {
   readonly gpu: Gpu;

@@ -10,7 +10,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
 import type { Nf4Weight } from "../kernels/dequantize.ts";
 import type { TableEncoding } from "../kernels/embed.ts";
-import type { PlainWeight, WeightKind } from "../kernels/matmul.ts";
+import type { PlainWeight, WeightKind } from "../kernels/weight.ts";
 import {
   createNf4Quantizer,
   MOST_SCALES_UNDER_WAY,

@@ -3,7 +3,7 @@ import { decodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, type StoredTensor } from "../../src/gpu/tensor.ts";
 import { attentionCachedAppend } from "../../src/kernels/attention-cached-append.ts";
-import type { AttentionLayout } from "../../src/kernels/attention.ts";
+import type { AttentionLayout } from "../../src/kernels/attention-layout.ts";
 import { allocateCache, type CacheStorage, type KvCache } from "../../src/kernels/kv-cache.ts";
 import { ropeTable } from "../../src/kernels/rope.ts";
 import {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { attentionCachedAppend } from "../../src/kernels/attention-cached-append.ts";
 import { attentionCachedForward } from "../../src/kernels/attention-cached.ts";
-import type { AttentionLayout } from "../../src/kernels/attention.ts";
+import type { AttentionLayout } from "../../src/kernels/attention-layout.ts";
 import {
   type ActivationType,
   activationTypes,

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, type StoredTensor, write } from "../../src/gpu/tensor.ts";
-import { matmulBackward, matmulForward, type PlainWeight } from "../../src/kernels/matmul.ts";
+import { matmulBackward, matmulForward } from "../../src/kernels/matmul.ts";
+import type { PlainWeight } from "../../src/kernels/weight.ts";
 import {
   activationTypes,
   largestDifference,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
-import type { AttentionLayout } from "../../src/kernels/attention.ts";
+import type { AttentionLayout } from "../../src/kernels/attention-layout.ts";
 import { ropeBackward, ropeForward, ropeTable } from "../../src/kernels/rope.ts";
 import {
   type ActivationType,

@@ -1,0 +1,51 @@
+// A frozen weight as kernels read it: stored as numbers, in whatever type its file has.
+import { invariant } from "../base/error.ts";
+import { elementCount, type Tensor } from "../gpu/tensor.ts";
+import widenBf16 from "../../shaders/lib/widen-bf16.wgsl?raw";
+import widenF16 from "../../shaders/lib/widen-f16.wgsl?raw";
+import widenNative from "../../shaders/lib/widen-native.wgsl?raw";
+import type { Nf4Weight } from "./dequantize.ts";
+
+/** How the numbers of a weight lie in memory: as the tensor's dtype says, or as pairs of 16 bits in u32. */
+export type WeightKind = "native" | "packed-f16" | "packed-bf16";
+
+/** A weight stored as numbers; row-major, one row an output. The inputs are a multiple of 4. */
+export interface PlainWeight {
+  readonly tensor: Tensor;
+  readonly shape: readonly [outputs: number, inputs: number];
+  readonly kind: WeightKind;
+}
+
+/** The text that defines `widen` for each kind. */
+export const WIDEN_SOURCE: Readonly<Record<WeightKind, string>> = {
+  native: widenNative,
+  "packed-f16": widenF16,
+  "packed-bf16": widenBf16,
+};
+
+/** The WGSL type of four neighboring weights in memory. */
+export function quadType({ tensor, kind }: Pick<PlainWeight, "tensor" | "kind">): string {
+  return kind === "native" ? `vec4<${tensor.dtype}>` : "vec2u";
+}
+
+/** Checks that a weight's memory is as long as its shape says. */
+export function checkWeight(weight: PlainWeight | Nf4Weight): void {
+  const [outputs, inputs] = weight.shape;
+  const size = outputs * inputs;
+  if ("codes" in weight) {
+    const { codes, absmax } = weight;
+    invariant(
+      inputs % 4 === 0 &&
+        elementCount(codes.shape) * 8 >= size &&
+        elementCount(absmax.shape) * 64 >= size,
+      () => `matmul: ${codes.label} and ${absmax.label} are too short for ${outputs} × ${inputs}`,
+    );
+    return;
+  }
+  const { tensor, kind } = weight;
+  const words = elementCount(tensor.shape);
+  invariant(
+    inputs % 4 === 0 && words * (kind === "native" ? 1 : 2) >= size,
+    () => `matmul: ${tensor.label} of ${words} words as ${outputs} × ${inputs}`,
+  );
+}
