@@ -1,22 +1,25 @@
 // Products with a frozen weight where a load costs more than a multiplication, as on Mesa's software adapter:
 // that one loads lane by lane, even where all lanes want the same. lib/matmul.wgsl has the operands.
 //
-// A workgroup is 8 neighboring lanes of one subgroup, and makes 8 rows of 32 columns, a lane four columns of all
-// 8 rows. Each lane loads a piece of one row, and gets those of the others from their registers. Sums are f32,
-// in a fixed order, and have names: software adapters are slow at arrays. Past the edges a lane repeats the
-// last row or column, and does not store it: all lanes stay together to the end.
+// A workgroup is 8 lanes, of subgroups that have LANES neighboring ones or more: 4 or 8. It makes 8 rows of 32
+// columns, a lane four columns of all 8 rows. A lane loads a piece of one row, of two rows where LANES is 4, and
+// gets those of the others from their registers. Sums are f32, in a fixed order, and have names: software
+// adapters are slow at arrays. Past the edges a lane repeats the last row or column, and does not store it: all
+// lanes stay together to the end.
 
-const LANES = 8u;
+const ROWS = 8u;
+// The lane that has loaded row 4; those of rows 5 to 7 follow.
+const LANE_OF_4 = LANES - 4u;
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(8)
 fn forward(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first_row = workgroup.y * LANES;
-  let first_slot = workgroup.x * LANES * 4u;
+  let first_row = workgroup.y * ROWS;
+  let first_slot = workgroup.x * 32u;
   let slot = first_slot + lane * 4u;
-  let own_row = min(first_row + lane, params.rows - 1u);
+  let own_rows = own_rows_of(first_row, lane);
   let outputs = min(outputs_of(slot), vec4u(params.outputs - 1u));
 
   // s_i is the lane's four columns of row i.
@@ -30,29 +33,31 @@ fn forward(
   var s7 = vec4f();
 
   let steps = params.inputs / 4u;
-  let x_at = (params.x_row + own_row) * steps;
+  let x_at = (vec2u(params.x_row) + own_rows) * steps;
   let w_at = outputs * steps;
   for (var k = 0u; k < steps; k++) {
-    let mine = vec4f(x[x_at + k]);
+    let low = vec4f(x[x_at.x + k]);
+    var high = low;
+    if (LANES < ROWS) { high = vec4f(x[x_at.y + k]); }
     let w = transpose(mat4x4f(
       weight_quad(w_at.x + k), weight_quad(w_at.y + k),
       weight_quad(w_at.z + k), weight_quad(w_at.w + k),
     ));
-    let a0 = subgroupBroadcast(mine, 0u);
+    let a0 = subgroupBroadcast(low, 0u);
     s0 = add_step(a0, w, s0);
-    let a1 = subgroupBroadcast(mine, 1u);
+    let a1 = subgroupBroadcast(low, 1u);
     s1 = add_step(a1, w, s1);
-    let a2 = subgroupBroadcast(mine, 2u);
+    let a2 = subgroupBroadcast(low, 2u);
     s2 = add_step(a2, w, s2);
-    let a3 = subgroupBroadcast(mine, 3u);
+    let a3 = subgroupBroadcast(low, 3u);
     s3 = add_step(a3, w, s3);
-    let a4 = subgroupBroadcast(mine, 4u);
+    let a4 = subgroupBroadcast(high, LANE_OF_4);
     s4 = add_step(a4, w, s4);
-    let a5 = subgroupBroadcast(mine, 5u);
+    let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
     s5 = add_step(a5, w, s5);
-    let a6 = subgroupBroadcast(mine, 6u);
+    let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
     s6 = add_step(a6, w, s6);
-    let a7 = subgroupBroadcast(mine, 7u);
+    let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
     s7 = add_step(a7, w, s7);
   }
 
@@ -60,31 +65,33 @@ fn forward(
     let ranks = params.rank / 4u;
     let b_at = outputs * ranks;
     // Lanes of other segments than the one whose h is handed around take nothing of it.
-    let last = segment_of(min(first_slot + LANES * 4u, params.outputs) - 1u);
+    let last = segment_of(min(first_slot + 32u, params.outputs) - 1u);
     for (var s = segment_of(first_slot); s <= last; s++) {
       let share = vec4f(f32(segment_of(slot) == s));
-      let h_at = ((params.x_row + own_row) * params.segments + s) * ranks;
+      let h_at = ((vec2u(params.x_row) + own_rows) * params.segments + s) * ranks;
       for (var k = 0u; k < ranks; k++) {
-        let mine = h[h_at + k];
+        let low = h[h_at.x + k];
+        var high = low;
+        if (LANES < ROWS) { high = h[h_at.y + k]; }
         let w = transpose(mat4x4f(
           b[b_at.x + k] * share, b[b_at.y + k] * share,
           b[b_at.z + k] * share, b[b_at.w + k] * share,
         ));
-        let a0 = subgroupBroadcast(mine, 0u);
+        let a0 = subgroupBroadcast(low, 0u);
         s0 = add_step(a0, w, s0);
-        let a1 = subgroupBroadcast(mine, 1u);
+        let a1 = subgroupBroadcast(low, 1u);
         s1 = add_step(a1, w, s1);
-        let a2 = subgroupBroadcast(mine, 2u);
+        let a2 = subgroupBroadcast(low, 2u);
         s2 = add_step(a2, w, s2);
-        let a3 = subgroupBroadcast(mine, 3u);
+        let a3 = subgroupBroadcast(low, 3u);
         s3 = add_step(a3, w, s3);
-        let a4 = subgroupBroadcast(mine, 4u);
+        let a4 = subgroupBroadcast(high, LANE_OF_4);
         s4 = add_step(a4, w, s4);
-        let a5 = subgroupBroadcast(mine, 5u);
+        let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
         s5 = add_step(a5, w, s5);
-        let a6 = subgroupBroadcast(mine, 6u);
+        let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
         s6 = add_step(a6, w, s6);
-        let a7 = subgroupBroadcast(mine, 7u);
+        let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
         s7 = add_step(a7, w, s7);
       }
     }
@@ -93,26 +100,22 @@ fn forward(
   if (slot >= params.outputs) {
     return;
   }
-  if (first_row < params.rows) { store_outputs(first_row, slot, s0); }
-  if (first_row + 1u < params.rows) { store_outputs(first_row + 1u, slot, s1); }
-  if (first_row + 2u < params.rows) { store_outputs(first_row + 2u, slot, s2); }
-  if (first_row + 3u < params.rows) { store_outputs(first_row + 3u, slot, s3); }
-  if (first_row + 4u < params.rows) { store_outputs(first_row + 4u, slot, s4); }
-  if (first_row + 5u < params.rows) { store_outputs(first_row + 5u, slot, s5); }
-  if (first_row + 6u < params.rows) { store_outputs(first_row + 6u, slot, s6); }
-  if (first_row + 7u < params.rows) { store_outputs(first_row + 7u, slot, s7); }
+  let sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < min(ROWS, params.rows - first_row); i++) {
+    store_outputs(first_row + i, slot, sums[i]);
+  }
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(8)
 fn backward(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first_row = workgroup.y * LANES;
+  let first_row = workgroup.y * ROWS;
   let stride = params.inputs / 4u;
-  let own_column = workgroup.x * LANES + lane;         // of dx, in fours
+  let own_column = workgroup.x * 8u + lane;         // of dx, in fours
   let column = min(own_column, stride - 1u);
-  let own_row = min(first_row + lane, params.rows - 1u);
+  let own_rows = own_rows_of(first_row, lane);
 
   var s0 = vec4f();
   var s1 = vec4f();
@@ -123,28 +126,30 @@ fn backward(
   var s6 = vec4f();
   var s7 = vec4f();
 
-  let dy_at = (params.y_row + own_row) * params.y_stride + params.y_column;
+  let dy_at = (vec2u(params.y_row) + own_rows) * params.y_stride + params.y_column;
   for (var n = 0u; n < params.outputs; n += 4u) {
-    let mine = load_dy(dy_at, n);
+    let low = load_dy(dy_at.x, n);
+    var high = low;
+    if (LANES < ROWS) { high = load_dy(dy_at.y, n); }
     let w_at = min(vec4u(n) + FOUR, vec4u(params.outputs - 1u)) * stride + vec4u(column);
     let w = mat4x4f(
       weight_quad(w_at.x), weight_quad(w_at.y), weight_quad(w_at.z), weight_quad(w_at.w),
     );
-    let a0 = subgroupBroadcast(mine, 0u);
+    let a0 = subgroupBroadcast(low, 0u);
     s0 = add_step(a0, w, s0);
-    let a1 = subgroupBroadcast(mine, 1u);
+    let a1 = subgroupBroadcast(low, 1u);
     s1 = add_step(a1, w, s1);
-    let a2 = subgroupBroadcast(mine, 2u);
+    let a2 = subgroupBroadcast(low, 2u);
     s2 = add_step(a2, w, s2);
-    let a3 = subgroupBroadcast(mine, 3u);
+    let a3 = subgroupBroadcast(low, 3u);
     s3 = add_step(a3, w, s3);
-    let a4 = subgroupBroadcast(mine, 4u);
+    let a4 = subgroupBroadcast(high, LANE_OF_4);
     s4 = add_step(a4, w, s4);
-    let a5 = subgroupBroadcast(mine, 5u);
+    let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
     s5 = add_step(a5, w, s5);
-    let a6 = subgroupBroadcast(mine, 6u);
+    let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
     s6 = add_step(a6, w, s6);
-    let a7 = subgroupBroadcast(mine, 7u);
+    let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
     s7 = add_step(a7, w, s7);
   }
 
@@ -159,65 +164,65 @@ fn backward(
       var p5 = vec4f();
       var p6 = vec4f();
       var p7 = vec4f();
-      let dh_at = ((params.x_row + own_row) * params.segments + s) * ranks;
+      let dh_at = ((vec2u(params.x_row) + own_rows) * params.segments + s) * ranks;
       for (var j = 0u; j < ranks; j++) {
-        let mine = dh[dh_at + j];
+        let low = dh[dh_at.x + j];
+        var high = low;
+        if (LANES < ROWS) { high = dh[dh_at.y + j]; }
         let a_at = (s * params.rank + j * 4u) * stride + column;
         let w = mat4x4f(a[a_at], a[a_at + stride], a[a_at + 2u * stride], a[a_at + 3u * stride]);
-        let a0 = subgroupBroadcast(mine, 0u);
+        let a0 = subgroupBroadcast(low, 0u);
         p0 = add_step(a0, w, p0);
-        let a1 = subgroupBroadcast(mine, 1u);
+        let a1 = subgroupBroadcast(low, 1u);
         p1 = add_step(a1, w, p1);
-        let a2 = subgroupBroadcast(mine, 2u);
+        let a2 = subgroupBroadcast(low, 2u);
         p2 = add_step(a2, w, p2);
-        let a3 = subgroupBroadcast(mine, 3u);
+        let a3 = subgroupBroadcast(low, 3u);
         p3 = add_step(a3, w, p3);
-        let a4 = subgroupBroadcast(mine, 4u);
+        let a4 = subgroupBroadcast(high, LANE_OF_4);
         p4 = add_step(a4, w, p4);
-        let a5 = subgroupBroadcast(mine, 5u);
+        let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
         p5 = add_step(a5, w, p5);
-        let a6 = subgroupBroadcast(mine, 6u);
+        let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
         p6 = add_step(a6, w, p6);
-        let a7 = subgroupBroadcast(mine, 7u);
+        let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
         p7 = add_step(a7, w, p7);
       }
+      var kept = array(p0, p1, p2, p3, p4, p5, p6, p7);
       if (HAS_DROPOUT) {
         let key = dropout_key(params.module_id + s);
-        let element = (params.x_row + first_row) * params.inputs + column * 4u;
-        p0 *= keep_factors(key, element, params.drop_below, params.keep_scale);
-        p1 *= keep_factors(key, element + params.inputs, params.drop_below, params.keep_scale);
-        p2 *= keep_factors(key, element + 2u * params.inputs, params.drop_below, params.keep_scale);
-        p3 *= keep_factors(key, element + 3u * params.inputs, params.drop_below, params.keep_scale);
-        p4 *= keep_factors(key, element + 4u * params.inputs, params.drop_below, params.keep_scale);
-        p5 *= keep_factors(key, element + 5u * params.inputs, params.drop_below, params.keep_scale);
-        p6 *= keep_factors(key, element + 6u * params.inputs, params.drop_below, params.keep_scale);
-        p7 *= keep_factors(key, element + 7u * params.inputs, params.drop_below, params.keep_scale);
+        for (var i = 0u; i < ROWS; i++) {
+          let element = (params.x_row + first_row + i) * params.inputs + column * 4u;
+          kept[i] *= keep_factors(key, element, params.drop_below, params.keep_scale);
+        }
       }
-      s0 += p0;
-      s1 += p1;
-      s2 += p2;
-      s3 += p3;
-      s4 += p4;
-      s5 += p5;
-      s6 += p6;
-      s7 += p7;
+      s0 += kept[0];
+      s1 += kept[1];
+      s2 += kept[2];
+      s3 += kept[3];
+      s4 += kept[4];
+      s5 += kept[5];
+      s6 += kept[6];
+      s7 += kept[7];
     }
   }
 
   if (own_column >= stride) {
     return;
   }
-  if (first_row < params.rows) { store_dx(first_row, column, s0); }
-  if (first_row + 1u < params.rows) { store_dx(first_row + 1u, column, s1); }
-  if (first_row + 2u < params.rows) { store_dx(first_row + 2u, column, s2); }
-  if (first_row + 3u < params.rows) { store_dx(first_row + 3u, column, s3); }
-  if (first_row + 4u < params.rows) { store_dx(first_row + 4u, column, s4); }
-  if (first_row + 5u < params.rows) { store_dx(first_row + 5u, column, s5); }
-  if (first_row + 6u < params.rows) { store_dx(first_row + 6u, column, s6); }
-  if (first_row + 7u < params.rows) { store_dx(first_row + 7u, column, s7); }
+  let sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < min(ROWS, params.rows - first_row); i++) {
+    store_dx(first_row + i, column, sums[i]);
+  }
 }
 
-/// Four steps of the inner dimension: one row's numbers, and the columns' numbers of each step.
+/// The rows that a lane loads pieces of; only the first where LANES is 8.
+fn own_rows_of(first_row: u32, lane: u32) -> vec2u {
+  return min(vec2u(first_row + lane % LANES) + vec2u(0u, 4u), vec2u(params.rows - 1u));
+}
+
+/// Four steps of the inner dimension: one row's numbers, and the columns' numbers of each step. The four are
+/// added up first: small numbers lose less than a long sum does.
 fn add_step(row: vec4f, w: mat4x4f, sum: vec4f) -> vec4f {
-  return fma(row.xxxx, w[0], fma(row.yyyy, w[1], fma(row.zzzz, w[2], fma(row.wwww, w[3], sum))));
+  return sum + fma(row.xxxx, w[0], fma(row.yyyy, w[1], fma(row.zzzz, w[2], row.wwww * w[3])));
 }

@@ -1,5 +1,5 @@
 // Products with a frozen weight for adapters that pay for loads, not for multiplications: software ones with
-// subgroups of 8 lanes or more.
+// subgroups of 4 lanes or more.
 import type { Gpu } from "../gpu/device.ts";
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
@@ -9,14 +9,20 @@ import { type Product, productShaders } from "./matmul-operands.ts";
 
 export const LANES_VARIANT = "lanes 8x4";
 
-// Lanes of a workgroup, and rows of the result that it makes; and columns: four a lane.
-const LANES = 8;
+// What a workgroup of 8 lanes makes of the result: four columns a lane.
+const ROWS = 8;
 const COLUMNS = 32;
 
+/** Lanes that hand rows to each other: 8 or 4, and 0 where subgroups may be smaller or are not there. */
+function lanesOf({ hasSubgroups, info }: Gpu): number {
+  const { subgroupMinSize = 0 } = info;
+  if (!hasSubgroups || subgroupMinSize < 4) return 0;
+  return subgroupMinSize < 8 ? 4 : 8;
+}
+
 /** Whether this is what products are made with where nothing was tried: nothing is tried on software adapters. */
-export function prefersLanes({ hasSubgroups, info }: Gpu): boolean {
-  const { isFallbackAdapter, subgroupMinSize = 0 } = info;
-  return hasSubgroups && isFallbackAdapter && subgroupMinSize >= LANES;
+export function prefersLanes(gpu: Gpu): boolean {
+  return gpu.info.isFallbackAdapter && lanesOf(gpu) > 0;
 }
 
 const shaderFor = productShaders({
@@ -27,17 +33,16 @@ const shaderFor = productShaders({
 
 /** Records a product in this variant. False if `variant` is another, or the device cannot run it. */
 export function recordLanes(recorder: Recorder, product: Product, variant: string): boolean {
-  const { hasSubgroups, info } = recorder.gpu;
-  const canRun = hasSubgroups && (info.subgroupMinSize ?? 0) >= LANES;
-  if (variant !== LANES_VARIANT || !canRun) return false;
+  const lanes = lanesOf(recorder.gpu);
+  if (variant !== LANES_VARIANT || lanes === 0) return false;
   const { entry, types, constants, buffers, params, rows, columns, flops } = product;
   recorder.dispatch(shaderFor(product), {
     entry,
     types: { ...types, Shared: "f32" },
-    constants,
+    constants: { ...constants, LANES: lanes },
     buffers,
     params,
-    grid: [workgroups(columns, COLUMNS), workgroups(rows, LANES)],
+    grid: [workgroups(columns, COLUMNS), workgroups(rows, ROWS)],
     flops,
   });
   return true;
