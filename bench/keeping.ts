@@ -2,7 +2,7 @@
 //
 // The model is laid out on a GPU that only counts, so that this takes no memory and no time of the real one.
 import { chooseKeeping, arenaCount, type Room } from "../src/engine/kept-memory.ts";
-import { countingGpu } from "../src/gpu/counting.ts";
+import { countingGpu, limitsOf } from "../src/gpu/counting.ts";
 import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
 import { byteLength } from "../src/gpu/tensor.ts";
 import type { Architecture } from "../src/model/architecture.ts";
@@ -74,7 +74,5 @@ export async function dispatchesOutsideLayers(
 }
 
 function countedModel(gpu: Gpu, architecture: Architecture, tokens: number): Promise<Model> {
-  const { features, limits } = gpu.device;
-  const counting = countingGpu({ info: gpu.info, features, limits, choices: gpu.choices });
-  return prepareModel(counting, { name: "counted", architecture }, tokens);
+  return prepareModel(countingGpu(limitsOf(gpu)), { name: "counted", architecture }, tokens);
 }

@@ -46,6 +46,7 @@ export async function evaluateData(
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
     signal: request.signal,
+    record: (counted) => Evaluator.create(counted, maxLength),
   });
   let evaluator: Evaluator | undefined;
   try {

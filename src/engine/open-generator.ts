@@ -26,7 +26,7 @@ export interface GeneratorParts {
   readonly capacity: number;
 }
 
-/** Loads the weights and records the programs. What it throws has left nothing on the GPU. */
+/** Loads the weights and records the programs, which are compiled while weights are read. What it throws has left nothing on the GPU. */
 export async function openGenerator(
   gpu: Gpu,
   request: LoadRequest,
@@ -37,6 +37,7 @@ export async function openGenerator(
   const targets = adapterFiles?.targets;
   const work = inferenceWork(gpu, opened.architecture, { computeDtype, targets, capacity });
   gpu.choices = (await tuner?.choose(gpu, work, request)) ?? {};
+  const create = (model: Model) => Generator.create(model, capacity, { kvCache: request.kvCache });
   const model = await loadModel(gpu, opened, {
     quantization: request.quantization ?? "none",
     doubleQuant: manifest?.doubleQuant ?? true,
@@ -45,11 +46,12 @@ export async function openGenerator(
     ...(adapterFiles && { targets: adapterFiles.targets }),
     onProgress: request.onProgress,
     signal: request.signal,
+    record: create,
   });
   let generator: Generator | undefined;
   try {
     if (adapterFiles) model.adapter?.write(adapterFiles.matrices);
-    generator = await Generator.create(model, capacity, { kvCache: request.kvCache });
+    generator = await create(model);
     throwIfAborted(request.signal);
     return { model, generator, free: () => freeBoth(generator, model) };
   } catch (error) {

@@ -5,7 +5,7 @@
 import { UserError } from "../base/error.ts";
 import { formatBytes, formatBytesByKind } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
-import { type AdapterLimits, countingGpu } from "../gpu/counting.ts";
+import { type AdapterLimits, countingGpu, limitsOf } from "../gpu/counting.ts";
 import { type Gpu, OutOfMemoryError, TooLargeError } from "../gpu/device.ts";
 import { byteLength, read } from "../gpu/tensor.ts";
 import { sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
@@ -250,8 +250,4 @@ async function tryEstimate(
     if (error instanceof TooLargeError) return error;
     throw error;
   }
-}
-
-function limitsOf({ info, device, choices }: Gpu): AdapterLimits {
-  return { info, features: device.features, limits: device.limits, choices };
 }

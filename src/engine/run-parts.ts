@@ -84,14 +84,15 @@ function contextTokens(config: TrainConfig): number {
   return config.max_length + config.evaluation_max_new_tokens;
 }
 
-/** Loads, allocates and records all of it; the adapter is zero. Frees it again where that fails or is aborted. */
+/** Loads, allocates and records all of it, which is compiled while weights are read; the adapter is zero. Frees it again where that fails or is aborted. */
 export async function allocateRun(
   gpu: Gpu,
   source: LoadableModel,
-  { config, checkpointing, holdsOut }: RunShape,
+  shape: RunShape,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
 ): Promise<RunParts> {
+  const { config } = shape;
   onEvent({ type: "phase", phase: "load" });
   const model = await loadModel(gpu, source, {
     quantization: config.quantization,
@@ -103,7 +104,18 @@ export async function allocateRun(
     training: true,
     onProgress: (bytes, totalBytes) => onEvent({ type: "loading", bytes, totalBytes }),
     signal,
+    record: (counted) => createParts(counted, shape),
+    onLoaded: () => onEvent({ type: "phase", phase: "compile" }),
   });
+  return createParts(model, shape, signal);
+}
+
+/** The programs of a run and what they work on. The model goes with them, also where this fails. */
+async function createParts(
+  model: Model,
+  { config, checkpointing, holdsOut }: RunShape,
+  signal?: AbortSignal,
+): Promise<RunParts> {
   const owned: { free(): void }[] = [];
   const own = <T extends { free(): void }>(part: T): T => {
     owned.push(part);
@@ -115,7 +127,6 @@ export async function allocateRun(
     freeModel(model);
   };
   try {
-    onEvent({ type: "phase", phase: "compile" });
     const tokens = config.max_length * config.batch_size;
     const stepper = own(await createStepper(model, config, checkpointing));
     // Compiled only where there is something to ask or to hold out: on a slow adapter it takes a while.

@@ -14,6 +14,10 @@ export interface AdapterLimits {
   readonly choices?: Choices;
 }
 
+export function limitsOf({ info, device, choices }: Gpu): AdapterLimits {
+  return { info, features: device.features, limits: device.limits, choices };
+}
+
 /** A Gpu that allocates nothing; its `allocatedBytes` and `peakBytes` are what a real one's would be. */
 export function countingGpu({ info, features, limits, choices = {} }: AdapterLimits): Gpu {
   // Only what src/gpu calls is there; a call of anything else fails at once.

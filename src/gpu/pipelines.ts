@@ -28,11 +28,34 @@ interface Cache {
 
 const caches = new WeakMap<Gpu, Cache>();
 
+/** What to tell of requests to a GPU. */
+const watchers = new WeakMap<Gpu, (requests: readonly PipelineRequest[]) => void>();
+
+/**
+ * Compiles what `record` records on a GPU that only counts on `gpu`, where it is then known: nothing waits for it
+ * and no memory is taken when it is recorded in earnest. A fault is not told here: it comes again then.
+ */
+export async function compileAhead(
+  gpu: Gpu,
+  counting: Gpu,
+  record: (counting: Gpu) => Promise<unknown>,
+): Promise<void> {
+  const compiling: Promise<unknown>[] = [];
+  watchers.set(counting, (requests) => {
+    const made = compilePipelines(gpu, requests);
+    made.catch(() => {});
+    compiling.push(made);
+  });
+  await record(counting).catch(() => {});
+  await Promise.allSettled(compiling);
+}
+
 /** The pipelines in the order of the requests. Throws what the shader compiler says, with its lines. */
 export async function compilePipelines(
   gpu: Gpu,
   requests: readonly PipelineRequest[],
 ): Promise<Pipeline[]> {
+  watchers.get(gpu)?.(requests);
   const cache = caches.get(gpu) ?? {
     byShader: new WeakMap(),
     pipelines: new Map(),
