@@ -7,6 +7,7 @@ import { invariant } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
+import { cautiousSpeed, setTimedSpeed, watchRun } from "./device-speed.ts";
 import { USAGE } from "./flags.ts";
 import { MAX_WORKGROUPS, packParams, type Shader, type Variant, variantName } from "./kernel.ts";
 import { BindGroups, type BoundBuffer } from "./bind-groups.ts";
@@ -69,15 +70,6 @@ const UNIFORM_ALIGNMENT = 256;
 
 /** How much GPU time one submit should hold: long enough to hide its cost, far from any watchdog. */
 const SUBMIT_SECONDS = 0.1;
-
-/** What an adapter is taken for of which nothing is known: a slow one. */
-const UNKNOWN_FLOPS_PER_SECOND = 1e9;
-
-/** A program that was never timed may be so much slower than the one of its device that was. */
-const CAUTION = 8;
-
-/** What the last program that was timed did on a device. */
-const speeds = new WeakMap<Gpu, number>();
 
 /** Bytes moved count as much as this many floating-point operations when a submit's time is guessed. */
 const FLOPS_PER_BYTE = 4;
@@ -291,9 +283,9 @@ export class Program {
    * begins at that row or after it is left out.
    */
   run({ rows = Infinity }: { rows?: number } = {}): void {
-    const known = (speeds.get(this.#gpu) ?? 0) / CAUTION;
-    const speed = this.#flopsPerSecond ?? Math.max(UNKNOWN_FLOPS_PER_SECOND, known);
-    const limit = speed * SUBMIT_SECONDS;
+    const limit = (this.#flopsPerSecond ?? cautiousSpeed(this.#gpu)) * SUBMIT_SECONDS;
+    const before = this.#submittedWork;
+    const begun = performance.now();
     let piece: Ready[] = [];
     let work = 0;
     for (const dispatch of this.#dispatches) {
@@ -307,6 +299,7 @@ export class Program {
     }
     if (piece.length > 0) this.#submit(piece, work);
     this.#runs++;
+    watchRun(this.#gpu, begun, this.#submittedWork - before);
   }
 
   /**
@@ -322,7 +315,7 @@ export class Program {
     this.#submittedWork = 0;
     if (seconds <= 0 || work <= 0) return;
     this.#flopsPerSecond = Math.max(1e6, work / seconds);
-    speeds.set(this.#gpu, this.#flopsPerSecond);
+    setTimedSpeed(this.#gpu, this.#flopsPerSecond);
   }
 
   /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */

@@ -138,6 +138,28 @@ describe("a program", () => {
     expect(countSubmits(program)).toBe(2); // the third passes it
   });
 
+  test("that was never timed goes by what was seen of the device, until one is timed", async () => {
+    const own = await testGpu();
+    const x = uploadF32(own, "x", [100], new Float32Array(100));
+    const y = own.allocate("y", "f32", [100]);
+    const programOf = async (flops: number) => {
+      const { recorder } = newRecorder(own);
+      for (let i = 0; i < 16; i++) add(recorder, { x, y, addend: 1, flops });
+      return recorder.build();
+    };
+    (await programOf(1e5)).run();
+    await own.finish();
+    const large = await programOf(1e12);
+    expect(countSubmits(await programOf(1e9), undefined, own)).toBe(16); // that said nothing
+    large.run();
+    await own.finish();
+    // 16e12 were done in less than ten seconds: an eighth of that pace does 20e9 in a tenth of one.
+    expect(countSubmits(await programOf(1e9), undefined, own)).toBe(1);
+    large.learnSpeed(200); // an eighth of that pace does 1e9
+    expect(countSubmits(await programOf(1e9), undefined, own)).toBe(16);
+    own.close();
+  });
+
   test("leaves out what begins past the rows of a run, and splits and learns by what is left", async () => {
     const x = uploadF32(gpu, "x", [100], new Float32Array(100));
     const sums = [0, 4, 8, 12].map((firstRow) => ({
@@ -195,8 +217,8 @@ async function firstOf(tensor: StoredTensor): Promise<number | undefined> {
   return (await readF32(gpu, tensor))[0];
 }
 
-function countSubmits(program: Program, options?: { rows: number }): number {
-  const submit = vi.spyOn(gpu.device.queue, "submit");
+function countSubmits(program: Program, options?: { rows: number }, device = gpu): number {
+  const submit = vi.spyOn(device.device.queue, "submit");
   program.run(options);
   const count = submit.mock.calls.length;
   submit.mockRestore();
