@@ -24,7 +24,12 @@ import numberTilesLib from "../../shaders/lib/matrix-tiles-numbers.wgsl?raw";
 import quadTilesLib from "../../shaders/lib/matrix-tiles-quads.wgsl?raw";
 import unitsLib from "../../shaders/lib/matrix-units.wgsl?raw";
 import shader from "../../shaders/matmul-matrix.wgsl?raw";
-import { type Product, productShaders, type ProductShader } from "./matmul-operands.ts";
+import {
+  multipliedIn,
+  type Product,
+  productShaders,
+  type ProductShader,
+} from "./matmul-operands.ts";
 
 type Type = "f32" | "f16";
 
@@ -103,7 +108,7 @@ export function matrixVariants(gpu: Gpu, type: Type): string[] {
 /** Records a product in a variant of this family. False if `variant` is none, or the device cannot run it. */
 export function recordMatrix(recorder: Recorder, product: Product, variant: string): boolean {
   const layout = layoutOf(variant);
-  const type = product.types.In === "f16" ? "f16" : "f32";
+  const type = multipliedIn(product);
   if (!layout || !runs(recorder.gpu, layout, type)) return false;
   const { tile, unit } = layout;
   recorder.dispatch(shaderFor(recorder.gpu, layout, product), {
@@ -121,6 +126,7 @@ export function recordMatrix(recorder: Recorder, product: Product, variant: stri
       UNIT_COLUMNS: unit.columns,
       UNIT_DEPTH: unit.depth,
       PADDING: PADDING[type],
+      STAGED: stagedUnits(recorder.gpu, layout, type),
     },
     buffers: product.buffers,
     params: product.params,
@@ -182,7 +188,7 @@ function runs(gpu: Gpu, layout: Layout, type: Type): boolean {
   return (
     (isEmulated || hasMatrices) &&
     threads <= maxComputeInvocationsPerWorkgroup &&
-    workgroupBytes(layout, type, threads / LANES) <= maxComputeWorkgroupStorageSize
+    workgroupBytes(layout, type, LEAST_STAGED) <= maxComputeWorkgroupStorageSize
   );
 }
 
@@ -197,14 +203,35 @@ function hasLanes({ hasSubgroups, hasSubgroupSizes, info }: Gpu): boolean {
 // Of NF4's table, which only that storage takes.
 const TABLE_BYTES = 64;
 
-/** Of the larger of the two passes, with dropout. */
-function workgroupBytes({ tile, unit }: Layout, type: Type, subgroups: number): number {
-  const { rows, columns, depth } = tile;
+/** Units of a subgroup that go through workgroup memory at a time: a sum and what is added to it, or more. */
+const LEAST_STAGED = 2;
+
+/** What units on their way may take at most: with more, fewer workgroups fit on a processor. */
+const MOST_STAGED_BYTES = 16 << 10;
+
+/** As many as there is room for; the more, the fewer barriers. */
+function stagedUnits({ device }: Gpu, layout: Layout, type: Type): number {
+  const [blockRows = 0, blockColumns = 0] = layout.block.split("x").map(Number);
+  const fits = (count: number) =>
+    count <= blockRows * blockColumns &&
+    stagedBytes(layout, count) <= MOST_STAGED_BYTES &&
+    workgroupBytes(layout, type, count) <= device.limits.maxComputeWorkgroupStorageSize;
+  return [8, 4].find(fits) ?? LEAST_STAGED;
+}
+
+function stagedBytes({ tile, block }: Layout, count: number): number {
+  const [blockRows = 0, blockColumns = 0] = block.split("x").map(Number);
+  const numbers = (tile.rows * tile.columns * count) / (blockRows * blockColumns);
+  return numbers * 4;
+}
+
+/** Of the larger of the two passes. */
+function workgroupBytes(layout: Layout, type: Type, staged: number): number {
+  const { rows, columns, depth } = layout.tile;
   const padding = PADDING[type];
   const right = Math.max(columns * (depth + padding), depth * (columns + padding));
   const numbers = rows * (depth + padding) + right;
-  const staging = subgroups * 2 * unit.rows * unit.columns * 4;
-  return numbers * (type === "f32" ? 4 : 2) + staging + TABLE_BYTES;
+  return numbers * (type === "f32" ? 4 : 2) + stagedBytes(layout, staged) + TABLE_BYTES;
 }
 
 /** Shaders by what they are made of. */

@@ -15,7 +15,6 @@ import weightNf4TableLib from "../../shaders/lib/matmul-weight-nf4-table.wgsl?ra
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
-import type { Nf4Weight } from "./dequantize.ts";
 import {
   checkLoraBackward,
   checkLoraForward,
@@ -24,6 +23,7 @@ import {
   type LoraForward,
   segmentParams,
 } from "./adapter-operands.ts";
+import type { Nf4Weight } from "./dequantize.ts";
 import { checkRope, ropeParams, type RopeTurn } from "./matmul-rope.ts";
 import {
   checkWeight,
@@ -184,9 +184,20 @@ const ADD_NOTHING = 0;
 const ADD_HELD = 1;
 const ADD_RESIDUAL = 2;
 
-/** The slot of choices that a product's variant is named in: by the type operands are multiplied in. */
-export function productSlot({ entry, types }: Product): string {
-  return `matmul.${types.In}.${entry}`;
+/**
+ * The type that tiles and matrices multiply operands in: f16 where a product takes or makes f16, as all of a
+ * model with f16 activations do. Where one operand is f32 there, as the gradients of logits and of the
+ * residual stream are, it is rounded on its way into the tile; what is too large for f16 becomes infinite,
+ * and the scale of the loss is lowered for it.
+ */
+export function multipliedIn({ types }: Product): "f32" | "f16" {
+  const { In, Out, Quad } = types;
+  return In === "f16" || Out === "f16" || Quad === "vec4<f16>" ? "f16" : "f32";
+}
+
+/** The slot of choices that a product's variant is named in. */
+export function productSlot(product: Product): string {
+  return `matmul.${multipliedIn(product)}.${product.entry}`;
 }
 
 /** Checks the operands of y = x · Wᵀ, for shaders. `rope` must be one that `turnsInEpilogue`. */

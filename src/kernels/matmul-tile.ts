@@ -4,7 +4,7 @@ import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import quadsLib from "../../shaders/lib/matmul-quads.wgsl?raw";
 import shader from "../../shaders/matmul-tile.wgsl?raw";
-import { type Product, productShaders } from "./matmul-operands.ts";
+import { multipliedIn, type Product, productShaders } from "./matmul-operands.ts";
 
 /** What a workgroup makes of the result, and the steps of the inner dimension that it holds at a time. */
 interface Tile {
@@ -44,7 +44,7 @@ const shaderFor = productShaders({
 export function recordTile(recorder: Recorder, product: Product, variant: string): boolean {
   const tile = TILES[variant];
   const { types, constants } = product;
-  const type = types.In === "f16" ? "f16" : "f32";
+  const type = multipliedIn(product);
   if (!tile || !fits(recorder.gpu, tile, type)) return false;
   recorder.dispatch(shaderFor(product), {
     entry: product.entry,

@@ -36,6 +36,11 @@ describe.each(activationTypes(gpu))("tiles of 32 × 32 in %s", (act) => {
     await expectProducts(gpu, act, ADAPTED, "tile 32x32x16");
   });
 
+  test("a gradient in f32 is multiplied in the type of activations", async () => {
+    const wide: ProductCase = { rows: 33, outputs: 40, inputs: 20, hasWideGradient: true };
+    await expectProducts(gpu, act, [wide], "tile 32x32x16");
+  });
+
   test("queries and keys are turned where y is stored", async () => {
     const heads = { heads: 4, kvHeads: 2, headSize: 12, rotary: 8 };
     const cases: ProductCase[] = [

@@ -45,6 +45,8 @@ export interface ProductCase {
   readonly offset?: number;
   /** Queries and keys to be turned; the outputs are then all of qkv. */
   readonly heads?: Heads;
+  /** dy is f32 whatever the activations are, as the gradient of the residual stream is. */
+  readonly hasWideGradient?: boolean;
   /** Not backward: every pass and combination is one more shader to compile. */
   readonly isForwardOnly?: boolean;
 }
@@ -206,7 +208,8 @@ function prepareBackward(gpu: Gpu, act: ActivationType, given: ProductCase, seed
   const isAdded = given.addend !== undefined;
   const segments = segmentEnds.length;
   const stride = outputs + 3 * offset;
-  const piece = roundTo(act, randomF32(rows * outputs, seed));
+  const dyType = given.hasWideGradient ? "f32" : act;
+  const piece = roundTo(dyType, randomF32(rows * outputs, seed));
   // All that is not the piece is NaN, and must not reach the sums.
   const count = (rows + 2 * offset) * stride;
   const dyData = new Float32Array(count + (count % 2)).fill(Number.NaN); // writes are of whole words
@@ -241,7 +244,7 @@ function prepareBackward(gpu: Gpu, act: ActivationType, given: ProductCase, seed
     return product[i]! + (isAdded ? value : 0);
   });
   const operands = {
-    dy: uploadActivation(gpu, "dy", [rows + 2 * offset, stride], dyData, act),
+    dy: uploadActivation(gpu, "dy", [rows + 2 * offset, stride], dyData, dyType),
     weight,
     dx: dx.tensor,
     ...(offset && { rows, dyRow: offset, dyColumn: offset, dxRow: offset }),
