@@ -8,8 +8,8 @@
 // to registers. Rows of the tiles are PADDING numbers apart, which keeps them on 16 bytes and out of each
 // other's banks. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes.
 //
-// Single numbers of a block cannot be reached, so results go through `staging`, a unit at a time, where lanes
-// pick them up to store them: past the edges of the result they do not. Past the edges a tile repeats the
+// Single numbers of a block cannot be reached, so results go through `staging`, some units at a time, where
+// lanes pick them up to store them: past the edges of the result they do not. Past the edges a tile repeats the
 // last row or column; past the end of the inner dimension both operands are 0.
 
 const DEPTH_QUADS = TILE_DEPTH / 4u;
@@ -34,8 +34,10 @@ const RIGHT_LOADS = TILE_COLUMNS * DEPTH_QUADS / THREADS;
 
 const BLOCK_UNITS = BLOCK_ROWS * BLOCK_COLUMNS;
 const UNIT_SIZE = UNIT_ROWS * UNIT_COLUMNS;
-// A subgroup's own place; with dropout a unit of the adapter's part lies beside one of the sum.
-const STAGE = UNIT_SIZE * select(1u, 2u, HAS_DROPOUT);
+// Each subgroup has places of its own for STAGED units, so many go through between two barriers.
+const STAGE = UNIT_SIZE * STAGED;
+// With dropout each of them lies beside one of the adapter's part.
+const MASKED = STAGED / 2u;
 var<workgroup> staging: array<f32, SUBGROUPS * STAGE>;
 
 fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
@@ -80,15 +82,18 @@ fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
     }
   }
 
-  for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
-    stage_unit(&block, unit, subgroup * STAGE);
+  for (var unit = 0u; unit < BLOCK_UNITS; unit += STAGED) {
+    for (var u = 0u; u < STAGED; u++) {
+      stage_unit(&block, unit + u, subgroup * STAGE + u * UNIT_SIZE);
+    }
     workgroupBarrier();
-    for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
-      let place = unit_place(corner, unit, i);
+    for (var i = lane; i < STAGE / 4u; i += LANES) {
+      let quad = staged_quad(i, STAGED);
+      let place = corner + unit_place(unit) + quad.place;
       let row = first_row + place.x;
       let slot = first_slot + place.y;
       if (row < params.rows && slot < params.outputs) {
-        store_outputs(row, slot, staged(subgroup * STAGE + i * 4u));
+        store_outputs(row, slot, staged(subgroup * STAGE + quad.at));
       }
     }
     workgroupBarrier();
@@ -117,10 +122,6 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
   }
   if (HAS_LORA) {
     for (var s = 0u; s < params.segments; s++) {
-      // With dropout, what a segment adds passes through its mask first.
-      // The zeros are spelled out: without them, SwiftShader (under webgpu 0.6.2) begins every turn with what
-      // the last one left, as of November 2026.
-      var part = Block();
       for (var j = 0u; j < params.rank; j += TILE_DEPTH) {
         workgroupBarrier();
         for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
@@ -132,48 +133,57 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
           put_right(right_place(i), a_row_quad(s, j + i / COLUMN_QUADS, quad));
         }
         workgroupBarrier();
-        if (HAS_DROPOUT) {
-          add_tile(&part, corner);
-        } else {
+        if (!HAS_DROPOUT) {
           add_tile(&block, corner);
+          continue;
         }
-      }
-      if (HAS_DROPOUT) {
+        // What a segment adds passes through its mask first. It is made a few units at a time: a second
+        // block beside the first would not fit into the registers of a subgroup.
+        let steps = min(TILE_DEPTH, params.rank - j);
         let key = dropout_key(params.module_id + s);
         let sum_at = subgroup * STAGE;
-        let part_at = sum_at + UNIT_SIZE * u32(HAS_DROPOUT);
-        for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
-          stage_unit(&block, unit, sum_at);
-          stage_unit(&part, unit, part_at);
+        let part_at = sum_at + MASKED * UNIT_SIZE;
+        for (var unit = 0u; unit < BLOCK_UNITS; unit += MASKED) {
+          for (var u = 0u; u < MASKED; u++) {
+            stage_unit(&block, unit + u, sum_at + u * UNIT_SIZE);
+            store_result(part_at + u * UNIT_SIZE, unit_product(corner + unit_place(unit + u), steps));
+          }
           workgroupBarrier();
-          for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
-            let place = unit_place(corner, unit, i);
+          for (var i = lane; i < MASKED * UNIT_SIZE / 4u; i += LANES) {
+            let quad = staged_quad(i, MASKED);
+            let place = corner + unit_place(unit) + quad.place;
             let row = params.x_row + first_row + place.x;
             let element = row * params.inputs + first_quad * 4u + place.y;
             let kept = keep_factors(key, element, params.drop_below, params.keep_scale);
-            let sum = staged(sum_at + i * 4u) + kept * staged(part_at + i * 4u);
-            staging[sum_at + i * 4u] = sum.x;
-            staging[sum_at + i * 4u + 1u] = sum.y;
-            staging[sum_at + i * 4u + 2u] = sum.z;
-            staging[sum_at + i * 4u + 3u] = sum.w;
+            let at = sum_at + quad.at;
+            let sum = staged(at) + kept * staged(part_at + quad.at);
+            staging[at] = sum.x;
+            staging[at + 1u] = sum.y;
+            staging[at + 2u] = sum.z;
+            staging[at + 3u] = sum.w;
           }
           workgroupBarrier();
-          take_unit(&block, unit, sum_at);
+          for (var u = 0u; u < MASKED; u++) {
+            take_unit(&block, unit + u, sum_at + u * UNIT_SIZE);
+          }
           workgroupBarrier();
         }
       }
     }
   }
 
-  for (var unit = 0u; unit < BLOCK_UNITS; unit++) {
-    stage_unit(&block, unit, subgroup * STAGE);
+  for (var unit = 0u; unit < BLOCK_UNITS; unit += STAGED) {
+    for (var u = 0u; u < STAGED; u++) {
+      stage_unit(&block, unit + u, subgroup * STAGE + u * UNIT_SIZE);
+    }
     workgroupBarrier();
-    for (var i = lane; i < UNIT_SIZE / 4u; i += LANES) {
-      let place = unit_place(corner, unit, i);
+    for (var i = lane; i < STAGE / 4u; i += LANES) {
+      let quad = staged_quad(i, STAGED);
+      let place = corner + unit_place(unit) + quad.place;
       let row = first_row + place.x;
       let column = first_quad + place.y / 4u;
       if (row < params.rows && column < params.inputs / 4u) {
-        store_dx(row, column, staged(subgroup * STAGE + i * 4u));
+        store_dx(row, column, staged(subgroup * STAGE + quad.at));
       }
     }
     workgroupBarrier();
@@ -199,12 +209,41 @@ fn corner_of(subgroup: u32) -> vec2u {
   );
 }
 
-/// Row and column within the tile of quad `i` of a unit.
-fn unit_place(corner: vec2u, unit: u32, i: u32) -> vec2u {
-  return corner + vec2u(
-    unit / BLOCK_COLUMNS * UNIT_ROWS + i / (UNIT_COLUMNS / 4u),
-    unit % BLOCK_COLUMNS * UNIT_COLUMNS + i % (UNIT_COLUMNS / 4u) * 4u,
-  );
+/// The product of the first `steps` steps of the tiles, at one unit: its row and column within the tile.
+fn unit_product(place: vec2u, steps: u32) -> Result {
+  var left = place.x * LEFT_STRIDE;
+  var right = place.y * (RIGHT_UNIT / UNIT_COLUMNS);
+  // The zeros are spelled out: without them, SwiftShader (under webgpu 0.6.2) begins every turn with what
+  // the last one left, as of November 2026.
+  var product = Result();
+  for (var k = 0u; k < steps; k += UNIT_DEPTH) {
+    product = multiply_add(load_left(left), load_right(right), product);
+    left += UNIT_DEPTH;
+    right += RIGHT_STEP;
+  }
+  return product;
+}
+
+/// Row and column within a subgroup's block where a unit begins.
+fn unit_place(unit: u32) -> vec2u {
+  return vec2u(unit / BLOCK_COLUMNS * UNIT_ROWS, unit % BLOCK_COLUMNS * UNIT_COLUMNS);
+}
+
+/// Four neighboring numbers of a row among staged units.
+struct StagedQuad {
+  at: u32,        // the first of them, from the first unit's place on
+  place: vec2u,   // row and column, from where the first unit begins
+}
+
+/// Quad `i` of `units` neighboring units, counted along the rows that they make together: so neighboring
+/// lanes write neighboring numbers.
+fn staged_quad(i: u32, units: u32) -> StagedQuad {
+  let across = min(units, BLOCK_COLUMNS);
+  let row = i / (across * UNIT_COLUMNS / 4u);
+  let column = i % (across * UNIT_COLUMNS / 4u) * 4u;
+  let unit = row / UNIT_ROWS * across + column / UNIT_COLUMNS;
+  let at = unit * UNIT_SIZE + row % UNIT_ROWS * UNIT_COLUMNS + column % UNIT_COLUMNS;
+  return StagedQuad(at, vec2u(row, column));
 }
 
 fn staged(at: u32) -> vec4f {
