@@ -4,10 +4,16 @@ import type { Dtype, StoredTensor } from "../gpu/tensor.ts";
 import { dequantize } from "./dequantize.ts";
 import { fillTrial } from "./gemv.ts";
 import { matrixVariants } from "./matmul-matrix.ts";
-import { forwardProduct } from "./matmul-operands.ts";
 import type { PlainWeight } from "./weight.ts";
-import { recordTile, tileVariants } from "./matmul-tile.ts";
-import { fusesNf4, matmulBackward, matmulForward, NF4_FUSED_SLOT } from "./matmul.ts";
+import { tileVariants } from "./matmul-tile.ts";
+import {
+  EXPAND,
+  FUSED_ROWS,
+  fusedSlot,
+  fusesNf4,
+  matmulBackward,
+  matmulForward,
+} from "./matmul.ts";
 import type { TrialSizes, Tunable } from "./tunable.ts";
 
 type Act = TrialSizes["act"];
@@ -22,7 +28,7 @@ const MOST_ROWS = 1024;
 /** Both passes, in both types of activations, and whether NF4 is unpacked inside. */
 export const MATMUL_TUNABLES: readonly Tunable[] = [
   ...(["f16", "f32"] as const).flatMap((act) => [forwardTunable(act), backwardTunable(act)]),
-  fusedTunable(),
+  ...FUSED_ROWS.map(fusedTunable),
 ];
 
 function forwardTunable(act: Act): Tunable {
@@ -70,40 +76,39 @@ function backwardTunable(act: Act): Tunable {
         a: make("a", "f32", segments * rank, inputs),
       };
       const dropout = { probability: 0.1, moduleId: 0 };
+      // What comes from the residual stream, as the gradients of two maps of a layer do, is f32 in any model.
+      const residual = make("d_residual", "f32", rows, inputs);
+      const square = make("square", act, inputs, inputs);
+      const dAttended = gpu.allocate("trial.d_attended", act, [rows, inputs]);
+      const squareWeight: PlainWeight = { tensor: square, shape: [inputs, inputs], kind: "native" };
       return {
-        tensors: [dy, tensor, dx, ...(side ? [side.dh, side.a] : [])],
-        record: (recorder) =>
+        tensors: [dy, tensor, dx, residual, square, dAttended, ...(side ? [side.dh, side.a] : [])],
+        record(recorder) {
           matmulBackward(recorder, {
             dy,
             weight,
             dx,
             ...(side && { lora: { ...side, rank, segments, dropout } }),
-          }),
-        results: [dx],
+          });
+          matmulBackward(recorder, { dy: residual, weight: squareWeight, dx: dAttended });
+        },
+        results: [dx, dAttended],
         tolerance: TOLERANCE[act],
       };
     },
   };
 }
 
-/** Rows of the products that are tried: a few, and about as many as a prompt has. */
-const FUSED_ROWS = [16, 64, 192] as const;
-
-/** What a product of an expanded weight is made with while it is compared with: near the best on most GPUs. */
-const BESIDE = "tile 64x64x16";
-
-function fusedTunable(): Tunable {
+/**
+ * Whether NF4 is unpacked inside products of up to so many rows, each range by itself, on half as many rows or
+ * somewhat more. What it is compared with is what would be done otherwise: to expand the weight, and the variant
+ * of product that was found before.
+ */
+function fusedTunable(range: (typeof FUSED_ROWS)[number]): Tunable {
   return {
-    slot: NF4_FUSED_SLOT,
+    slot: fusedSlot(range),
     use: "generation",
-    candidates: () => [
-      "0",
-      "32 by tile 32x32x16",
-      "32 by tile 16x64x32",
-      "128 by tile 32x32x16",
-      "128 by tile 64x64x16",
-      "256 by tile 64x64x16",
-    ],
+    candidates: () => [EXPAND, "tile 32x32x16", "tile 16x64x32", "tile 64x64x16"],
     trial(gpu, sizes) {
       const { act } = sizes;
       const [outputs, inputs] = shapeOf(gpu, sizes, act);
@@ -112,31 +117,28 @@ function fusedTunable(): Tunable {
       const codes = make("codes", "u32", (outputs * inputs) / 8);
       const absmax = make("absmax", "f32", Math.ceil((outputs * inputs) / 64));
       const tensor = gpu.allocate("trial.expanded", act, shape);
-      const expanded: PlainWeight = { tensor, shape, kind: "native" };
-      const products = FUSED_ROWS.map((rows) => ({
-        rows,
-        x: make("x", act, rows, inputs),
-        y: gpu.allocate("trial.y", act, [rows, outputs]),
-      }));
+      const rows = TRIED_ROWS[range];
+      const x = make("x", act, rows, inputs);
+      const y = gpu.allocate("trial.y", act, [rows, outputs]);
       return {
-        tensors: [codes, absmax, tensor, ...products.flatMap(({ x, y }) => [x, y])],
+        tensors: [codes, absmax, tensor, x, y],
         record(recorder) {
-          const weight = { codes, absmax, shape };
-          for (const { rows, x, y } of products) {
-            if (fusesNf4(recorder, rows)) {
-              matmulForward(recorder, { x, weight, y });
-              continue;
-            }
-            dequantize(recorder, { weight, out: tensor });
-            recordTile(recorder, forwardProduct({ x, weight: expanded, y }), BESIDE);
+          const packed = { codes, absmax, shape };
+          if (fusesNf4(recorder, rows)) {
+            matmulForward(recorder, { x, weight: packed, y });
+            return;
           }
+          dequantize(recorder, { weight: packed, out: tensor });
+          matmulForward(recorder, { x, weight: { tensor, shape, kind: "native" }, y });
         },
-        results: products.map(({ y }) => y),
+        results: [y],
         tolerance: TOLERANCE[act],
       };
     },
   };
 }
+
+const TRIED_ROWS = { 32: 16, 128: 64, 256: 192 } as const;
 
 /** Those that products in this type run; only its own where activations are of the other. */
 function candidatesOf(gpu: Gpu, sizes: TrialSizes, act: Act): string[] {

@@ -48,28 +48,37 @@ export function matmulBackward(recorder: Recorder, call: MatmulBackward): void {
   record(recorder, backwardProduct(call));
 }
 
+/** Up to so many rows, and more than the one before, each has its choice: see `fusedSlot`. */
+export const FUSED_ROWS = [32, 128, 256] as const;
+
+/** The choice that expands a weight before it is multiplied. */
+export const EXPAND = "expand";
+
 /**
- * The largest number of rows up to which products unpack NF4 themselves, and the variant that does it:
- * "128 by tile 64x64x16". "0" expands every weight first.
+ * The slot of products of up to so many rows with an NF4 weight: EXPAND, or the variant that unpacks it inside,
+ * "tile 64x64x16".
  */
-export const NF4_FUSED_SLOT = "nf4.fused";
+export function fusedSlot(rows: (typeof FUSED_ROWS)[number]): string {
+  return `nf4.fused.${rows}`;
+}
 
 /**
  * Whether a product of `rows` rows is faster where the weight is unpacked inside it than where it is expanded
  * first, by what was found on this adapter: then give the NF4 weight itself.
  */
 export function fusesNf4(recorder: Recorder, rows: number): boolean {
-  return rows <= fusedChoice(recorder).rows;
+  return fusedVariant(recorder, rows) !== undefined;
 }
 
-function fusedChoice(recorder: Recorder): { rows: number; variant: string | undefined } {
-  const [rows, variant] = (recorder.choice(NF4_FUSED_SLOT) ?? "0").split(" by ");
-  return { rows: Number(rows), variant };
+function fusedVariant(recorder: Recorder, rows: number): string | undefined {
+  const range = FUSED_ROWS.find((most) => rows <= most);
+  const choice = range && recorder.choice(fusedSlot(range));
+  return choice === EXPAND ? undefined : choice;
 }
 
 /** The name of the variant that a product is given, if there is one. */
 function variantOf(recorder: Recorder, product: Product): string | undefined {
-  const fused = product.storage === "nf4" ? fusedChoice(recorder).variant : undefined;
+  const fused = product.storage === "nf4" ? fusedVariant(recorder, product.rows) : undefined;
   const chosen = fused ?? recorder.choice(productSlot(product));
   return chosen ?? (prefersLanes(recorder.gpu) ? LANES_VARIANT : undefined);
 }

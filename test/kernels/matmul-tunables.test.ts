@@ -1,5 +1,9 @@
 import { expect, test } from "vitest";
 import { tryVariants } from "../../src/engine/try-variants.ts";
+import { Recorder } from "../../src/gpu/program.ts";
+import { StepScalars } from "../../src/gpu/step-scalars.ts";
+import { Workspace } from "../../src/gpu/workspace.ts";
+import { fusesNf4 } from "../../src/kernels/matmul.ts";
 import { MATMUL_TUNABLES } from "../../src/kernels/matmul-tunables.ts";
 import type { TrialSizes } from "../../src/kernels/tunable.ts";
 import { nullGpu, testGpu } from "../gpu.ts";
@@ -28,7 +32,7 @@ test("a device tries what it can run, in the type of its activations, and matric
     expect(others.at(-1)).toMatch(/^matrix .* of 8x8x8/);
     expect(others.filter((name) => name.startsWith("emulated"))).toEqual([]);
   }
-  expect(names.get("nf4.fused")?.[0]).toBe("0");
+  expect(names.get("nf4.fused.32")?.[0]).toBe("expand");
 });
 
 test.each(MATMUL_TUNABLES.filter(({ slot }) => !slot.includes("f16")))(
@@ -47,6 +51,34 @@ test.each(MATMUL_TUNABLES.filter(({ slot }) => !slot.includes("f16")))(
     expect(gpu.allocatedBytes).toBe(before);
   },
 );
+
+test("each range of rows unpacks NF4 inside where that was found, and is compared with the product that was", async () => {
+  const gpu = await nullGpu();
+  const choices = {
+    "nf4.fused.32": "tile 32x32x16",
+    "nf4.fused.128": "expand",
+    "nf4.fused.256": "tile 64x64x16",
+    "matmul.f32.forward": "tile 16x64x32",
+  };
+  const recorder = () =>
+    new Recorder(gpu, "fused", new Workspace(gpu), new StepScalars(gpu), choices);
+  const fused = [1, 32, 33, 128, 129, 256, 257].filter((rows) => fusesNf4(recorder(), rows));
+  expect(fused).toEqual([1, 32, 129, 256]);
+  const named = async (slot: string) => {
+    const record = recorder();
+    MATMUL_TUNABLES.find((tunable) => tunable.slot === slot)
+      ?.trial(gpu, SIZES)
+      .record(record);
+    return (await record.build()).dispatchNames;
+  };
+  expect(await named("nf4.fused.256")).toEqual([
+    expect.stringMatching(/^matmul-tile-nf4\.forward .*TILE_ROWS=64/),
+  ]);
+  expect(await named("nf4.fused.128")).toEqual([
+    expect.stringMatching(/^dequantize/),
+    expect.stringMatching(/^matmul-tile\.forward .*TILE_ROWS=16/),
+  ]);
+});
 
 function few(names: readonly string[]): string[] {
   return names.filter((name, i) => i === 0 || name.endsWith("tile 32x32x16")).slice(0, 2);
