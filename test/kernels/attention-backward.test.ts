@@ -2,15 +2,8 @@ import { describe, expect, test } from "vitest";
 import { activationTypes, largestDifference, testGpu } from "../gpu.ts";
 import * as reference from "../reference/attention.ts";
 import { differenceGradient, dot } from "../reference/finite-differences.ts";
-import {
-  type Case,
-  cases,
-  expectBackward,
-  prepare,
-  rotary,
-  runBackward,
-  windowed,
-} from "./attention-cases.ts";
+import { expectBackward, prepare, runBackward } from "./attention-cases.ts";
+import { type Case, cases, rotary, windowed } from "./attention-shapes.ts";
 
 const devices = {
   "all features": await testGpu(),

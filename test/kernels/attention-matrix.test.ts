@@ -1,14 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { activationTypes, largestDifference, nullGpu, testGpu } from "../gpu.ts";
 import {
-  type Case,
   compileVariant,
   expectForward,
-  interleaved,
   prepare,
   referenceForward,
   runForward,
 } from "./attention-cases.ts";
+import { type Case, interleaved } from "./attention-shapes.ts";
 
 const gpu = await testGpu();
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { activationTypes, testGpu } from "../gpu.ts";
-import { type Case, expectBackward, interleaved, prepare, runBackward } from "./attention-cases.ts";
+import { expectBackward, prepare, runBackward } from "./attention-cases.ts";
+import { type Case, interleaved } from "./attention-shapes.ts";
 
 const gpu = await testGpu();
 

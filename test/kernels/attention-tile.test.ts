@@ -1,13 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { activationTypes, largestDifference, testGpu } from "../gpu.ts";
-import {
-  type Case,
-  expectForward,
-  interleaved,
-  prepare,
-  referenceForward,
-  runForward,
-} from "./attention-cases.ts";
+import { expectForward, prepare, referenceForward, runForward } from "./attention-cases.ts";
+import { type Case, interleaved } from "./attention-shapes.ts";
 
 const gpu = await testGpu();
 

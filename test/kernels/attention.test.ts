@@ -1,16 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { attentionForward } from "../../src/kernels/attention.ts";
 import { activationTypes, largestDifference, poisoned, runOnce, testGpu } from "../gpu.ts";
-import {
-  type Case,
-  cases,
-  expectForward,
-  prepare,
-  referenceForward,
-  runForward,
-  upload,
-  windowed,
-} from "./attention-cases.ts";
+import { expectForward, prepare, referenceForward, runForward, upload } from "./attention-cases.ts";
+import { type Case, cases, windowed } from "./attention-shapes.ts";
 
 const devices = {
   "all features": await testGpu(),

@@ -37,8 +37,12 @@ test("ways of keeping grow by a part at a time, of the top layer first", () => {
   expect(ways.map(repeats)).toEqual(ways.map((_, i) => i < ways.length - 1));
 });
 
+/** What is kept of three layers at an index. */
+function words(index: number): string {
+  return describeKeeping(keepingAt(index, 3), 3);
+}
+
 test("what is kept is told in words", () => {
-  const words = (index: number) => describeKeeping(keepingAt(index, 3), 3);
   expect(describeKeeping(true, 3)).toBe("the input of every layer");
   expect(words(1)).toBe("the input of every layer, the adapter's h");
   expect(words(7)).toBe(
