@@ -152,9 +152,10 @@ function isTrial(value: unknown): value is KnownTrial {
 
 function isVariant(value: unknown): value is VariantTrial {
   if (!isJsonObject(value)) return false;
-  const { name, seconds, fault } = value;
+  const { name, seconds, fault, begun } = value;
   return (
     typeof name === "string" &&
+    (begun === undefined || Number.isSafeInteger(begun)) &&
     (seconds === undefined || (typeof seconds === "number" && seconds > 0)) &&
     (fault === undefined || (isJsonObject(fault) && isFault(fault)))
   );

@@ -68,7 +68,9 @@ async function chooseKernels(
 ): Promise<Choices> {
   const work = trainingWork(gpu, config, opened.architecture);
   if (resumed && tuner.mode !== "off" && isOwnMachine(resumed.state, gpu, work.sizes.act)) {
-    return resumed.state.choices ?? {};
+    const { choices = {} } = resumed.state;
+    // The same adapter may have fewer features or less memory of a workgroup than it had: toggles, drivers.
+    if (tuner.canRun(gpu, work, choices)) return choices;
   }
   return tuner.choose(gpu, work, {
     signal,

@@ -3,14 +3,13 @@
 // A driver may refuse a variant, compute nonsense with it, or fall over. All three are expected: every call
 // runs in an error scope, results start as NaN, and a variant that fails is named with the reason and left out.
 import { messageOf, throwIfAborted } from "../base/error.ts";
-import { decodeF16 } from "../formats/float.ts";
 import type { Choices } from "../gpu/choices.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import { StepScalars } from "../gpu/step-scalars.ts";
-import { elementCount, read, type StoredTensor, write } from "../gpu/tensor.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import type { Trial, TrialSizes, Tunable } from "../kernels/tunable.ts";
+import { differenceOf, fingerprint, poison, readResults, toNumbers } from "./variant-results.ts";
 
 /** Why a variant was dropped. */
 export interface Fault {
@@ -23,17 +22,19 @@ export interface Fault {
   readonly words: string;
 }
 
-/** What came of one variant. Without seconds and fault it was not tried: the time was up. */
+/** What came of one variant. Without seconds and fault it was not tried, or not to the end: the time was up. */
 export interface VariantTrial {
   readonly name: string;
   /** Of one run, in the best batch. */
   readonly seconds?: number;
   readonly fault?: Fault;
+  /** How often its trying was begun, where that came to no end. */
+  readonly begun?: number;
 }
 
 export interface SlotTrial {
   readonly slot: string;
-  /** In the kernel's order: the first is the one that runs everywhere. */
+  /** In the kernel's order: the first is the one that the others are checked against. */
   readonly variants: readonly VariantTrial[];
   /** The name of one of them. */
   readonly chosen: string;
@@ -42,7 +43,7 @@ export interface SlotTrial {
 export interface TryOptions {
   /** Milliseconds. */
   readonly now: () => number;
-  /** Asked between runs: whether to decide by what is known. */
+  /** Asked while compiling and between runs: whether to start nothing more and decide by what is known. */
   readonly isOver: () => boolean;
   /** Bytes of each result that are checked, from its ends and in between. */
   readonly checkedBytes: number;
@@ -68,6 +69,9 @@ interface Candidate {
   runs: number;
   seconds: number;
   fault?: Fault;
+  isBegun?: boolean;
+  /** Its program is of no use any more, should it still come. */
+  isLate?: boolean;
   /** Of its results, for telling whether it writes the same bits again. */
   print?: string;
 }
@@ -97,12 +101,15 @@ export async function tryVariants(
     const made = (trial = tunable.trial(gpu, sizes));
     if (made.step) step.set(made.step);
     await gpu.check();
-    await Promise.all(
-      candidates.map((candidate) => {
-        const choices = { ...options.choices, [slot]: candidate.name };
-        return compile(made, candidate, new Recorder(gpu, `try ${slot}`, workspace, step, choices));
-      }),
-    );
+    const compiling: Promise<void>[] = [];
+    for (const candidate of candidates) {
+      if (options.isOver()) break;
+      const choices = { ...options.choices, [slot]: candidate.name };
+      const recorder = new Recorder(gpu, `try ${slot}`, workspace, step, choices);
+      candidate.isBegun = true;
+      compiling.push(compile(made, candidate, recorder));
+    }
+    await untilOver(Promise.all(compiling), options);
     const chosen = await choose(gpu, made, candidates, options);
     return { slot, variants: candidates.map(resultOf), chosen: chosen.name };
   } catch (error) {
@@ -111,7 +118,10 @@ export async function tryVariants(
     first.fault ??= failureOf(error);
     return { slot, variants: candidates.map(resultOf), chosen: first.name };
   } finally {
-    for (const { program } of candidates) program?.free();
+    for (const candidate of candidates) {
+      candidate.program?.free();
+      candidate.isLate = true;
+    }
     for (const tensor of trial?.tensors ?? []) gpu.free(tensor);
     step.free();
     workspace.free();
@@ -127,10 +137,31 @@ async function compile(trial: Trial, candidate: Candidate, recorder: Recorder): 
     // Shader modules are made before the first wait; what several candidates do after it, nobody can tell apart.
     const { value, errors } = startScoped(gpu, () => recorder.build());
     const [program] = await Promise.all([value, errors]);
-    candidate.program = program;
+    // Late, it was not for nothing: drivers keep what they compiled for the next time.
+    if (candidate.isLate === true) program?.free();
+    else candidate.program = program;
   } catch (error) {
     candidate.fault = failureOf(error);
   }
+}
+
+/** How often it is asked whether the time is up while compilers are at work. Milliseconds. */
+const POLL = 20;
+
+/** Waits for work, but no longer than there is time. */
+async function untilOver(work: Promise<unknown>, { isOver, signal }: TryOptions): Promise<void> {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      if (isOver() || signal?.aborted === true) resolve();
+    }, POLL);
+  });
+  try {
+    await Promise.race([work, over]);
+  } finally {
+    clearInterval(timer);
+  }
+  throwIfAborted(signal);
 }
 
 async function choose(
@@ -140,6 +171,7 @@ async function choose(
   options: TryOptions,
 ): Promise<Candidate> {
   const [first, ...others] = candidates as readonly [Candidate, ...Candidate[]];
+  if (options.isOver()) return first;
   let reference: readonly Float32Array[] | undefined;
   await attempt(gpu, first, async () => {
     reference = await firstResults(gpu, trial, first, options);
@@ -204,7 +236,7 @@ async function timeAll(
   for (let round = 0; round < ROUNDS; round++) {
     for (const candidate of running) {
       throwIfAborted(signal);
-      if (gpu.isLost || (isOver() && round > 0)) return;
+      if (gpu.isLost || isOver()) return;
       await attempt(gpu, candidate, async () => {
         let batch = await timeBatch(candidate);
         while (batch.isShort) batch = await timeBatch(candidate);
@@ -293,99 +325,10 @@ function runsFor(seconds: number): number {
   );
 }
 
-// Quiet NaN in f32, and twice in f16.
-const POISON = { f32: 0x7fc0_0000, f16: 0x7e00_7e00, u32: 0xffff_ffff } as const;
-const POISON_BYTES = 1 << 20;
-
-function poison(gpu: Gpu, tensor: StoredTensor): void {
-  const words = new Uint32Array(Math.min(tensor.bytes, POISON_BYTES) / 4).fill(
-    POISON[tensor.dtype],
-  );
-  for (let at = 0; at < tensor.bytes; at += words.byteLength) {
-    const length = Math.min(words.byteLength, tensor.bytes - at) / 4;
-    write(gpu, tensor, words.subarray(0, length), at);
-  }
-}
-
-/** How many pieces a result that is not read whole is read in. */
-const PIECES = 8;
-
-/** The bytes of each result: all, or `limit` of them in pieces from its start, its end and between. */
-async function readResults(
-  gpu: Gpu,
-  results: readonly StoredTensor[],
-  limit: number,
-): Promise<Uint8Array<ArrayBuffer>[]> {
-  const whole: Uint8Array<ArrayBuffer>[] = [];
-  for (const tensor of results) {
-    const bytes = elementCount(tensor.shape) * (tensor.dtype === "f16" ? 2 : 4);
-    if (bytes <= limit) {
-      whole.push(new Uint8Array(await read(gpu, tensor, 0, bytes)));
-      continue;
-    }
-    const size = Math.floor(limit / PIECES / 4) * 4;
-    const stride = Math.floor((bytes - size) / (PIECES - 1) / 4) * 4;
-    const joined = new Uint8Array(size * PIECES);
-    for (let piece = 0; piece < PIECES; piece++) {
-      const at = piece === PIECES - 1 ? Math.floor((bytes - size) / 4) * 4 : piece * stride;
-      joined.set(new Uint8Array(await read(gpu, tensor, at, size)), piece * size);
-    }
-    whole.push(joined);
-  }
-  return whole;
-}
-
-function toNumbers(bytes: Uint8Array<ArrayBuffer>, tensor: StoredTensor | undefined): Float32Array {
-  return tensor?.dtype === "f16"
-    ? decodeF16(new Uint16Array(bytes.buffer))
-    : new Float32Array(bytes.buffer);
-}
-
-const UNWRITTEN = {
-  kind: "unwritten",
-  words: "it leaves elements unwritten, or writes what is no number",
-} as const;
-
-/** What is wrong with results, beside those of the first variant; undefined if nothing is. */
-function differenceOf(
-  results: readonly Float32Array[],
-  reference: readonly Float32Array[],
-  tolerance: number,
-): Fault | undefined {
-  for (const [index, values] of results.entries()) {
-    const expected = reference[index] ?? values;
-    let largest = 0;
-    let worst = 0;
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i] ?? Number.NaN;
-      // NaN is what was there before: either it was not written, or it came of the arithmetic.
-      if (!Number.isFinite(value)) return UNWRITTEN;
-      largest = Math.max(largest, Math.abs(expected[i] ?? 0));
-      worst = Math.max(worst, Math.abs(value - (expected[i] ?? 0)));
-    }
-    if (worst <= tolerance * largest) continue;
-    const share = largest > 0 ? (worst / largest).toExponential(1) : "all";
-    return { kind: "wrong", words: `its results are wrong, by ${share} of the largest` };
-  }
-  return undefined;
-}
-
-/** Two sums over all words that tell different contents apart, but for a chance of 2⁻⁶⁴. */
-function fingerprint(bytes: Uint8Array<ArrayBuffer>): string {
-  const words = new Uint32Array(bytes.buffer, 0, bytes.byteLength >>> 2);
-  let a = 0x811c_9dc5;
-  let b = 0x9e37_79b9;
-  for (const word of words) {
-    a = Math.imul(a ^ word, 0x0100_0193);
-    b = Math.imul(b + word, 0x85eb_ca6b) ^ (b >>> 13);
-  }
-  const rest = bytes.subarray(words.byteLength).join(",");
-  return `${a >>> 0}.${b >>> 0}.${rest}`;
-}
-
-function resultOf({ name, seconds, fault }: Candidate): VariantTrial {
+function resultOf({ name, seconds, fault, isBegun }: Candidate): VariantTrial {
   if (fault !== undefined) return { name, fault };
-  return Number.isFinite(seconds) ? { name, seconds } : { name };
+  if (Number.isFinite(seconds)) return { name, seconds };
+  return isBegun === true ? { name, begun: 1 } : { name };
 }
 
 /** The first line alone: drivers and compilers add pages. */

@@ -2,6 +2,7 @@
 //
 // Trying is on a device of its own, so that a variant that a driver falls over takes no run with it. It may take
 // the process: what is about to be tried is written down before, and is left alone when that has happened twice.
+// What the time was too short for is tried at the next start, which goes on from what is known.
 import type { Host, KernelTable } from "../engine.ts";
 import type { Choices } from "../gpu/choices.ts";
 import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
@@ -9,14 +10,21 @@ import type { TrialSizes, Tunable } from "../kernels/tunable.ts";
 import { TUNABLES } from "../kernels/tunables.ts";
 import { KernelCache, type KnownTrial } from "./kernel-cache.ts";
 import {
-  type Fault,
-  type SlotTrial,
-  type TryOptions,
-  tryVariants,
-  type VariantTrial,
-} from "./try-variants.ts";
+  answers,
+  type Came,
+  cameOf,
+  crashed,
+  isOf,
+  isSound,
+  isTried,
+  MOST_UNENDED,
+  turnOf,
+  type TurnEnd,
+  usable,
+} from "./known-variants.ts";
+import { type Fault, type TryOptions, tryVariants, type VariantTrial } from "./try-variants.ts";
 
-/** off: the variants that run everywhere. quick: tried in seconds, on real GPUs. full: all, for as long as it takes. */
+/** off: what kernels take untried. quick: tried in seconds, on real GPUs. full: all, for as long as it takes. */
 export type TuneMode = "off" | "quick" | "full";
 
 /** Names the kernels of this build. */
@@ -42,17 +50,10 @@ export interface TunerOptions {
   readonly kernels?: string;
 }
 
-/** Milliseconds that `quick` may take in all. */
+/** Milliseconds after which `quick` starts nothing more. */
 const BUDGET = 5000;
 /** Bytes of a result that `quick` checks. */
 const QUICK_BYTES = 8 * 2 ** 20;
-
-/** A kernel whose trying was not ended so often is left alone: a driver may take the process with it. */
-const MOST_UNENDED = 2;
-const CRASHED = {
-  kind: "crashed",
-  words: "the program ended twice while the variants of this kernel were tried",
-} as const;
 
 export class Tuner {
   readonly mode: TuneMode;
@@ -99,6 +100,14 @@ export class Tuner {
     };
   }
 
+  /** Whether all of these choices, made at another time, are among what `gpu` might run. */
+  canRun(gpu: Gpu, { sizes }: Work, choices: Choices): boolean {
+    const tunables = new Map(this.#tunables.map((tunable) => [tunable.slot, tunable]));
+    return Object.entries(choices).every(([slot, name]) =>
+      tunables.get(slot)?.candidates(gpu, sizes).includes(name),
+    );
+  }
+
   #cache(gpu: Gpu): KernelCache {
     return new KernelCache(this.#host, gpu, this.#kernels);
   }
@@ -128,40 +137,48 @@ export class Tuner {
     const kept = await cache.read(sizes);
     const slots = new Map(kept?.slots.map((trial) => [trial.slot, trial]));
     const unended = new Map(anew ? [] : Object.entries(kept?.unended ?? {}));
+    const isLeftAlone = (slot: string) => (unended.get(slot) ?? 0) >= MOST_UNENDED;
     for (const { slot, names } of wanted) {
-      if ((unended.get(slot) ?? 0) >= MOST_UNENDED) slots.set(slot, crashed(slot, names));
+      if (isLeftAlone(slot)) slots.set(slot, crashed(slot, names, slots.get(slot)));
     }
-    const missing = wanted.filter(
-      ({ slot, names }) => anew || !answers(slots.get(slot), names, mode),
-    );
-    const save = () =>
-      cache.write({ sizes, slots: [...slots.values()], unended: Object.fromEntries(unended) });
+    const missing = wanted
+      .filter(({ slot, names }) => {
+        return anew || (!isLeftAlone(slot) && !answers(slots.get(slot), names, mode));
+      })
+      .map((next) => ({
+        ...next,
+        known: anew ? undefined : usable(slots.get(next.slot), next.names, mode),
+      }));
+    const save = () => {
+      const sound = [...slots.values()].filter(isSound);
+      return cache.write({ sizes, slots: sound, unended: Object.fromEntries(unended) });
+    };
     // A kernel that others take part in is tried with what was found for them: they stand before it.
     const choicesSoFar = () => choicesOf([...slots.values()]);
-    await this.#try(missing, sizes, mode, listener, choicesSoFar, async (slot, trial) => {
+    await this.#try(missing, sizes, mode, listener, choicesSoFar, async (slot, came) => {
       // Written down before, so that the next start knows of it if this one does not live to tell.
-      if (trial === "begun") unended.set(slot, (unended.get(slot) ?? 0) + 1);
-      else unended.delete(slot);
-      if (typeof trial === "object") slots.set(slot, trial);
+      if (came === "begun") unended.set(slot, (unended.get(slot) ?? 0) + 1);
+      else if (came !== "lost") unended.delete(slot);
+      if (typeof came === "object") slots.set(slot, came);
       await save();
     });
     const known = wanted.flatMap(({ slot, names }) => {
       const trial = slots.get(slot);
-      return trial && answers(trial, names, "quick") ? [trial] : [];
+      return trial && isOf(trial, names) ? [trial] : [];
     });
     return { sizes, slots: known };
   }
 
   /** Tries kernel after kernel until all are done or the time is up. */
   async #try(
-    wanted: readonly Wanted[],
+    missing: readonly Missing[],
     sizes: TrialSizes,
     mode: TuneMode,
     { onTrying, signal }: Listener,
     choicesSoFar: () => Choices,
-    note: (slot: string, trial: KnownTrial | "begun" | "left") => Promise<void>,
+    note: (slot: string, came: Came) => Promise<void>,
   ): Promise<void> {
-    if (wanted.length === 0) return;
+    if (missing.length === 0) return;
     const { now } = this.#host;
     const isFull = mode === "full";
     const end = isFull ? Infinity : now() + BUDGET;
@@ -169,20 +186,27 @@ export class Tuner {
     const options = { now, isOver: () => now() > end, checkedBytes, signal };
     const device = new OwnDevice(this.#host, this.#options);
     try {
-      for (const [done, next] of wanted.entries()) {
-        onTrying?.(done, wanted.length);
-        if (options.isOver()) break;
-        await note(next.slot, "begun");
-        let trial: SlotTrial | undefined;
-        try {
-          trial = await trySlot(device, next, sizes, { ...options, choices: choicesSoFar() });
-        } finally {
-          // Where the time was up before one was timed, it is tried another time.
-          const isDone = trial?.variants.some(({ seconds, fault }) => seconds ?? fault);
-          await note(next.slot, trial && isDone ? { ...trial, isFull } : "left");
+      for (const [done, { known, ...wanted }] of missing.entries()) {
+        onTrying?.(done, missing.length);
+        let found = known;
+        for (const isRiskyTurn of [false, true]) {
+          const names = turnOf(wanted.names, found, isRiskyTurn);
+          if (options.isOver() || names.length < 2) continue;
+          await note(wanted.slot, "begun");
+          let came: Came = "left";
+          try {
+            const part = { ...wanted, names };
+            const choices = choicesSoFar();
+            const turn = await trySlot(device, part, sizes, { ...options, choices });
+            if (turn) came = cameOf(turn, wanted.names, found, isFull);
+          } finally {
+            await note(wanted.slot, came);
+          }
+          if (typeof came !== "object" || !isSound(came)) break;
+          found = came;
         }
       }
-      onTrying?.(wanted.length, wanted.length);
+      onTrying?.(missing.length, missing.length);
     } finally {
       device.close();
     }
@@ -224,7 +248,7 @@ async function trySlot(
   { tunable, names }: Wanted,
   sizes: TrialSizes,
   options: TryOptions,
-): Promise<SlotTrial | undefined> {
+): Promise<TurnEnd | undefined> {
   const dropped = new Map<string, Fault>();
   for (;;) {
     const gpu = await device.open();
@@ -240,7 +264,7 @@ async function trySlot(
     const [first, ...others] = trial.variants;
     const faulty = others.flatMap(({ name, fault }) => (fault ? [{ name, fault }] : []));
     if (!gpu.isLost || first?.fault !== undefined || faulty.length === 0) {
-      return { ...trial, variants };
+      return { trial: { ...trial, variants }, isLost: gpu.isLost };
     }
     for (const { name, fault } of faulty) dropped.set(name, fault);
   }
@@ -252,7 +276,12 @@ interface Wanted {
   readonly names: readonly string[];
 }
 
-/** Software keeps the variants that run everywhere: compiling others takes longer than they could win. */
+interface Missing extends Wanted {
+  /** What there is to go on from. */
+  readonly known: KnownTrial | undefined;
+}
+
+/** Software keeps what its kernels take untried: compiling others takes longer than they could win. */
 function triesOn({ info, onlyCounts }: Gpu, mode: TuneMode): boolean {
   if (mode === "off" || onlyCounts) return false;
   return mode === "full" || !info.isFallbackAdapter;
@@ -263,23 +292,11 @@ function whyNot(gpu: Gpu, mode: TuneMode): KernelTable["why"] {
   return triesOn(gpu, mode) ? undefined : "software";
 }
 
-/** Whether what is known of a kernel was tried as thoroughly as is asked for, with the variants of now. */
-function answers(trial: KnownTrial | undefined, names: readonly string[], mode: TuneMode): boolean {
-  if (!trial || (mode === "full" && !trial.isFull)) return false;
-  return JSON.stringify(trial.variants.map(({ name }) => name)) === JSON.stringify(names);
-}
-
-/** A kernel that is left alone. */
-function crashed(slot: string, names: readonly string[]): KnownTrial {
-  const [first = "", ...others] = names;
-  const variants = [{ name: first }, ...others.map((name) => ({ name, fault: CRASHED }))];
-  return { slot, variants, chosen: first, isFull: true };
-}
-
 /** The first variants too, where they won: what runs is what was measured, whatever a kernel's own default is. */
 function choicesOf(slots: readonly KnownTrial[]): Choices {
   return Object.fromEntries(
     slots
+      .filter(({ variants }) => variants.some(isTried))
       .map(({ slot, chosen }): [string, string] => [slot, chosen])
       .toSorted(([a], [b]) => (a < b ? -1 : 1)),
   );

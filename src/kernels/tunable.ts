@@ -25,8 +25,10 @@ export interface Tunable {
   /** What alone runs the kernel, if it is not both; elsewhere nothing is tried. */
   readonly use?: "training" | "generation";
   /**
-   * Names of what this adapter might run. The first runs everywhere, and the others are checked against it; what
-   * a driver may break over stands last. With one name or none there is nothing to try.
+   * Names of what this adapter might run. The others are checked against the first, so that is one that is right
+   * wherever it is offered; what a driver may break over stands last (`isRisky`). With one name or none there is
+   * nothing to try. What runs untried is the kernel's own affair: a variant that is right everywhere that the
+   * adapter's facts allow (features, limits, the standard's isFallbackAdapter), never by a name.
    */
   candidates(gpu: Gpu, sizes: TrialSizes): readonly string[];
   /** Allocates operands and fills them with made-up numbers. Whoever calls it frees them. */
@@ -46,4 +48,12 @@ export interface Trial {
   readonly results: readonly StoredTensor[];
   /** How far a result may be from the first candidate's, as a share of the largest magnitude in it. */
   readonly tolerance: number;
+}
+
+/**
+ * Whether a variant is of subgroup matrices, which are experimental in WebGPU: they are compiled when what was found
+ * of the others is written down, so that a driver that takes the process with it takes no more.
+ */
+export function isRisky(variant: string): boolean {
+  return variant.startsWith("matrix ");
 }

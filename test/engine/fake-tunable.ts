@@ -49,10 +49,11 @@ interface Kind {
 }
 
 const KINDS: Readonly<Record<string, Kind>> = {
-  plain: { repeats: 400 },
+  plain: { repeats: 2000 },
   fast: { repeats: 20 },
-  same: { repeats: 400 },
-  slow: { repeats: 1600 },
+  same: { repeats: 2000 },
+  "matrix fast": { repeats: 20 },
+  slow: { repeats: 8000 },
   wrong: { repeats: 1, constants: { OFFSET: true } },
   nan: { repeats: 1, constants: { NAN: true } },
   gap: { repeats: 1, left: 3 },

@@ -1,6 +1,7 @@
 // Of a kernel's variants the fastest that is right is found, and what is wrong with the others is told.
 import { expect, test } from "vitest";
 import { type TryOptions, tryVariants } from "../../src/engine/try-variants.ts";
+import { Gpu } from "../../src/gpu/device.ts";
 import { testGpu } from "../gpu.ts";
 import { fakeTunable, SIZES } from "./fake-tunable.ts";
 
@@ -47,6 +48,28 @@ test("when the time is up, what is known decides", async () => {
   const { chosen, variants } = await tryVariants(gpu, fakeTunable(names), SIZES, over);
   expect(chosen).toBe("plain");
   expect(variants).toEqual(names.map((name) => ({ name })));
+});
+
+test("a compiler is not waited for when the time is up: what it was to make counts as begun", async () => {
+  const slow = new Gpu(gpu.device, gpu.info); // without what was compiled before
+  Object.defineProperty(gpu.device, "createComputePipelineAsync", {
+    value: () => new Promise<GPUComputePipeline>(() => {}),
+    configurable: true,
+  });
+  try {
+    const start = performance.now();
+    const isOver = () => performance.now() - start > 100;
+    const options = { ...patient, isOver };
+    const trial = await tryVariants(slow, fakeTunable(["plain", "fast"]), SIZES, options);
+    expect(trial.chosen).toBe("plain");
+    expect(trial.variants).toEqual([
+      { name: "plain", begun: 1 },
+      { name: "fast", begun: 1 },
+    ]);
+    expect(slow.allocatedBytes).toBe(0);
+  } finally {
+    Reflect.deleteProperty(gpu.device, "createComputePipelineAsync");
+  }
 });
 
 test("a first variant that is wrong itself, or has no room, is kept and told", async () => {

@@ -52,14 +52,26 @@ test("a run tries before it loads, and its checkpoints say what it chose", async
 });
 
 test("it is resumed with those, whatever would be found now, and nothing is tried", async () => {
+  const state = readState();
+  writeFileSync(stateFile, JSON.stringify({ ...state, choices: { fake: "slow" } }));
   gpu.choices = {};
-  const { phases, warnings } = await run("full", ["plain", "same"], "iter_1");
+  const { phases, warnings } = await run("full", ["plain", "fast", "slow"], "iter_1");
+  writeFileSync(stateFile, JSON.stringify(state));
   expect(phases).not.toContain("tune");
   expect(warnings).toEqual([]);
-  expect(gpu.choices).toEqual({ fake: "fast" });
+  expect(gpu.choices).toEqual({ fake: "slow" });
   expect(JSON.parse(readFileSync(join(workDir, "iter_2", "state.json"), "utf8"))).toMatchObject({
-    choices: { fake: "fast" },
+    choices: { fake: "slow" },
   });
+});
+
+test("where the device offers one of them no more, others are found, and that is told", async () => {
+  const { phases, warnings } = await run("full", ["plain", "slow"], "iter_1");
+  expect(phases).toContain("tune");
+  expect(warnings).toEqual([
+    expect.stringMatching(/^The checkpoint was made by other variants of the kernels.*bit for bit/),
+  ]);
+  expect(gpu.choices).toEqual({ fake: "plain" });
 });
 
 test("where it cannot be, that is told: --tune off, other kernels", async () => {
