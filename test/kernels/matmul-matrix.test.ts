@@ -1,6 +1,7 @@
 // Subgroup matrices need a GPU that has them. What is around them is checked with an emulation of the units,
 // on any adapter; with the units themselves, every variant is compiled on the null backend.
 import { expect, test } from "vitest";
+import { countingGpu } from "../../src/gpu/counting.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { Recorder } from "../../src/gpu/program.ts";
 import { StepScalars } from "../../src/gpu/step-scalars.ts";
@@ -61,14 +62,13 @@ test.each([
   "emulated 16x32x16 by 2x4 of 8x8x8", // 16 × 32 for a subgroup
   "emulated 32x32x16 by 4x4 of 8x8x8", // 32 × 32
 ])("larger blocks: %s", async (variant) => {
-  const forward = { ...ADAPTED, rows: 66, isForwardOnly: true };
-  await expectProducts(gpu, act, [forward], variant);
+  await expectProducts(gpu, act, [{ ...ADAPTED, rows: 66, hasWideGradient: true }], variant);
 });
 
 const F16 = { componentType: "f16", resultComponentType: "f32" };
 const F32 = { componentType: "f32", resultComponentType: "f32" };
-// The null backend has 16 KiB of workgroup memory and 256 threads. What takes more, as most tiles of units of
-// 16 × 16 × 16 do, is left to real GPUs; with smaller tiles its text is the same.
+// The null backend has 16 KiB of workgroup memory and 256 threads. Of what takes more, as most tiles of units of
+// 16 × 16 × 16 do, smaller tiles are made into pipelines; the text of all follows below.
 const ADAPTERS: readonly { type: "f16" | "f32"; unit: SubgroupMatrixConfig; more: string[] }[] = [
   {
     type: "f16",
@@ -102,19 +102,55 @@ test.each(ADAPTERS)("every variant compiles with real units: $unit", async (adap
   }
 });
 
-test("with the memory and threads of a large GPU, tiles of 128 × 128 are offered", async () => {
-  const device = await nullGpu({ matrixConfigs: [{ ...F16, M: 16, N: 16, K: 16 }] });
-  const limits = {
-    maxComputeWorkgroupStorageSize: 49_152,
-    maxComputeInvocationsPerWorkgroup: 1024,
-  };
-  const large = Object.create(device, {
-    device: { value: { limits } },
-  }) as Gpu;
-  expect(matrixVariants(large, "f16")).toContain("matrix 128x128x32 by 4x4 of 16x16x16");
-  expect(matrixVariants(large, "f16")).toContain("matrix 64x128x32 by 2x2 of 16x16x16");
-  expect(matrixVariants(large, "f32")).toEqual([]);
-});
+const LARGE = { maxComputeWorkgroupStorageSize: 49_152, maxComputeInvocationsPerWorkgroup: 1024 };
+const LARGE_ADAPTERS: readonly [type: "f16" | "f32", unit: SubgroupMatrixConfig, some: string[]][] =
+  [
+    [
+      "f16",
+      { ...F16, M: 16, N: 16, K: 16 },
+      ["matrix 128x128x32 by 4x4 of 16x16x16", "matrix 64x128x32 by 2x2 of 16x16x16"],
+    ],
+    ["f16", { ...F16, M: 8, N: 8, K: 8 }, ["matrix 64x64x64 by 4x4 of 8x8x8"]],
+    ["f32", { ...F32, M: 8, N: 8, K: 8 }, ["matrix 64x64x32 by 4x4 of 8x8x8 numbers"]],
+  ];
+
+// No pipeline is made, which the null backend's memory and threads would not do for. What its compiler says
+// of a text does not depend on them.
+test.each(LARGE_ADAPTERS)(
+  "all that a large GPU is offered in %s of %o is sound WGSL",
+  async (type, unit, some) => {
+    const { device, info } = await nullGpu();
+    const limits = {
+      ...LARGE,
+      maxBufferSize: device.limits.maxBufferSize,
+      maxStorageBufferBindingSize: device.limits.maxStorageBufferBindingSize,
+    };
+    const large = countingGpu({ info, features: device.features, limits });
+    Object.defineProperty(large, "matrixConfigs", { value: [unit] });
+    const modules: GPUShaderModule[] = [];
+    large.device.createShaderModule = (descriptor) => {
+      const module = device.createShaderModule(descriptor);
+      modules.push(module);
+      return module;
+    };
+    const variants = matrixVariants(large, type);
+    expect(variants).toEqual(expect.arrayContaining(some));
+    expect(matrixVariants(large, type === "f16" ? "f32" : "f16")).toEqual([]);
+    device.pushErrorScope("validation");
+    for (const variant of variants) {
+      const names = await compile(large, type, variant);
+      expect(names.every((name) => name.startsWith("matmul-matrix-sized"))).toBe(true);
+    }
+    const infos = await Promise.all(modules.map((module) => module.getCompilationInfo()));
+    const errors = infos.flatMap(({ messages }) =>
+      messages.filter(({ type: kind }) => kind === "error"),
+    );
+    expect(errors.map(({ message }) => message)).toEqual([]);
+    expect(await device.popErrorScope()).toBeNull();
+    // Both passes, of a native weight and of NF4.
+    expect(modules).toHaveLength(4 * variants.length);
+  },
+);
 
 test("a device without the matrices is offered none, and takes the variant that runs anywhere", async () => {
   const device = await nullGpu();
