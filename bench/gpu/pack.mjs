@@ -28,7 +28,7 @@ const TREE = [
   ..."package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json tsconfig.browser.json tsconfig.ui.json src shaders workers".split(
     " ",
   ),
-  ..."scripts/vite-page.ts scripts/page-policy.mjs bench/gpu public/models/seedling dist/cli dist/bench".split(
+  ..."scripts bench/gpu public/models/seedling dist/cli dist/bench".split(
     " ",
   ),
   ..."test/gpu.ts test/gpu test/kernels test/model test/train test/reference test/fixtures".split(
