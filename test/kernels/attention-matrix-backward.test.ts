@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { activationTypes, testGpu } from "../gpu.ts";
+import { type ActivationType, activationTypes, testGpu } from "../gpu.ts";
 import { expectBackward, prepare, runBackward } from "./attention-cases.ts";
 import { type Case, interleaved } from "./attention-shapes.ts";
 
@@ -16,8 +16,12 @@ const cases: Case[] = [
 
 const variants = { f32: "emulated 16 of 8x8x8 f32", f16: "emulated 16 of 16x16x16 f16" };
 
+// Where there is f16, software takes up to a minute to compile a kernel for heads of another size: long heads are
+// then left to adapters without, and f32 to one size.
+const longest = (dtype: ActivationType) => (dtype === "f16" ? 40 : gpu.hasF16 ? 16 : Infinity);
+
 describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
-  test.each(cases)(
+  test.each(cases.filter(({ headSize }) => headSize <= longest(dtype)))(
     "the gradient agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
     (shape) =>
       expectBackward(gpu, shape, dtype, { [`attention.${dtype}.backward`]: variants[dtype] }),
@@ -26,7 +30,8 @@ describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
 
 test("a second run gives the same bits", async () => {
   const choices = { "attention.f32.backward": variants.f32 };
-  const prepared = prepare(cases[3]!, "f32");
-  const first = await runBackward(gpu, prepared, "f32", cases[3], choices);
-  expect(await runBackward(gpu, prepared, "f32", cases[3], choices)).toEqual(first);
+  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
+  const prepared = prepare(shape, "f32");
+  const first = await runBackward(gpu, prepared, "f32", shape, choices);
+  expect(await runBackward(gpu, prepared, "f32", shape, choices)).toEqual(first);
 });

@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { activationTypes, largestDifference, nullGpu, testGpu } from "../gpu.ts";
+import {
+  type ActivationType,
+  activationTypes,
+  largestDifference,
+  nullGpu,
+  testGpu,
+} from "../gpu.ts";
 import {
   compileVariant,
   expectForward,
@@ -23,8 +29,12 @@ const cases: Case[] = [
 
 const variants = { f32: "emulated 16 of 8x8x8 f32", f16: "emulated 16 of 16x16x16 f16" };
 
+// Where there is f16, software takes up to a minute to compile a kernel for heads of another size: long heads are
+// then left to adapters without, and f32 to one size.
+const longest = (dtype: ActivationType) => (dtype === "f16" ? 40 : gpu.hasF16 ? 16 : Infinity);
+
 describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
-  test.each(cases)(
+  test.each(cases.filter(({ headSize }) => headSize <= longest(dtype)))(
     "attention agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
     (shape) =>
       expectForward(gpu, shape, dtype, { [`attention.${dtype}.forward`]: variants[dtype] }),
@@ -49,9 +59,10 @@ test("sums follow a reference that moves", async () => {
 });
 
 test("a second run gives the same bits", async () => {
-  const prepared = prepare(cases[2]!, "f32");
-  const first = await runForward(gpu, prepared, "f32", cases[2], choices);
-  expect(await runForward(gpu, prepared, "f32", cases[2], choices)).toEqual(first);
+  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
+  const prepared = prepare(shape, "f32");
+  const first = await runForward(gpu, prepared, "f32", shape, choices);
+  expect(await runForward(gpu, prepared, "f32", shape, choices)).toEqual(first);
 });
 
 // Backward, heads of 80 and 128 take more than the 16 KiB of workgroup memory that are there.
