@@ -123,11 +123,11 @@ fn backward_queries(
     for (var key = 0u; key < min(TILE, last_query + 1u - start); key++) {
       let ds = score_gradients[key * GROUPS + own_group];
       let row = (start + key) * stride;
-      dq_0 += spread(ds, qkv[row + k_quads.x]);
-      dq_1 += spread(ds, qkv[row + k_quads.y]);
+      dq_0 += spread(ds, vec4f(qkv[row + k_quads.x]));
+      dq_1 += spread(ds, vec4f(qkv[row + k_quads.y]));
       if (SLOTS > 2u) {
-        dq_2 += spread(ds, qkv[row + k_quads.z]);
-        dq_3 += spread(ds, qkv[row + k_quads.w]);
+        dq_2 += spread(ds, vec4f(qkv[row + k_quads.z]));
+        dq_3 += spread(ds, vec4f(qkv[row + k_quads.w]));
       }
     }
     workgroupBarrier();
@@ -213,10 +213,10 @@ fn backward_keys(
         let ds = score_gradients[query * GROUPS + own_group];
         let q_row = (start + query) * stride + q_column(head);
         let d_o_row = ((start + query) * params.heads + head) * params.head_quads;
-        dk_0 += spread(ds, qkv[q_row + quads.x]);
-        dv_0 += spread(p, d_o[d_o_row + quads.x]);
-        dk_1 += spread(ds, qkv[q_row + quads.y]);
-        dv_1 += spread(p, d_o[d_o_row + quads.y]);
+        dk_0 += spread(ds, vec4f(qkv[q_row + quads.x]));
+        dv_0 += spread(p, vec4f(d_o[d_o_row + quads.x]));
+        dk_1 += spread(ds, vec4f(qkv[q_row + quads.y]));
+        dv_1 += spread(p, vec4f(d_o[d_o_row + quads.y]));
       }
       workgroupBarrier();
     }

@@ -5,11 +5,12 @@
 //
 // Operands are those of lib/attention-rows.wgsl and lib/attention-noted.wgsl, rows and products those of
 // lib/attention-list.wgsl and lib/attention-tiles.wgsl. A workgroup owns 32 rows of queries of one key head, or
-// 32 keys in backward_keys, and walks over the others, 32 at a time. Its first half makes the scores q · k, its second d_o · v, each from slices that it staged
-// itself; p and ds meet in workgroup memory. Then backward_keys sums dv in the first half and dk in the
-// second, and backward_queries one half of the tile's keys in each. A thread sums four or eight rows of two
-// quads: a pair, for lib/turn-back.wgsl. Heads of more than LANES pairs are cut into slices (z), each of
-// which makes the scores again. No atomics, and a fixed order of sums; all are f32.
+// 32 keys in backward_keys, and walks over the others, 32 at a time. Its first half makes the scores q · k, its
+// second d_o · v, each from slices that it staged itself; p and ds meet in workgroup memory. Then backward_keys
+// sums dv in the first half and dk in the second, and backward_queries one half of the tile's keys in each. A
+// thread sums four or eight rows of two quads: a pair, for lib/turn-back.wgsl. Heads of more than LANES pairs
+// are cut into slices (z), each of which makes the scores again. No atomics, and a fixed order of sums; all are
+// f32.
 
 const OWN = 32u;
 const OTHER = 32u;
@@ -21,7 +22,7 @@ const QUADS = 2u * LANES;
 
 // For each half slices of own rows and of others, [row][quad]; later CHUNK rows of others.
 var<workgroup> staged: array<vec4<Staged>, 2u * HALF_STAGED>;
-// p and ds, [other row][own row, in groups of four].
+// p and ds, by weight_at: of each other row and group of four own rows.
 var<workgroup> weights: array<vec4f, 2u * HALF_WEIGHTS>;
 
 /// Stages a slice of 32 queries and 32 keys: in the first half of q and k, in the second of d_o and v.
@@ -50,11 +51,12 @@ fn staged_quad(first_pair: u32, n: u32) -> u32 {
   return select(quads.y, quads.x, n < LANES);
 }
 
-/// What CHUNK staged rows add to four own rows of a pair of quads.
-fn sum_chunk(sums: mat4x4f, weights_at: u32, staged_at: u32) -> mat4x4f {
+/// What CHUNK staged rows, which are other rows `first` …, add to one quad of a group of four own rows.
+fn sum_chunk(sums: mat4x4f, weights_at: u32, first: u32, group: u32, staged_at: u32) -> mat4x4f {
   var result = sums;
   for (var n = 0u; n < CHUNK; n++) {
-    result += spread(weights[weights_at + n * OWN_GROUPS], vec4f(staged[staged_at + n * QUADS]));
+    let weight = weights[weights_at + weight_at(first + n, group)];
+    result += spread(weight, vec4f(staged[staged_at + n * QUADS]));
   }
   return result;
 }
@@ -132,7 +134,6 @@ fn backward_queries(
   let quad_lane = local % LANES;
   let first_pair = workgroup.z * LANES;
   let piece_at = half * HALF_STAGED;
-  let weights_at = other_group * OWN_GROUPS + own_group;
 
   var a_0 = mat4x4f();
   var a_1 = mat4x4f();
@@ -152,14 +153,14 @@ fn backward_queries(
       for (var n = 0u; n < 4u; n++) {
         let j = vec4u(start + other_group + n * OTHER_GROUPS);
         let is_seen = ((starts <= j) & (j <= i)) | vec4<bool>(all_seen);
-        let at = weights_at + n * OTHER_GROUPS * OWN_GROUPS;
+        let at = weight_at(other_group + n * OTHER_GROUPS, own_group);
         weights[at] = weigh(params.scale * LOG2_E * whole[n], sums, is_seen);
       }
     }
     workgroupBarrier();
     if (half == 1u) {
       for (var n = 0u; n < 4u; n++) {
-        let at = weights_at + n * OTHER_GROUPS * OWN_GROUPS;
+        let at = weight_at(other_group + n * OTHER_GROUPS, own_group);
         weights[at] = params.scale * weights[at] * (whole[n] - sums);
       }
     }
@@ -175,12 +176,12 @@ fn backward_queries(
         staged[piece_at + n] = value;
       }
       workgroupBarrier();
-      let at = other * OWN_GROUPS + row_lane;
-      a_0 = sum_chunk(a_0, at, piece_at + quad_lane);
-      a_1 = sum_chunk(a_1, at, piece_at + quad_lane + LANES);
+      let at = piece_at + quad_lane;
+      a_0 = sum_chunk(a_0, 0u, other, row_lane, at);
+      a_1 = sum_chunk(a_1, 0u, other, row_lane, at + LANES);
       if (LANES > 8u) {
-        b_0 = sum_chunk(b_0, at + OWN_GROUPS / 2u, piece_at + quad_lane);
-        b_1 = sum_chunk(b_1, at + OWN_GROUPS / 2u, piece_at + quad_lane + LANES);
+        b_0 = sum_chunk(b_0, 0u, other, row_lane + OWN_GROUPS / 2u, at);
+        b_1 = sum_chunk(b_1, 0u, other, row_lane + OWN_GROUPS / 2u, at + LANES);
       }
       workgroupBarrier();
     }
@@ -221,7 +222,7 @@ fn backward_keys(
   let quad_lane = local % LANES;
   let first_pair = workgroup.z * LANES;
   let piece_at = half * HALF_STAGED;
-  let weights_at = other_group * OWN_GROUPS + own_group;
+  let weights_at = half * HALF_WEIGHTS;
 
   var a_0 = mat4x4f();
   var a_1 = mat4x4f();
@@ -248,14 +249,14 @@ fn backward_keys(
         let is_seen = (vec4u(query_first_keys[other]) <= j) & (j <= vec4u(query_tokens[other]))
           & vec4<bool>(start + other < end_row);
         let scores = params.scale * LOG2_E * whole[n];
-        weights[other * OWN_GROUPS + own_group] = weigh(scores, vec4f(query_sums[other]), is_seen);
+        weights[weight_at(other, own_group)] = weigh(scores, vec4f(query_sums[other]), is_seen);
       }
     }
     workgroupBarrier();
     if (half == 1u) {
       for (var n = 0u; n < 4u; n++) {
         let other = other_group + n * OTHER_GROUPS;
-        let at = other * OWN_GROUPS + own_group;
+        let at = weight_at(other, own_group);
         weights[HALF_WEIGHTS + at] =
           params.scale * weights[at] * (whole[n] - query_sums[32u + other]);
       }
@@ -275,12 +276,12 @@ fn backward_keys(
         staged[piece_at + n] = value;
       }
       workgroupBarrier();
-      let at = half * HALF_WEIGHTS + first * OWN_GROUPS + row_lane;
-      a_0 = sum_chunk(a_0, at, piece_at + quad_lane);
-      a_1 = sum_chunk(a_1, at, piece_at + quad_lane + LANES);
+      let at = piece_at + quad_lane;
+      a_0 = sum_chunk(a_0, weights_at, first, row_lane, at);
+      a_1 = sum_chunk(a_1, weights_at, first, row_lane, at + LANES);
       if (LANES > 8u) {
-        b_0 = sum_chunk(b_0, at + OWN_GROUPS / 2u, piece_at + quad_lane);
-        b_1 = sum_chunk(b_1, at + OWN_GROUPS / 2u, piece_at + quad_lane + LANES);
+        b_0 = sum_chunk(b_0, weights_at, first, row_lane + OWN_GROUPS / 2u, at);
+        b_1 = sum_chunk(b_1, weights_at, first, row_lane + OWN_GROUPS / 2u, at + LANES);
       }
       workgroupBarrier();
     }

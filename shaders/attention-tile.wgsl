@@ -19,7 +19,7 @@ const QUADS = 2u * LANES; // of the values, in one slice
 
 // Slices of queries and keys, [row][quad]; later VALUE_ROWS rows of values.
 var<workgroup> staged: array<vec4<Staged>, (OWN + OTHER) * STRIDE>;
-// [key][own row, in groups of four]; before that the largest scores, [other group][own group].
+// By weight_at: of each key and group of four own rows; before that the largest scores, of each other group.
 var<workgroup> weights: array<vec4f, OTHER * OWN_GROUPS>;
 var<workgroup> kept_rows: array<vec4f, OWN_GROUPS>;
 // Where own rows start in qkv.
@@ -66,7 +66,7 @@ fn scale_rows(rows: mat4x4f, factor: vec4f) -> mat4x4f {
 fn whole_sum(group: u32) -> vec4f {
   var sum = vec4f();
   for (var other = 0u; other < OTHER_GROUPS; other++) {
-    sum += weights[other * OWN_GROUPS + group];
+    sum += weights[weight_at(other, group)];
   }
   return sum;
 }
@@ -138,12 +138,13 @@ fn forward(
       scores_3 = masked(scores_3, j + 3u * OTHER_GROUPS, i, starts);
     }
     let tile_largest = max(max(scores_0, scores_1), max(scores_2, scores_3));
-    weights[other_group * OWN_GROUPS + own_group] = tile_largest;
+    let at = weight_at(other_group, own_group);
+    weights[at] = tile_largest;
     workgroupBarrier();
 
     var higher = largest;
     for (var other = 0u; other < OTHER_GROUPS; other++) {
-      higher = max(higher, weights[other * OWN_GROUPS + own_group]);
+      higher = max(higher, weights[weight_at(other, own_group)]);
     }
     workgroupBarrier();
 
@@ -151,7 +152,7 @@ fn forward(
     let p_1 = weigh(scores_1, higher);
     let p_2 = weigh(scores_2, higher);
     let p_3 = weigh(scores_3, higher);
-    let at = other_group * OWN_GROUPS + own_group;
+    // OTHER_GROUPS is a multiple of 8, so that a group has the same place in these rows.
     weights[at] = p_0;
     weights[at + OTHER_GROUPS * OWN_GROUPS] = p_1;
     weights[at + 2u * OTHER_GROUPS * OWN_GROUPS] = p_2;
@@ -173,13 +174,13 @@ fn forward(
         }
       }
       for (var n = 0u; n < VALUE_ROWS; n++) {
-        let weight = weights[(key + n) * OWN_GROUPS + row_lane];
+        let weight = weights[weight_at(key + n, row_lane)];
         let v_0 = vec4f(staged[n * QUADS + quad_lane]);
         let v_1 = vec4f(staged[n * QUADS + quad_lane + LANES]);
         a_0 += spread(weight, v_0);
         a_1 += spread(weight, v_1);
         if (LANES > 8u) {
-          let other_weight = weights[(key + n) * OWN_GROUPS + row_lane + OWN_GROUPS / 2u];
+          let other_weight = weights[weight_at(key + n, row_lane + OWN_GROUPS / 2u)];
           b_0 += spread(other_weight, v_0);
           b_1 += spread(other_weight, v_1);
         }
@@ -188,7 +189,7 @@ fn forward(
     }
   }
 
-  weights[other_group * OWN_GROUPS + own_group] = sum;
+  weights[weight_at(other_group, own_group)] = sum;
   workgroupBarrier();
   let own_row = first_row + row_lane;
   let quad = first_quad + quad_lane;

@@ -86,10 +86,10 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
       let weight = weights[key * GROUPS + own_group];
       let row = (start + key) * stride;
       sum += weight;
-      out_0 += spread(weight, qkv[row + v_quads.x]);
-      if (SLOTS > 1u) { out_1 += spread(weight, qkv[row + v_quads.y]); }
-      if (SLOTS > 2u) { out_2 += spread(weight, qkv[row + v_quads.z]); }
-      if (SLOTS > 3u) { out_3 += spread(weight, qkv[row + v_quads.w]); }
+      out_0 += spread(weight, vec4f(qkv[row + v_quads.x]));
+      if (SLOTS > 1u) { out_1 += spread(weight, vec4f(qkv[row + v_quads.y])); }
+      if (SLOTS > 2u) { out_2 += spread(weight, vec4f(qkv[row + v_quads.z])); }
+      if (SLOTS > 3u) { out_3 += spread(weight, vec4f(qkv[row + v_quads.w])); }
     }
   }
 

@@ -9,7 +9,6 @@
 const TILE = 32u;
 const GROUPS = TILE / 4u;
 const THREADS = GROUPS * GROUPS;
-const FOUR = vec4u(0u, 1u, 2u, 3u);
 
 fn qkv_quads(rows: vec4u, quad: u32) -> mat4x4f {
   let at = rows + quad;
@@ -23,18 +22,6 @@ fn dots(own: vec4u, other: vec4u) -> mat4x4f {
     sums += transpose(qkv_quads(own, quad)) * qkv_quads(other, quad);
   }
   return sums;
-}
-
-/// One quad for each of four rows, weighted: what one row of the other side adds to their sums.
-fn spread(weight: vec4f, quad: vec4<Act>) -> mat4x4f {
-  let values = vec4f(quad);
-  return mat4x4f(weight.x * values, weight.y * values, weight.z * values, weight.w * values);
-}
-
-fn first_keys(queries: vec4u) -> vec4u {
-  return vec4u(
-    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
-  );
 }
 
 fn masked(scores: vec4f, key: u32, queries: vec4u, starts: vec4u) -> vec4f {

@@ -10,6 +10,7 @@
 // of the layout are multiples of 4.
 
 const LOWEST = -3.4028234e38; // there is no literal for −∞
+const FOUR = vec4u(0u, 1u, 2u, 3u);
 
 struct Params {
   tokens: u32,
@@ -50,6 +51,12 @@ fn first_key(query: u32) -> u32 {
   return max(segment_start[query], query + 1u - min(query + 1u, params.window));
 }
 
+fn first_keys(queries: vec4u) -> vec4u {
+  return vec4u(
+    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
+  );
+}
+
 /// The token after the last query that sees key j. First keys do not decrease: halve.
 fn end_of_queries(j: u32) -> u32 {
   var below = j;
@@ -63,4 +70,9 @@ fn end_of_queries(j: u32) -> u32 {
     }
   }
   return end;
+}
+
+/// One quad for each of four rows, weighted: what one row of the other side adds to their sums.
+fn spread(weight: vec4f, values: vec4f) -> mat4x4f {
+  return mat4x4f(weight.x * values, weight.y * values, weight.z * values, weight.w * values);
 }

@@ -10,7 +10,6 @@
 const OWN_GROUPS = OWN / 4u;
 const OTHER_GROUPS = OTHER / 4u;
 const STRIDE = SLICE_QUADS + 1u;
-const FOUR = vec4u(0u, 1u, 2u, 3u);
 
 /// Tokens of rows of queries; rows past the last count as the last.
 fn tokens_of(rows: vec4u) -> vec4u {
@@ -38,13 +37,8 @@ fn products(own: u32, other: u32) -> mat4x4f {
   return sums;
 }
 
-/// One quad for each of four rows, weighted: what one row of the other side adds to their sums.
-fn spread(weight: vec4f, values: vec4f) -> mat4x4f {
-  return mat4x4f(weight.x * values, weight.y * values, weight.z * values, weight.w * values);
-}
-
-fn first_keys(queries: vec4u) -> vec4u {
-  return vec4u(
-    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
-  );
+/// Where four own rows' weights of row `other` of the other side lie. Groups trade places from row to row, so that
+/// threads side by side, which write rows side by side, meet different banks. OWN_GROUPS is a multiple of 8.
+fn weight_at(other: u32, group: u32) -> u32 {
+  return other * OWN_GROUPS + (group ^ (other % 8u));
 }
