@@ -12,6 +12,10 @@
 //
 // Shared is the type that is multiplied. In f16 ds would fade away, being smaller than d_o by p: it is stored
 // without scale and times GRADIENT_FACTOR, which what is summed is freed of.
+//
+// Matrices of queries and of sums lie in arrays that loops of constant length index. A compiler has to unroll them
+// all to keep the matrices in registers, as matmul's blocks, named by numbers, are kept; whether drivers do is
+// unproven.
 
 const OWN = 32u;
 const SUBGROUP_ROWS = 16u;

@@ -12,6 +12,10 @@
 // its largest score only when that is past it by more than SLACK: weights stay below 2^SLACK, and sums seldom
 // have to go through workgroup memory to be scaled down. Scores are multiplied by log2 e before. Shared is the
 // type that is multiplied; sums are f32. Heads past 128 dimensions are cut into slices (z) of VALUE_COLUMNS.
+//
+// Matrices of queries and of sums lie in arrays that loops of constant length index. A compiler has to unroll them
+// all to keep the matrices in registers, as matmul's blocks, named by numbers, are kept; whether drivers do is
+// unproven.
 
 const OWN = 64u;
 const SUBGROUP_ROWS = 16u;

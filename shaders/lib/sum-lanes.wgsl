@@ -5,6 +5,9 @@
 // thread % 16 of each round's 16, of column thread / LANES: component i of the result is of vectors 4i to
 // 4i + 3. All threads with the same number and column get the same. The includer defines LANES, a multiple of
 // 16, and THREADS, a multiple of LANES.
+//
+// `held` is reached by a number that loops make. Compilers are expected to unroll them; one that does not keeps the
+// sixteen vectors in memory of the thread, once for each tile. That has not been looked at on a GPU.
 
 const PARTS = LANES / 16u;
 

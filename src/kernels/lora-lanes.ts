@@ -2,6 +2,7 @@
 import { invariant } from "../base/error.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
+import loraLib from "../../shaders/lib/lora.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import sumLanesLib from "../../shaders/lib/sum-lanes.wgsl?raw";
 import lanesShader from "../../shaders/lora-lanes.wgsl?raw";
@@ -11,7 +12,7 @@ import { LORA_OPERANDS } from "./lora-operands.ts";
 
 export const loraLanes = {
   label: "lora-lanes",
-  source: [stepLib, dropoutLib, gridLib, sumLanesLib, lanesShader],
+  source: [stepLib, dropoutLib, gridLib, sumLanesLib, loraLib, lanesShader],
   ...LORA_OPERANDS,
 } as const satisfies Shader<string, string>;
 

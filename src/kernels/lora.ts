@@ -12,6 +12,7 @@ import type { Recorder } from "../gpu/program.ts";
 import { type Dtype, matrixShape, type StoredTensor, type Tensor } from "../gpu/tensor.ts";
 import dropoutLib from "../../shaders/lib/dropout.wgsl?raw";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
+import loraLib from "../../shaders/lib/lora.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
@@ -30,7 +31,7 @@ import type { Tunable } from "./tunable.ts";
 
 const lora = {
   label: "lora",
-  source: [stepLib, dropoutLib, gridLib, straddleLib, shader],
+  source: [stepLib, dropoutLib, gridLib, straddleLib, loraLib, shader],
   ...LORA_OPERANDS,
 } as const satisfies Shader<string, string>;
 
