@@ -2,65 +2,45 @@
 // beside what the adapter can do at its best.
 //
 // Figures are medians of several runs. People read the table on stderr; --json prints the record on
-// stdout, and --save writes it to bench/results/, named for the adapter. `data` measures data instead.
-//
-//   npm run bench -- [--gpu NAME] [--model FOLDER | --shape NAME [--layers N]] [--tokens N] [--steps N]
-//                    [--tune off|quick|full] [--checkpointing auto|on|off] [--scaling] [--json] [--save]
+// stdout, and --save writes it to bench/results/, named for the adapter. `data` measures data instead;
+// --help lists the options.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { UserError } from "../src/base/error.ts";
 import { memoryLimit } from "../src/engine/run-memory.ts";
 import { Tuner, type TuneMode } from "../src/engine/tune.ts";
 import type { Choices } from "../src/gpu/choices.ts";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
-import { ADAPTER_CHOICES, type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
+import { type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
 import { nodeHost, openFolder } from "../src/hosts/node.ts";
 import { describeKeeping } from "../src/model/keeping.ts";
 import { measureHost } from "./host.ts";
-import { CHECKPOINTING, type CheckpointingSetting, keptBy } from "./keeping.ts";
+import { keptBy } from "./keeping.ts";
 import { measureDecode, measureLoading, measureScaling, measureTraining } from "./measure.ts";
+import { type BenchOptions, readOptions } from "./options.ts";
 import { bestOf, measurePeaks } from "./peaks.ts";
 import { type Subject, subjectOf } from "./prepare.ts";
 import { type BenchRecord, printRecord } from "./report.ts";
 import { architectureOf } from "./shapes.ts";
 
-const started = performance.now();
 /** Of the clone: this file is built into dist/bench/. */
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const SCALING_TOKENS = [128, 256, 512, 1024, 2048, 4096];
-const TUNE_MODES = ["off", "quick", "full"] as const;
 
 if (process.argv[2] === "data") {
   const { benchData } = await import("./data.ts");
   await benchData(process.argv.slice(3), root);
   process.exit(0);
 }
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    save: { type: "boolean", default: false },
-    gpu: { type: "string", default: process.env["HONE_ADAPTER"] ?? "auto" },
-    model: { type: "string", default: `${root}public/models/seedling` },
-    shape: { type: "string" },
-    layers: { type: "string" },
-    tokens: { type: "string", default: "256" },
-    steps: { type: "string", default: "5" },
-    tune: { type: "string", default: "quick" },
-    checkpointing: { type: "string", default: "on" },
-    scaling: { type: "boolean", default: false },
-  },
-});
 try {
-  const record = await measureAll(
-    oneOf("--gpu", values.gpu, ADAPTER_CHOICES),
-    oneOf("--tune", values.tune, TUNE_MODES),
-    oneOf("--checkpointing", values.checkpointing, CHECKPOINTING),
-  );
-  printRecord(record);
-  if (values.json) console.log(JSON.stringify(record, null, 2));
-  if (values.save) save(record);
+  const options = readOptions(`${root}public/models/seedling`);
+  if (options) {
+    const record = await measureAll(options);
+    printRecord(record);
+    if (options.json) console.log(JSON.stringify(record, null, 2));
+    if (options.save) save(record);
+  }
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
   console.error(error.message);
@@ -68,13 +48,9 @@ try {
 }
 process.exit(0); // Dawn may keep the process alive after its devices are gone
 
-async function measureAll(
-  choice: AdapterChoice,
-  tune: TuneMode,
-  setting: CheckpointingSetting,
-): Promise<BenchRecord> {
-  const tokens = Number(values.tokens);
-  const subject = await chosenSubject();
+async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
+  const { gpu: choice, tokens, steps, tune, checkpointing: setting } = asked;
+  const subject = await chosenSubject(asked);
   const { adapter, tried } = await findAdapter(choice);
   const gpu = await openGpu(adapter);
   const first = await measurePeaks(gpu);
@@ -89,13 +65,13 @@ async function measureAll(
   const keptAt = (length: number) => keptBy(setting, gpu, architecture, length, room);
   const checkpointing = await keptAt(tokens);
   gpu.peakBytes = 0; // what was measured until here is no part of a model
+  const started = performance.now();
   const { model, loading } = await measureLoading(gpu, subject, tokens);
-  const steps = Number(values.steps);
   const options = { tokens, steps, started, checkpointing, peaks };
   const training = await measureTraining(model, options);
   const decode = await measureDecode(model, 32, peaks);
   const { peakBytes: peakGpuBytes, choices } = gpu;
-  const lengths = values.scaling ? SCALING_TOKENS : [];
+  const lengths = asked.scaling ? SCALING_TOKENS : [];
   const scaling = await measureScaling(model, lengths, keptAt);
   gpu.close();
   return {
@@ -139,20 +115,10 @@ function tuned(
 }
 
 /** A folder's model, or random weights of a shape. */
-function chosenSubject(): Promise<Subject> | Subject {
-  const { model, shape, layers } = values;
+function chosenSubject({ model, shape, layers }: BenchOptions): Promise<Subject> | Subject {
   if (shape === undefined) return subjectOf(openFolder(model));
-  const cut = layers === undefined ? undefined : Number(layers);
-  const name = cut === undefined ? shape : `${shape}, ${cut} layers`;
-  return { name, architecture: architectureOf(shape, cut) };
-}
-
-function oneOf<T extends string>(flag: string, value: string, choices: readonly T[]): T {
-  const found = choices.find((choice) => choice === value);
-  if (found === undefined) {
-    throw new UserError(`${flag} is ${value}.`, `Use one of: ${choices.join(", ")}.`);
-  }
-  return found;
+  const name = layers === undefined ? shape : `${shape}, ${layers} layers`;
+  return { name, architecture: architectureOf(shape, layers) };
 }
 
 function save(record: BenchRecord): void {
@@ -171,7 +137,10 @@ function save(record: BenchRecord): void {
 
 function commitOf(): string {
   try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
   } catch {
     return "unknown";
   }

@@ -112,7 +112,7 @@ function printTraining(training: TrainingFigures): void {
     const gap = gapMilliseconds > 0 ? milliseconds(gapMilliseconds) : "none that can be told";
     line("  between dispatches", gap);
   }
-  if (training.kernels.length > 0) line("in products", percent(training.gemmShare));
+  if (training.kernels.length > 0) line("in matmul and lora", percent(training.gemmShare));
 }
 
 function printMemory({ memory }: TrainingFigures): void {
@@ -149,7 +149,7 @@ function printDecode({ tokensPerSecond, bytesPerToken, bandwidthBound }: DecodeF
   );
 }
 
-const WIDTHS = [42, 6, 9, 6, 10, 8, 10];
+const WIDTHS = [46, 6, 9, 6, 10, 8, 10];
 
 function printKernels({ kernels }: TrainingFigures): void {
   section("kernels of a step");
@@ -158,13 +158,13 @@ function printKernels({ kernels }: TrainingFigures): void {
   for (const kernel of kernels) console.error(row(cellsOf(kernel), WIDTHS));
   console.error(
     "roofline: the time that max(operations ÷ best product, bytes ÷ best copy) allows ÷ the time taken;\n" +
-      "a: arithmetic is the nearer limit, m: memory. Above 100 %: what was moved lay in a cache.",
+      "a: arithmetic is the nearer limit, m: memory. Above 100 %: what was moved lay in a cache, or\nothers had the machine while its best was measured. Kernels are timed in a run of their own.",
   );
 }
 
 function cellsOf(kernel: KernelFigures): string[] {
   return [
-    kernel.name.slice(0, 41),
+    kernel.name.slice(0, 45),
     formatCount(kernel.calls),
     kernel.milliseconds.toFixed(2),
     (100 * kernel.share).toFixed(1),

@@ -123,6 +123,8 @@ const CONFIGS: Readonly<Record<string, JsonObject>> = {
 
 export const SHAPES = Object.keys(CONFIGS);
 
+export const SHAPE_NAMES = Object.keys(CONFIGS);
+
 /** The architecture of a shape, or of its first `layers` layers. */
 export function architectureOf(shape: string, layers?: number): Architecture {
   const config = CONFIGS[shape];

@@ -24,17 +24,14 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const out = resolve(process.argv[2] ?? join(root, "hone-gpu.tar.xz"));
 
 /** What of the repository travels: sources and tests that run on a GPU, and what is built. */
-const TREE = [
-  ..."package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json tsconfig.browser.json tsconfig.ui.json src shaders workers".split(
-    " ",
-  ),
-  ..."scripts bench/gpu public/models/seedling dist/cli dist/bench".split(
-    " ",
-  ),
-  ..."test/gpu.ts test/gpu test/kernels test/model test/train test/reference test/fixtures".split(
-    " ",
-  ),
-];
+const TREE = `
+  package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json
+  tsconfig.browser.json tsconfig.ui.json
+  src shaders workers scripts bench/gpu public/models/seedling dist/cli dist/bench
+  test/gpu.ts test/gpu test/kernels test/model test/train test/reference test/fixtures
+`
+  .trim()
+  .split(/\s+/);
 
 /** Run there: the packages that dist/ imports come on top. */
 const PACKAGES = [
@@ -75,6 +72,7 @@ try {
   writeFileSync(join(folder, "commit"), `${read("git", ["rev-parse", "--short", "HEAD"])}\n`);
   writeFileSync(join(folder, "run"), RUN());
   chmodSync(join(folder, "run"), 0o755);
+  console.log("Packing, which takes minutes …");
   run("tar", ["-C", stage, "--owner=0", "--group=0", "-cJf", out, "hone-gpu"], {
     XZ_OPT: "-4 -T0",
   });

@@ -12,48 +12,37 @@ import { parseArgs } from "node:util";
 import { findDriver } from "./vulkan-driver.mjs";
 import { tableOf } from "./table.mjs";
 
+const HELP = [
+  "hone-gpu/run [options]",
+  "  --out FOLDER     where the record, the table and the logs go (hone-gpu-results)",
+  "  --shapes A,B     of llama-3.2-1b, internlm2-1.8b and seedling (the first two)",
+  "  --tokens N       of a row (2048)",
+  "  --only A,B       of doctor, tests, bench, torch (all)",
+  "  --minutes N      the most that one part of one shape may take (4)",
+  "  --tests A,B      which tests (test/gpu,test/kernels,test/model)",
+  "  --gpu NAME       which adapter Hone takes (gpu); llvmpipe and swiftshader try this script out",
+  "  --python PATH    the Python that has PyTorch (python3)",
+  "  --wheels FOLDER  wheels of bitsandbytes and PEFT, put where that Python finds them",
+].join("\n");
+
 const here = dirname(fileURLToPath(import.meta.url));
 const root = resolve(here, "../..");
 const PARTS = ["doctor", "tests", "bench", "torch"];
 
-const { values } = parseArgs({
-  options: {
-    out: { type: "string", default: "hone-gpu-results" },
-    shapes: { type: "string", default: "llama-3.2-1b,internlm2-1.8b" },
-    tokens: { type: "string", default: "2048" },
-    only: { type: "string", default: PARTS.join(",") },
-    minutes: { type: "string", default: "4" },
-    gpu: { type: "string", default: "gpu" },
-    python: { type: "string", default: "python3" },
-    tests: { type: "string", default: "test/gpu,test/kernels,test/model" },
-    wheels: { type: "string" },
-    help: { type: "boolean", default: false },
-  },
-});
-if (values.help) {
-  console.log(
-    [
-      "hone-gpu/run [options]",
-      "  --out FOLDER     where the record, the table and the logs go (hone-gpu-results)",
-      "  --shapes A,B     llama-3.2-1b, internlm2-1.8b, or another of the benchmark's",
-      "  --tokens N       of a row (2048)",
-      `  --only A,B       of ${PARTS.join(", ")}`,
-      "  --minutes N      the most that one part of one shape may take (4)",
-      "  --tests A,B      which tests (test/gpu,test/kernels,test/model)",
-      "  --gpu NAME       which adapter Hone takes (gpu); llvmpipe and swiftshader try this script out",
-      "  --python PATH    the Python that has PyTorch (python3)",
-      "  --wheels FOLDER  wheels of bitsandbytes and PEFT, put where that Python finds them",
-    ].join("\n"),
-  );
-  process.exit(0);
-}
+const SHAPES = ["llama-3.2-1b", "internlm2-1.8b", "seedling"]; // those that torch_qlora.py knows too
+const ADAPTERS = ["gpu", "llvmpipe", "swiftshader"];
 
+const values = readOptions();
 const parts = new Set(values.only.split(","));
 const out = resolve(values.out);
 const shapes = values.shapes.split(",");
+const isSoftware = values.gpu !== "gpu";
 const environment = { ...process.env, ...findDriver(root, out) };
 mkdirSync(out, { recursive: true });
 const record = load(join(out, "record.json")) ?? { shapes: {} };
+for (const shape of Object.keys(record.shapes)) {
+  if (!shapes.includes(shape)) delete record.shapes[shape]; // of another call
+}
 record.date = new Date().toISOString().slice(0, 10);
 record.commit = commit();
 record.tokens = Number(values.tokens);
@@ -74,6 +63,48 @@ console.log(
 );
 process.exit(failures > 0 ? 1 : 0);
 
+function readOptions() {
+  const options = {
+    out: { type: "string", default: "hone-gpu-results" },
+    shapes: { type: "string", default: "llama-3.2-1b,internlm2-1.8b" },
+    tokens: { type: "string", default: "2048" },
+    only: { type: "string", default: PARTS.join(",") },
+    minutes: { type: "string", default: "4" },
+    gpu: { type: "string", default: "gpu" },
+    python: { type: "string", default: "python3" },
+    tests: { type: "string", default: "test/gpu,test/kernels,test/model" },
+    wheels: { type: "string" },
+    help: { type: "boolean", default: false },
+  };
+  let given;
+  try {
+    given = parseArgs({ options }).values;
+  } catch (error) {
+    refuse(error.message);
+  }
+  if (given.help) {
+    console.log(HELP);
+    process.exit(0);
+  }
+  requireKnown("--shapes", given.shapes, SHAPES);
+  requireKnown("--only", given.only, PARTS);
+  requireKnown("--gpu", given.gpu, ADAPTERS);
+  for (const name of ["tokens", "minutes"]) {
+    if (!/^[1-9]\d*$/.test(given[name])) refuse(`--${name} is ${given[name]}, no whole number.`);
+  }
+  return given;
+}
+
+function requireKnown(flag, list, known) {
+  const wrong = list.split(",").find((value) => !known.includes(value));
+  if (wrong !== undefined) refuse(`${flag} has ${wrong}; there are ${known.join(", ")}.`);
+}
+
+function refuse(problem) {
+  console.error(`${problem}\nhone-gpu/run --help lists what there is.`);
+  process.exit(2);
+}
+
 /** Into a folder of their own: the machine's packages stay as they are. */
 async function installWheels(folder) {
   const site = join(out, "site");
@@ -85,17 +116,21 @@ async function installWheels(folder) {
   note("wheels", run);
 }
 
-/** What the adapter offers, and the variant that each kernel got after trying all. */
+/** What the adapter offers, and which variants of the kernels are the fastest at doctor's own sizes. */
 async function doctor() {
-  const nvidia = await start("nvidia-smi", "nvidia-smi", [
-    "--query-gpu=name,driver_version,memory.total",
-    "--format=csv,noheader",
-  ]);
+  const query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"];
+  const nvidia = await start("nvidia-smi", "nvidia-smi", query);
   record.gpu = nvidia.code === 0 ? nvidia.text.trim() : undefined;
-  const found = await start("doctor", process.execPath, [
-    join(root, "dist/cli/main.js"), "doctor", "--gpu", values.gpu, "--tune", "full",
-  ]); // prettier-ignore
-  record.doctor = found.text.trim().split("\n");
+  const command = [
+    join(root, "dist/cli/main.js"),
+    "--gpu",
+    values.gpu,
+    "--tune",
+    "quick",
+    "doctor",
+  ];
+  const found = await start("doctor", process.execPath, command);
+  record.doctor = found.code === 0 ? found.text.trim().split("\n") : undefined;
   note("doctor", found);
 }
 
@@ -130,13 +165,25 @@ function failuresOf({ name, message, assertionResults }) {
   }));
 }
 
+/** With every variant tried; where that takes too long or takes the driver down, with what five seconds find. */
 async function bench(shape) {
-  const run = await start(`bench-${shape}`, process.execPath, [
-    join(root, "dist/bench/main.js"), "--gpu", values.gpu, "--shape", shape, "--tokens", values.tokens, "--json",
-  ]); // prettier-ignore
-  record.shapes[shape].hone = parse(run.output);
-  if (!record.shapes[shape].hone) note(`bench ${shape}`, { ...run, code: run.code || 1 });
-  save();
+  for (const tune of isSoftware ? ["quick"] : ["full", "quick"]) {
+    const main = join(root, "dist/bench/main.js");
+    const asked = ["--shape", shape, "--tokens", values.tokens, "--tune", tune, "--json"];
+    const run = await start(`bench-${shape}-${tune}`, process.execPath, [
+      main,
+      "--gpu",
+      values.gpu,
+      ...asked,
+    ]);
+    record.shapes[shape].hone = parse(run.output);
+    note(`bench ${shape}, --tune ${tune}`, {
+      ...run,
+      code: record.shapes[shape].hone ? 0 : run.code || 1,
+    });
+    save();
+    if (record.shapes[shape].hone) return;
+  }
 }
 
 async function torch(shape) {
@@ -177,9 +224,15 @@ function start(name, command, args, env = {}) {
 function note(part, { code, problem, errors }) {
   record.failures = (record.failures ?? []).filter((failure) => failure.part !== part);
   if (code === 0) return;
-  const reason = problem ?? errors.trim().split("\n").slice(-4).join("\n");
+  const [last = ""] = errors.trim().split("\n").filter(isNews).slice(-1);
+  const reason = `${problem ?? last.trim()} (${join(out, `${part.replaceAll(/[, -]+/g, "-")}.log`)})`;
   record.failures.push({ part, reason });
   console.log(`${part} failed: ${reason}`);
+}
+
+/** Dawn's remarks on limits are none, nor are the frames of a stack. */
+function isNews(line) {
+  return line.trim() !== "" && !/^Warning: max|^\s+at |^Node\.js v/.test(line);
 }
 
 function save() {

@@ -2,7 +2,7 @@
 
 export function tableOf(record) {
   const head = [
-    `GPU: ${record.gpu ?? record.doctor?.[0] ?? "unknown"}; Hone ${record.commit ?? ""}, ${record.date}; rows of ${record.tokens} tokens.`,
+    `GPU: ${record.gpu ?? adapterOf(record) ?? "unknown"}; Hone ${record.commit ?? ""}, ${record.date}; rows of ${record.tokens} tokens.`,
     testLine(record.tests),
   ];
   const rows = [["shape", "what", "Hone", "PyTorch", "ratio"]];
@@ -16,9 +16,15 @@ export function tableOf(record) {
     .join("\n");
 }
 
+/** As WebGPU names it, where nvidia-smi does not. */
+function adapterOf({ shapes }) {
+  return Object.values(shapes).find(({ hone }) => hone)?.hone.adapter;
+}
+
 function testLine(tests) {
   if (!tests) return undefined;
   const { total, passed, failed, skipped } = tests;
+  if (!total) return "Tests on this GPU: none ran.";
   return `Tests on this GPU: ${passed} of ${total} passed, ${failed} failed, ${skipped} skipped.`;
 }
 
