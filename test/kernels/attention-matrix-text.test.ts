@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { countingGpu } from "../../src/gpu/counting.ts";
 import { nullGpu } from "../gpu.ts";
-import { type Case, compileVariant } from "./attention-cases.ts";
+import { compileVariant } from "./attention-cases.ts";
+import type { Case } from "./attention-shapes.ts";
 
 const LARGE = { maxComputeWorkgroupStorageSize: 49_152, maxComputeInvocationsPerWorkgroup: 1024 };
 
