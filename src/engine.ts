@@ -18,7 +18,7 @@ import { quantizeModel } from "./engine/quantize.ts";
 import { splitModel } from "./engine/split.ts";
 import { train } from "./engine/train.ts";
 import type { SlotTrial } from "./engine/try-variants.ts";
-import { type TuneMode, Tuner } from "./engine/tune.ts";
+import { type OnTrying, type Trying, type TuneMode, Tuner } from "./engine/tune.ts";
 import { tellKernels } from "./engine/work-sizes.ts";
 import type { BnbStorage } from "./formats/bnb.ts";
 import type { Gpu, GpuOptions } from "./gpu/device.ts";
@@ -96,7 +96,7 @@ export interface Pausing {
 export type TrainEvent =
   | { readonly type: "phase"; readonly phase: "data" | "tune" | "load" | "compile" | "train" }
   /** Kernels whose variants have been tried, of those that are to be. */
-  | { readonly type: "tuning"; readonly done: number; readonly total: number }
+  | ({ readonly type: "tuning"; readonly done: number; readonly total: number } & Trying)
   | { readonly type: "loading"; readonly bytes: number; readonly totalBytes: number }
   | {
       readonly type: "data";
@@ -232,7 +232,7 @@ export interface LoadRequest {
   readonly hasSystem?: boolean;
   readonly onProgress?: (bytes: number, totalBytes: number) => void;
   /** Kernels whose variants have been tried, before the model is loaded; not called where there are none to try. */
-  readonly onTrying?: (done: number, total: number) => void;
+  readonly onTrying?: OnTrying;
   /** Aborting frees what was allocated and throws an AbortedError; nothing once it is loaded. */
   readonly signal?: AbortSignal;
 }
@@ -438,10 +438,20 @@ export interface KernelTable {
   readonly kernels: string;
   /** Why nothing is tried here, if so: it was turned off, or the adapter is software. */
   readonly why: "off" | "software" | undefined;
-  /** The kernels that have variants on this adapter; of each, the first runs everywhere. */
-  readonly slots: readonly { readonly slot: string; readonly names: readonly string[] }[];
+  /** The kernels that have variants on this adapter; of each, all are checked against the first. */
+  readonly slots: readonly {
+    readonly slot: string;
+    readonly names: readonly string[];
+    /** What is used on this adapter where nothing was tried, which need not be one of them. */
+    readonly untried: string;
+  }[];
   /** What is known, for the sizes of each model that it was tried for. */
-  readonly tried: readonly { readonly sizes: TrialSizes; readonly slots: readonly SlotTrial[] }[];
+  readonly tried: readonly {
+    readonly sizes: TrialSizes;
+    readonly slots: readonly SlotTrial[];
+    /** Kernels whose trying was begun and not ended, and of which nothing is known. */
+    readonly unended: readonly string[];
+  }[];
 }
 
 export interface KernelsRequest {
@@ -449,7 +459,7 @@ export interface KernelsRequest {
   readonly sizes?: TrialSizes;
   /** Try them all now, whatever is known; default: only tell. */
   readonly tune?: TuneMode;
-  readonly onTrying?: (done: number, total: number) => void;
+  readonly onTrying?: OnTrying;
   readonly signal?: AbortSignal;
 }
 

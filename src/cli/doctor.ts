@@ -1,14 +1,21 @@
 // hone doctor: what this machine offers, what was tried, and what that means for a run.
 import { arch, availableParallelism, platform, release, totalmem } from "node:os";
 import { Command } from "commander";
-import { messageOf } from "../base/error.ts";
+import { AbortedError, messageOf } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
-import type { KernelTable } from "../engine.ts";
+import type { KernelsRequest, KernelTable } from "../engine.ts";
 import { listConfigs } from "./config-zoo.ts";
 import { formatKernelTable, showTrying } from "./kernel-table.ts";
 import { findPublic, packageVersion } from "./package-files.ts";
 import { EMBEDDED_MODEL } from "./paths.ts";
-import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
+import {
+  EXIT,
+  type ExitCode,
+  type Runner,
+  type Session,
+  untilStopped,
+  withEngine,
+} from "./session.ts";
 
 export function doctorCommand(run: Runner): Command {
   return new Command("doctor")
@@ -40,9 +47,10 @@ async function doctor(session: Session): Promise<ExitCode> {
     output.print(`${bold("Adapter")}: ${found.name} (${found.kind})\n`);
     for (const line of found.tried) output.print(`  ${line}\n`);
     for (const line of describe(found)) output.print(`  ${line}\n`);
-    const kernels = await findKernels(session);
+    const { kernels, isStopped } = await findKernels(session);
     output.emit("kernels", kernels);
     for (const line of formatKernelTable(kernels)) output.print(`${line}\n`);
+    if (isStopped) return EXIT.killed;
     output.print(`${green("Ready.")} Try: hone demo\n`);
     return EXIT.done;
   } catch (error) {
@@ -53,15 +61,32 @@ async function doctor(session: Session): Promise<ExitCode> {
   }
 }
 
-/** What earlier commands have found by trying; with --tune, what is found now. */
-async function findKernels(session: Session): Promise<KernelTable> {
+const STOPPING = "Stopping: what was found is kept; press Ctrl-C again to quit at once.";
+
+/** What earlier commands have found by trying; with --tune, what is found now, as far as it is let. */
+async function findKernels(
+  session: Session,
+): Promise<{ readonly kernels: KernelTable; readonly isStopped: boolean }> {
   const { output, tune } = session;
+  const ask = (request?: KernelsRequest) =>
+    withEngine(session, (engine) => engine.kernels(request));
+  if (tune === undefined || tune === "off") {
+    return { kernels: await ask(tune && { tune }), isStopped: false };
+  }
   const listener = { onTrying: showTrying(output) };
-  const found = await withEngine(session, (engine) =>
-    engine.kernels({ ...(tune && { tune }), ...listener }),
-  );
-  output.status(undefined);
-  return found;
+  try {
+    const kernels = await untilStopped(
+      session,
+      (signal) => ask({ tune, ...listener, signal }),
+      STOPPING,
+    );
+    return { kernels, isStopped: false };
+  } catch (error) {
+    if (!(error instanceof AbortedError)) throw error;
+    return { kernels: await ask(), isStopped: true };
+  } finally {
+    output.status(undefined);
+  }
 }
 
 interface Inspection {

@@ -1,6 +1,7 @@
 // The variants of kernels that were tried on an adapter, as a table for a terminal.
 import { formatCount } from "../base/format.ts";
 import type { KernelTable } from "../engine.ts";
+import type { OnTrying, Trying } from "../engine/tune.ts";
 import type { Output } from "./output.ts";
 import { formatTryingBar } from "./progress.ts";
 import { wrapWords } from "./terminal.ts";
@@ -8,16 +9,42 @@ import { wrapWords } from "./terminal.ts";
 export const TRYING =
   "Trying kernel variants: the fastest that are right are kept for this adapter.";
 
-/** A listener that shows how far the trying is. */
-export function showTrying(output: Output): (done: number, total: number) => void {
-  return (done, total) => {
+/** A listener that shows how far the trying is, and in a log what came of each kernel. */
+export function showTrying(output: Output): OnTrying {
+  return (done, total, kernel) => {
     if (done === 0) output.say(TRYING);
-    output.emit("tuning", { done, total });
-    output.status(formatTryingBar(done, total, output.columns));
+    output.emit("tuning", { done, total, ...kernel });
+    reportTrying(output, done, total, kernel);
   };
 }
 
+export function reportTrying(
+  output: Output,
+  done: number,
+  total: number,
+  { slot, last }: Trying,
+): void {
+  if (!output.isLive && last) output.say(formatTriedLine(done, total, last));
+  output.status(formatTryingBar(done, total, output.columns, slot));
+}
+
 type Tried = KernelTable["tried"][number];
+
+/** "2/14 nf4.fused.32: tile 64x64x16, 1.80× expand" */
+export function formatTriedLine(
+  done: number,
+  total: number,
+  { slot, variants: [first, ...others], chosen }: Tried["slots"][number],
+): string {
+  const head = `${done}/${total} ${slot}: ${chosen}`;
+  const seconds = others.find(({ name }) => name === chosen)?.seconds;
+  if (first && seconds !== undefined) {
+    return `${head}, ${formatRatio(first.seconds, seconds)} ${first.name}`;
+  }
+  if (first?.fault) return `${head}, as others could not be compared: ${first.fault.words}`;
+  const compared = others.filter((other) => other.seconds !== undefined).length;
+  return `${head}, compared with ${compared} of ${others.length} others`;
+}
 
 /** Lines that say which variant each kernel uses, how it compares with the others, or why nothing was tried. */
 export function formatKernelTable({ slots, tried, why }: KernelTable): string[] {
@@ -25,28 +52,34 @@ export function formatKernelTable({ slots, tried, why }: KernelTable): string[] 
   const kernels = slots.length === 1 ? "1 kernel has" : `${slots.length} kernels have`;
   const head = `Kernel variants: ${kernels} several on this adapter.`;
   const reason = why && wrapWords(REASONS[why], LINE);
-  const tables = tried.flatMap((table) => ["", ...formatTried(table)]);
-  if (tables.length > 0) return [head, ...(reason ?? []), ...tables];
+  const tables = tried
+    .filter((table) => table.slots.length > 0)
+    .flatMap((table) => ["", ...formatTried(table)]);
+  const unended = [...new Set(tried.flatMap((table) => table.unended))].map(
+    (slot) => `  ${slot}: its trial did not end`,
+  );
+  if (tables.length > 0) return [head, ...(reason ?? []), ...tables, ...unended];
   const width = Math.max(...slots.map(({ slot }) => slot.length));
   return [
     head,
     ...(reason ?? wrapWords(UNTRIED, LINE)),
-    ...slots.map(
-      ({ slot, names: [first = "", ...others] }) =>
-        `  ${slot.padEnd(width)}  ${first}, and ${others.length} not tried`,
-    ),
+    ...slots.map(({ slot, names, untried }) => {
+      const others = names.filter((name) => name !== untried).length;
+      return `  ${slot.padEnd(width)}  ${untried}, and ${others} not tried`;
+    }),
+    ...unended,
   ];
 }
 
 const LINE = 80;
 
 const UNTRIED =
-  "None was tried yet: a run tries those of its model, hone --tune quick doctor those of a typical one.";
+  "None was tried yet: each uses the variant used untried on this adapter. A run tries those of its model, hone --tune quick doctor those of a typical one.";
 
 const REASONS = {
-  off: "Nothing is tried with --tune off: each uses the variant that runs everywhere.",
+  off: "Nothing is tried with --tune off: each uses the variant used untried on this adapter.",
   software:
-    "Each uses the variant that runs everywhere: on software, compiling others takes longer than they could win. --tune full tries them nonetheless.",
+    "Each uses the variant used untried on this adapter: on software, compiling others takes longer than they could win. --tune full tries them nonetheless.",
 } as const;
 
 function formatTried({ sizes, slots }: Tried): string[] {
@@ -78,7 +111,7 @@ function formatTime(seconds: number): string {
   return seconds < 1 ? `${(seconds * 1000).toPrecision(3)} ms` : `${seconds.toPrecision(3)} s`;
 }
 
-/** How many times as fast as the variant that runs everywhere. */
+/** How many times as fast as the first variant, with which all are compared. */
 function formatRatio(first: number | undefined, seconds: number): string {
   return first === undefined ? "" : `${(first / seconds).toFixed(2)}×`;
 }

@@ -36,9 +36,14 @@ export function formatCountBar(what: string, done: number, all: number, columns:
   return withBar(what, all > 0 ? done / all : 0, count, columns);
 }
 
-/** "trying kernels ━━━━━───── 3/9", within `columns`; none when all are done. */
-export function formatTryingBar(done: number, total: number, columns: number): string | undefined {
-  return done < total ? formatCountBar("trying kernels", done, total, columns) : undefined;
+/** "trying nf4.fused.32 ━━━━━───── 3/9", within `columns`; none when all are done. */
+export function formatTryingBar(
+  done: number,
+  total: number,
+  columns: number,
+  slot = "kernel variants",
+): string | undefined {
+  return done < total ? formatCountBar(`trying ${slot}`, done, total, columns) : undefined;
 }
 
 /** A learning rate as 1.00e-3, the same width at every step. */

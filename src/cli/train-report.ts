@@ -3,16 +3,10 @@ import { formatBytes, formatBytesByKind, formatCount, formatDuration } from "../
 import { formatFunnel } from "../data/funnel.ts";
 import type { TrainConfig } from "../config.ts";
 import type { Forecast, RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
-import { TRYING } from "./kernel-table.ts";
+import { reportTrying, TRYING } from "./kernel-table.ts";
 import type { Output } from "./output.ts";
 import { visible } from "./visible.ts";
-import {
-  formatLoadingBar,
-  formatRate,
-  formatStepBar,
-  formatStepLine,
-  formatTryingBar,
-} from "./progress.ts";
+import { formatLoadingBar, formatRate, formatStepBar, formatStepLine } from "./progress.ts";
 
 export interface ReportOptions {
   /** Steps between lines where there is no progress bar. */
@@ -39,7 +33,7 @@ export function reportTraining(
         if (event.phase === "tune") output.say(TRYING);
         break;
       case "tuning":
-        output.status(formatTryingBar(event.done, event.total, output.columns));
+        reportTrying(output, event.done, event.total, event);
         break;
       case "loading":
         output.status(formatLoadingBar(event.bytes, event.totalBytes, output.columns));

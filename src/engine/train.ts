@@ -74,9 +74,9 @@ async function chooseKernels(
   }
   return tuner.choose(gpu, work, {
     signal,
-    onTrying(done, total) {
+    onTrying(done, total, kernel) {
       if (done === 0) onEvent({ type: "phase", phase: "tune" });
-      onEvent({ type: "tuning", done, total });
+      onEvent({ type: "tuning", done, total, ...kernel });
     },
   });
 }

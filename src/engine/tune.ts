@@ -8,7 +8,7 @@ import type { Choices } from "../gpu/choices.ts";
 import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
 import type { TrialSizes, Tunable } from "../kernels/tunable.ts";
 import { TUNABLES } from "../kernels/tunables.ts";
-import { KernelCache, type KnownTrial } from "./kernel-cache.ts";
+import { KernelCache, type KnownTrial, type KnownTrials } from "./kernel-cache.ts";
 import {
   answers,
   type Came,
@@ -22,7 +22,13 @@ import {
   type TurnEnd,
   usable,
 } from "./known-variants.ts";
-import { type Fault, type TryOptions, tryVariants, type VariantTrial } from "./try-variants.ts";
+import {
+  type Fault,
+  type SlotTrial,
+  type TryOptions,
+  tryVariants,
+  type VariantTrial,
+} from "./try-variants.ts";
 
 /** off: what kernels take untried. quick: tried in seconds, on real GPUs. full: all, for as long as it takes. */
 export type TuneMode = "off" | "quick" | "full";
@@ -37,9 +43,17 @@ export interface Work {
   readonly uses: readonly ("training" | "generation")[];
 }
 
+/** `kernel` tells what is tried now, if anything still is, and what came of the last. */
+export type OnTrying = (done: number, total: number, kernel: Trying) => void;
+
+export interface Trying {
+  readonly slot?: string;
+  readonly last?: SlotTrial;
+}
+
 export interface Listener {
   /** Called when there is something to try, with 0, and after each kernel. */
-  readonly onTrying?: ((done: number, total: number) => void) | undefined;
+  readonly onTrying?: OnTrying | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -85,7 +99,11 @@ export class Tuner {
 
   /** What is known of these sizes on `gpu`; with `mode` what is not known is tried, or all of it anew. */
   async table(gpu: Gpu, work: Work, mode?: TuneMode, listener?: Listener): Promise<KernelTable> {
-    const own = this.#wanted(gpu, work).map(({ slot, names }) => ({ slot, names }));
+    const own = this.#wanted(gpu, work).map(({ tunable, slot, names }) => ({
+      slot,
+      names,
+      untried: tunable.untried?.(gpu) ?? names[0] ?? "",
+    }));
     const cache = this.#cache(gpu);
     const tries = mode !== undefined && triesOn(gpu, mode);
     const known = tries
@@ -96,7 +114,11 @@ export class Tuner {
       kernels: this.#kernels,
       why: whyNot(gpu, mode ?? this.mode),
       slots: own,
-      tried: known.map(({ sizes, slots }) => ({ sizes, slots })),
+      tried: known.map(({ sizes, slots, unended }) => ({
+        sizes,
+        slots,
+        unended: Object.keys(unended).filter((slot) => !slots.some((trial) => trial.slot === slot)),
+      })),
     };
   }
 
@@ -130,7 +152,7 @@ export class Tuner {
     mode: TuneMode,
     listener: Listener,
     { anew = false } = {},
-  ): Promise<{ sizes: TrialSizes; slots: readonly KnownTrial[] }> {
+  ): Promise<KnownTrials> {
     const { sizes } = work;
     const wanted = this.#wanted(gpu, work);
     const cache = this.#cache(gpu);
@@ -166,7 +188,7 @@ export class Tuner {
       const trial = slots.get(slot);
       return trial && isOf(trial, names) ? [trial] : [];
     });
-    return { sizes, slots: known };
+    return { sizes, slots: known, unended: Object.fromEntries(unended) };
   }
 
   /** Tries kernel after kernel until all are done or the time is up. */
@@ -185,9 +207,11 @@ export class Tuner {
     const checkedBytes = isFull ? Infinity : QUICK_BYTES;
     const options = { now, isOver: () => now() > end, checkedBytes, signal };
     const device = new OwnDevice(this.#host, this.#options);
+    let last: SlotTrial | undefined;
     try {
       for (const [done, { known, ...wanted }] of missing.entries()) {
-        onTrying?.(done, missing.length);
+        onTrying?.(done, missing.length, { slot: wanted.slot, ...(last && { last }) });
+        last = undefined;
         let found = known;
         for (const isRiskyTurn of [false, true]) {
           const names = turnOf(wanted.names, found, isRiskyTurn);
@@ -202,11 +226,12 @@ export class Tuner {
           } finally {
             await note(wanted.slot, came);
           }
+          if (typeof came === "object") last = came;
           if (typeof came !== "object" || !isSound(came)) break;
           found = came;
         }
       }
-      onTrying?.(missing.length, missing.length);
+      onTrying?.(missing.length, missing.length, { ...(last && { last }) });
     } finally {
       device.close();
     }

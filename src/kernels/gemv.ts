@@ -188,6 +188,7 @@ export const GEMV_TUNABLE: Tunable = {
   slot: GEMV_SLOT,
   use: "generation",
   candidates: ({ info }) => (info.isFallbackAdapter ? [] : ["16", "8", "32", "64"]),
+  untried: (gpu) => String(defaultLanes(gpu)),
   trial(gpu, sizes) {
     const outputs = 8192;
     const tensor = gpu.allocate("trial.weight", sizes.act, [outputs, sizes.hidden]);

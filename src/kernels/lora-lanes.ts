@@ -25,7 +25,7 @@ const LANES_OF: Readonly<Record<string, number>> = {
 };
 
 /** What runs where nothing was tried. */
-function untriedVariant({ info }: Gpu): string {
+export function untriedVariant({ info }: Gpu): string {
   return info.isFallbackAdapter ? "direct" : "lanes 32";
 }
 

@@ -17,7 +17,7 @@ import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
 import { fillTrial } from "./gemv.ts";
-import { loraLanes, splitOf } from "./lora-lanes.ts";
+import { loraLanes, splitOf, untriedVariant } from "./lora-lanes.ts";
 import { LORA_OPERANDS } from "./lora-operands.ts";
 import {
   checkFactor,
@@ -206,6 +206,7 @@ export const LORA_TUNABLE: Tunable = {
     rank === 0 || info.isFallbackAdapter
       ? ["direct"]
       : ["lanes 32", "lanes 16", "lanes 64", "direct"],
+  untried: untriedVariant,
   trial(gpu, { hidden: inputs, heads, kvHeads, headSize, rank, tokens: rows, act }) {
     const segmentEnds = [heads, heads + kvHeads, heads + 2 * kvHeads].map((n) => n * headSize);
     const [segments, outputs] = [segmentEnds.length, (heads + 2 * kvHeads) * headSize];

@@ -20,9 +20,9 @@ function lanesOf({ hasSubgroups, info }: Gpu): number {
   return subgroupMinSize < 8 ? 4 : 8;
 }
 
-/** Whether this is what products are made with where nothing was tried: nothing is tried on software adapters. */
-export function prefersLanes(gpu: Gpu): boolean {
-  return gpu.info.isFallbackAdapter && lanesOf(gpu) > 0;
+/** What products are made with where nothing was tried, as nothing is on software; undefined for the direct kernel. */
+export function untriedVariant(gpu: Gpu): string | undefined {
+  return gpu.info.isFallbackAdapter && lanesOf(gpu) > 0 ? LANES_VARIANT : undefined;
 }
 
 const shaderFor = productShaders({

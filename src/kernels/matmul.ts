@@ -4,7 +4,7 @@
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import shader from "../../shaders/matmul.wgsl?raw";
-import { LANES_VARIANT, prefersLanes, recordLanes } from "./matmul-lanes.ts";
+import { recordLanes, untriedVariant } from "./matmul-lanes.ts";
 import { recordMatrix } from "./matmul-matrix.ts";
 import {
   backwardProduct,
@@ -80,7 +80,7 @@ function fusedVariant(recorder: Recorder, rows: number): string | undefined {
 function variantOf(recorder: Recorder, product: Product): string | undefined {
   const fused = product.storage === "nf4" ? fusedVariant(recorder, product.rows) : undefined;
   const chosen = fused ?? recorder.choice(productSlot(product));
-  return chosen ?? (prefersLanes(recorder.gpu) ? LANES_VARIANT : undefined);
+  return chosen ?? untriedVariant(recorder.gpu);
 }
 
 function record(recorder: Recorder, product: Product): void {

@@ -90,7 +90,11 @@ function variantOf(recorder: Recorder): { lookUp: LookUp; lanes: number } {
   if (isLookUp(named) && GEMV_LANES.includes(Number(lanes)) && runs(gpu, named)) {
     return { lookUp: named, lanes: Number(lanes) };
   }
-  // llvmpipe shuffles within one instruction; SwiftShader, with subgroups of four, is quicker at a table.
+  return untriedVariant(gpu);
+}
+
+/** llvmpipe shuffles within one instruction; SwiftShader, with subgroups of four, is quicker at a table. */
+function untriedVariant(gpu: Gpu): { lookUp: LookUp; lanes: number } {
   const shuffles = gpu.info.isFallbackAdapter && runs(gpu, "shuffle");
   return { lookUp: shuffles ? "shuffle" : "shared", lanes: defaultLanes(gpu) };
 }
@@ -113,6 +117,10 @@ export const NF4_GEMV_TUNABLE: Tunable = {
     if (gpu.info.isFallbackAdapter) return [];
     const names = ["shared 16", "select 16", "shared 32", "shared 64"];
     return runs(gpu, "shuffle") ? [...names, "shuffle 16", "shuffle 32", "shuffle 64"] : names;
+  },
+  untried(gpu) {
+    const { lookUp, lanes } = untriedVariant(gpu);
+    return `${lookUp} ${lanes}`;
   },
   trial(gpu, sizes) {
     const outputs = 4 * sizes.hidden;

@@ -31,6 +31,8 @@ export interface Tunable {
    * adapter's facts allow (features, limits, the standard's isFallbackAdapter), never by a name.
    */
   candidates(gpu: Gpu, sizes: TrialSizes): readonly string[];
+  /** What the kernel takes on this adapter where nothing was tried; the first candidate, if not given. */
+  untried?(gpu: Gpu): string;
   /** Allocates operands and fills them with made-up numbers. Whoever calls it frees them. */
   trial(gpu: Gpu, sizes: TrialSizes): Trial;
 }

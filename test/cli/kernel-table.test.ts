@@ -1,6 +1,6 @@
 // hone doctor's table of kernel variants.
 import { expect, test } from "vitest";
-import { formatKernelTable } from "../../src/cli/kernel-table.ts";
+import { formatKernelTable, formatTriedLine } from "../../src/cli/kernel-table.ts";
 import type { KernelTable } from "../../src/engine.ts";
 
 const sizes = {
@@ -19,8 +19,8 @@ const table: KernelTable = {
   kernels: "0123456789abcdef",
   why: undefined,
   slots: [
-    { slot: "matmul.f16.forward", names: ["direct", "tile", "matrix", "late"] },
-    { slot: "lora", names: ["direct", "lanes"] },
+    { slot: "matmul.f16.forward", names: ["direct", "tile", "matrix", "late"], untried: "direct" },
+    { slot: "lora", names: ["direct", "lanes"], untried: "lanes" },
   ],
   tried: [
     {
@@ -45,6 +45,7 @@ const table: KernelTable = {
           chosen: "direct",
         },
       ],
+      unended: [],
     },
   ],
 };
@@ -69,7 +70,7 @@ const lines = (change: Partial<KernelTable>) =>
 
 test("why nothing was tried", () => {
   expect(lines({}).join("\n")).toMatch(
-    /None was tried yet.*\n  matmul\.f16\.forward  direct, and 3/s,
+    /None was tried yet.*\n  matmul\.f16\.forward  direct, and 3 .*\n  lora {16}lanes, and 1/s,
   );
   expect(lines({ why: "software" }).join("\n")).toContain("on software");
   expect(lines({ why: "off" }).join("\n")).toContain("--tune off");
@@ -77,4 +78,21 @@ test("why nothing was tried", () => {
   for (const why of ["off", "software", undefined] as const) {
     expect(lines({ why }).filter((line) => line.length > 80)).toEqual([]);
   }
+});
+
+test("of a trial that did not end there is no table, but a line", () => {
+  const ended = table.tried.map((tried) => ({ ...tried, unended: ["nf4.gemv"] }));
+  expect(formatKernelTable({ ...table, tried: ended }).at(-1)).toBe(
+    "  nf4.gemv: its trial did not end",
+  );
+  const broken = lines({ tried: [{ sizes, slots: [], unended: ["lora"] }] });
+  expect(broken).toEqual([...lines({}), "  lora: its trial did not end"]);
+});
+
+test("in a log, what came of each kernel", () => {
+  const [products, lora] = table.tried[0]?.slots ?? [];
+  expect(products && formatTriedLine(1, 2, products)).toBe(
+    "1/2 matmul.f16.forward: tile, 3.00× direct",
+  );
+  expect(lora && formatTriedLine(2, 2, lora)).toBe("2/2 lora: direct, compared with 1 of 1 others");
 });
