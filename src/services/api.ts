@@ -193,6 +193,14 @@ export interface ServiceOptions {
   readonly pageUrl: string;
 }
 
+/** How far the trying of kernel variants is. */
+export interface TryingProgress {
+  readonly done: number;
+  readonly total: number;
+  /** The kernel that is tried now; undefined at the end. */
+  readonly slot: string | undefined;
+}
+
 export interface EngineService {
   configure(options: ServiceOptions): Promise<void>;
   /** Opens the GPU once. Throws a UserError where there is none. */
@@ -200,7 +208,9 @@ export interface EngineService {
   /** Which variants of kernels were tried on this GPU, and what came of it. */
   kernels(): Promise<KernelTable>;
   /** Tries them now, for a model of one to two billion parameters. Refused while a run is under way. */
-  tryKernels(): Promise<KernelTable>;
+  tryKernels(onTrying: (progress: TryingProgress) => void): Promise<KernelTable>;
+  /** Ends it before its time: what was found is kept. */
+  stopTryingKernels(): Promise<void>;
   /** Allocates in steps until refused or `limitBytes`; returns the bytes granted, all freed again. */
   probeMemory(limitBytes: number): Promise<number>;
   /** Throws away the GPU and everything on it: for tests, and for "start over" after a fault. */

@@ -2,11 +2,20 @@
 import { UserError } from "../base/error.ts";
 import { createEngine, type AdapterInspection, type Engine } from "../engine.ts";
 import { browserHost } from "../hosts/browser.ts";
-import type { EngineService, GpuReport, NewRun, RunRecord } from "./api.ts";
+import type { OnTrying } from "../engine/tune.ts";
+import type {
+  EngineService,
+  GpuReport,
+  KernelTable,
+  NewRun,
+  RunRecord,
+  TryingProgress,
+} from "./api.ts";
 import { broadcast } from "./broadcast.ts";
 import { ChatService } from "./chat-service.ts";
 import { calibrateRun, cleanScratch, estimateRun } from "./estimates.ts";
 import { ExportService } from "./export-service.ts";
+import { isAborted } from "./faults.ts";
 import { toPage } from "./page-callback.ts";
 import { RunControl } from "./run-control.ts";
 import {
@@ -29,6 +38,7 @@ export function createEngineService(
   const chat = new ChatService(engine, () => control.refuseBusy());
   const control = new RunControl(engine, () => chat.close());
   const exports = new ExportService(engine);
+  let trying = new AbortController();
   return Object.freeze<EngineService>({
     async configure({ hubUrl }) {
       configureStorage({ hubUrl });
@@ -37,7 +47,13 @@ export function createEngineService(
     },
     inspect: async () => reportGpu(await engine.inspect()),
     kernels: () => engine.kernels(),
-    tryKernels: () => control.measure(() => engine.kernels({ tune: "quick" })),
+    tryKernels: (onTrying) => {
+      const { signal } = (trying = new AbortController());
+      return control.measure(() => tryKernels(engine, toPage(onTrying), signal));
+    },
+    async stopTryingKernels() {
+      trying.abort();
+    },
     probeMemory: (limitBytes) => control.measure(() => engine.probeMemory(limitBytes)),
     loseDevice: () => engine.loseDevice(),
 
@@ -97,6 +113,21 @@ export function createEngineService(
     deleteExport: (id) => exports.delete(id),
     cancelExport: () => exports.cancel(),
   });
+}
+
+/** Stopped, it tells what is known by then. */
+async function tryKernels(
+  engine: Engine,
+  tell: (progress: TryingProgress) => void,
+  signal: AbortSignal,
+): Promise<KernelTable> {
+  const onTrying: OnTrying = (done, total, { slot }) => tell({ done, total, slot });
+  try {
+    return await engine.kernels({ tune: "quick", onTrying, signal });
+  } catch (error) {
+    if (!isAborted(error)) throw error;
+    return engine.kernels();
+  }
 }
 
 const RUN_FILES: ReadonlySet<string> = new Set(["config.yaml", "metrics.jsonl", "train.log"]);

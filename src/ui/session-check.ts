@@ -1,7 +1,7 @@
 // What this browser and its GPU offer, and how much GPU memory the person allows.
 import { createSignal } from "solid-js";
 import { messageOf } from "../base/error.ts";
-import type { GpuReport, KernelTable, StorageReport } from "../services/api.ts";
+import type { GpuReport, KernelTable, StorageReport, TryingProgress } from "../services/api.ts";
 import { guessBudgetBytes } from "./model-sizes.ts";
 import type { SliceContext } from "./session.ts";
 import { readSetting, writeSetting } from "./settings.ts";
@@ -13,15 +13,20 @@ import {
   type Support,
   type Visitor,
 } from "./support.ts";
+import { callback } from "./workers.ts";
 
 export interface CheckSlice {
   /** Undefined while it is looked at, or where there is none. */
   readonly gpu: () => GpuReport | undefined;
-  /** Which variants of the GPU programs were tried here; undefined until it is known. */
+  /** Which kernel variants were tried here; undefined until it is known. */
   readonly kernels: () => KernelTable | undefined;
   /** Tries them for a model of one to two billion parameters. */
   tryKernels(): Promise<void>;
+  /** Ends that before its time. */
+  stopTryingKernels(): Promise<void>;
   readonly isTryingKernels: () => boolean;
+  /** How far it is; undefined until it begins. */
+  readonly tryingProgress: () => TryingProgress | undefined;
   /** Why nothing can run here: the two lines of an error. */
   readonly problem: () => string | undefined;
   /** What the page itself was given; undefined while it is looked at. */
@@ -60,6 +65,7 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
   const [gpu, setGpu] = createSignal<GpuReport>();
   const [kernels, setKernels] = createSignal<KernelTable>();
   const [isTryingKernels, setIsTryingKernels] = createSignal(false);
+  const [tryingProgress, setTryingProgress] = createSignal<TryingProgress>();
   const [fault, setFault] = createSignal<string>();
   const [support, setSupport] = createSignal<Support>();
   const [storage, setStorage] = createSignal<StorageReport>();
@@ -111,13 +117,18 @@ export function createCheckSlice(context: SliceContext): CheckSlice {
     gpu,
     kernels,
     isTryingKernels,
+    tryingProgress,
     async tryKernels() {
+      setTryingProgress(undefined);
       setIsTryingKernels(true);
       await app.attempt(async () => {
-        await workers.engine.tryKernels();
+        await workers.engine.tryKernels(callback((progress) => void setTryingProgress(progress)));
         await refreshKernels();
       });
       setIsTryingKernels(false);
+    },
+    async stopTryingKernels() {
+      await app.attempt(() => workers.engine.stopTryingKernels());
     },
     problem,
     support,

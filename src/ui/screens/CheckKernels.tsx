@@ -1,4 +1,4 @@
-// Which variants of the GPU programs were tried on this GPU, and which are in use.
+// Which kernel variants were tried on this GPU, and which are in use.
 import { For, Show } from "solid-js";
 import type { KernelTable } from "../../services/api.ts";
 import { formatCount } from "../../base/format.ts";
@@ -18,7 +18,10 @@ export function CheckKernels(props: { readonly table: KernelTable }) {
       <section class="card">
         <h2>{words().title}</h2>
         <p>{props.table.why ? words().why[props.table.why] : words().rule}</p>
-        <For each={props.table.tried} fallback={<p class="quiet">{words().none}</p>}>
+        <For
+          each={props.table.tried.filter(({ slots }) => slots.length > 0)}
+          fallback={<NoneTried table={props.table} />}
+        >
           {(tried) => <TriedTable tried={tried} />}
         </For>
         <Show when={props.table.why === undefined}>
@@ -30,9 +33,29 @@ export function CheckKernels(props: { readonly table: KernelTable }) {
             >
               {check.isTryingKernels() ? words().trying : words().tryNow}
             </Button>
+            <Show when={check.isTryingKernels()}>
+              <Button kind="subtle" onClick={() => void check.stopTryingKernels()}>
+                {text().app.cancel}
+              </Button>
+              <span role="status">
+                <Show when={check.tryingProgress()}>
+                  {(now) => words().progress(now().slot ?? "", now().done, now().total)}
+                </Show>
+              </span>
+            </Show>
           </div>
         </Show>
       </section>
+    </Show>
+  );
+}
+
+/** Where nothing is tried by itself, the reason stands above. */
+function NoneTried(props: { readonly table: KernelTable }) {
+  const text = useText();
+  return (
+    <Show when={props.table.why === undefined}>
+      <p class="quiet">{text().plan.check.kernels.none}</p>
     </Show>
   );
 }

@@ -119,17 +119,17 @@ export const enCheck = {
     notPromised: "Not promised",
   },
   kernels: {
-    title: "GPU programs",
-    rule: "The heaviest GPU programs exist in several variants. Before a model is used for the first time, they are tried on this GPU for a few seconds: those that are wrong are dropped, and the fastest is kept.",
+    title: "Kernel variants",
+    rule: "The heaviest kernels, the programs that run on the GPU, exist in several variants. Before a model is used for the first time, they are tried on this GPU for a few seconds: those that are wrong are dropped, and the fastest is kept.",
     why: {
-      off: "Trying is turned off: every program uses the variant that runs everywhere.",
+      off: "Trying is turned off: every kernel uses the variant used untried on this GPU.",
       software:
-        "Every program uses the variant that runs everywhere: on software, compiling others takes longer than they could win.",
+        "Every kernel uses the variant used untried on this adapter: on software, compiling others takes longer than they could win.",
     },
     none: "None was tried yet: a run, or a conversation with a model, does it by itself.",
     sizes: (matrix: string, tokens: string, type: string) =>
       `Matrices of ${matrix}, ${tokens} tokens, ${type}`,
-    kernel: "Program",
+    kernel: "Kernel",
     variant: "Variant",
     time: "Time",
     ratio: "Speed",
@@ -144,6 +144,8 @@ export const enCheck = {
     },
     tryNow: "Try them now",
     trying: "Trying …",
+    progress: (kernel: string, done: number, total: number) =>
+      `${done} of ${total} ${kernel}`.trim(),
   },
   budget: {
     title: "GPU memory for a run",

@@ -15,9 +15,9 @@ const statuses: Readonly<Record<RunStatus, string>> = {
 const phases: Readonly<Record<Phase, string>> = {
   start: "Start",
   data: "Data",
-  tune: "Kernels",
+  tune: "Trying kernel variants",
   load: "Model",
-  compile: "GPU programs",
+  compile: "Compiling",
   train: "Training",
 };
 
@@ -43,9 +43,9 @@ export const enRun = {
   doing: {
     start: "Opening the GPU …",
     data: "Reading the data and cutting it into tokens …",
-    tune: "Trying variants of the GPU programs: the fastest that are right are kept for this GPU …",
+    tune: "Trying kernel variants: the fastest that are right are kept for this GPU …",
     load: "Bringing the model to the GPU …",
-    compile: "Preparing the GPU programs …",
+    compile: "Compiling the kernels …",
     first: "Answering the questions, then the first step. The first step takes longest.",
     train: "Training.",
     pausing: "Pausing after this step …",

@@ -112,16 +112,17 @@ export const zhCheck: typeof enCheck = {
     notPromised: "未承诺",
   },
   kernels: {
-    title: "GPU 程序",
-    rule: "最耗时的 GPU 程序都有多种写法。第一次使用某个模型之前，会用几秒钟在这块 GPU 上试算：结果不对的弃用，留下最快的。",
+    title: "内核变体",
+    rule: "最耗时的内核（在 GPU 上运行的程序）都有多种变体。第一次使用某个模型之前，会用几秒钟在这块 GPU 上试算：结果不对的弃用，留下最快的。",
     why: {
-      off: "试算已关闭：每个程序都用到处都能运行的写法。",
-      software: "每个程序都用到处都能运行的写法：在软件上，编译其他写法所花的时间比能省下的还多。",
+      off: "试算已关闭：每个内核都用这块 GPU 上未经试算时的变体。",
+      software:
+        "每个内核都用这个适配器上未经试算时的变体：在软件上，编译其他变体所花的时间比能省下的还多。",
     },
     none: "还没有试算过：训练或与模型对话时会自动进行。",
     sizes: (matrix, tokens, type) => `矩阵 ${matrix}，${tokens} 个词元，${type}`,
-    kernel: "程序",
-    variant: "写法",
+    kernel: "内核",
+    variant: "变体",
     time: "用时",
     ratio: "速度",
     chosen: "使用中",
@@ -135,6 +136,7 @@ export const zhCheck: typeof enCheck = {
     },
     tryNow: "现在试算",
     trying: "正在试算……",
+    progress: (kernel, done, total) => `${done} / ${total} ${kernel}`.trim(),
   },
   budget: {
     title: "一次训练可用的 GPU 内存",
