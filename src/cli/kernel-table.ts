@@ -24,6 +24,8 @@ export function reportTrying(
   total: number,
   { slot, last }: Trying,
 ): void {
+  // The first may take a minute on software: a log says what is waited for.
+  if (!output.isLive && done === 0 && slot !== undefined) output.say(`1/${total} ${slot} …`);
   if (!output.isLive && last) output.say(formatTriedLine(done, total, last));
   output.status(formatTryingBar(done, total, output.columns, slot));
 }
