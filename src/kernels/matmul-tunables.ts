@@ -150,7 +150,8 @@ function untried(gpu: Gpu): string {
 /** Those that products in this type run; only its own where activations are of the other. */
 function candidatesOf(gpu: Gpu, sizes: TrialSizes, act: Act): string[] {
   if (sizes.act !== act) return ["direct"];
-  return ["direct", ...tileVariants(gpu, act), ...matrixVariants(gpu, act)];
+  const lanes = untriedVariant(gpu) ?? [];
+  return ["direct", ...[lanes].flat(), ...tileVariants(gpu, act), ...matrixVariants(gpu, act)];
 }
 
 /** A weight of the feed-forward part's first map, and what goes with it. */
