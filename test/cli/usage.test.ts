@@ -244,8 +244,13 @@ describe("doctor", () => {
   test("takes the adapter from HONE_ADAPTER, and the flag before it", async () => {
     const environment = { HONE_ADAPTER: "swiftshader" };
     const asked = await hone(["doctor", "--json"], { environment });
-    const adapter = JSON.parse(asked.stdout.trim().split("\n").at(-1) ?? "") as { kind: string };
-    expect(adapter.kind).toBe("swiftshader");
+    const events = asked.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: "adapter", kind: "swiftshader" }),
+    );
     const wrong = await hone(["doctor"], { environment: { HONE_ADAPTER: "abacus" } });
     expect(wrong.code).toBe(2);
   });

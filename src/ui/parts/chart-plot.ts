@@ -70,6 +70,11 @@ const LOGARITHMIC = 3 as uPlot.Scale.Distr;
 // More than a wide screen has pixels would only be drawn over.
 const POINTS_PER_CURVE = 1500;
 
+// Steps and tokens are counted in whole numbers: 1, 2, 5, 10, 20 … up to 5 · 10¹¹.
+const WHOLE_STEPS = Array.from({ length: 12 }, (_, power) =>
+  [1, 2, 5].map((n) => n * 10 ** power),
+).flat();
+
 export function createPlot(host: HTMLElement, actions: PlotActions): Plot {
   const colors = createColors(host);
   let view: PlotView | undefined;
@@ -191,7 +196,12 @@ function optionsOf(
       y: view.isLog ? { distr: LOGARITHMIC, range: (_, min, max) => logRange(min, max) } : {},
     },
     axes: [
-      { ...axis, size: 28, values: (_, ticks) => ticks.map((x) => wiring.formatX(x)) },
+      {
+        ...axis,
+        size: 28,
+        incrs: WHOLE_STEPS,
+        values: (_, ticks) => ticks.map((x) => wiring.formatX(x)),
+      },
       {
         ...axis,
         size: 58,
