@@ -76,12 +76,12 @@ export function formatKernelTable({ slots, tried, why }: KernelTable): string[] 
 const LINE = 80;
 
 const UNTRIED =
-  "None was tried yet: each uses the variant used untried on this adapter. A run tries those of its model, hone --tune quick doctor those of a typical one.";
+  "None was tried yet. A run tries those of its model, hone --tune quick doctor those of a typical one.";
 
 const REASONS = {
-  off: "Nothing is tried with --tune off: each uses the variant used untried on this adapter.",
+  off: "Nothing is tried with --tune off.",
   software:
-    "Each uses the variant used untried on this adapter: on software, compiling others takes longer than they could win. --tune full tries them nonetheless.",
+    "On software none is tried, since compiling one takes longer than it could save; --tune full does so nonetheless.",
 } as const;
 
 function formatTried({ sizes, slots }: Tried): string[] {

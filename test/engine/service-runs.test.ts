@@ -177,8 +177,9 @@ test("three steps are measured, and the storage is as before", async () => {
 test("a run is estimated on the real limits, for a budget it fits and for one it does not", async () => {
   await stubStored(model, data);
   const service = createEngineService(engine);
-  // Fixed, since "auto" would turn it on where the budget is short.
-  const config = { ...RUN.config, gradient_checkpointing: false } as const;
+  // Fixed, since "auto" would turn it on where the budget is short; and rows so long that a step takes more
+  // than loading does.
+  const config = { ...RUN.config, max_length: 256, gradient_checkpointing: false } as const;
   const verdict = async (budgetBytes: number) => service.estimate(MODEL, config, budgetBytes, true);
   const roomy = await verdict(2 ** 33);
   expect(roomy).toMatchObject({ verdict: "fits", settings: [] });

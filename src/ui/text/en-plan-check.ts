@@ -122,9 +122,8 @@ export const enCheck = {
     title: "Kernel variants",
     rule: "The heaviest kernels, the programs that run on the GPU, exist in several variants. Before a model is used for the first time, they are tried on this GPU for a few seconds: those that are wrong are dropped, and the fastest is kept.",
     why: {
-      off: "Trying is turned off: every kernel uses the variant used untried on this GPU.",
-      software:
-        "Every kernel uses the variant used untried on this adapter: on software, compiling others takes longer than they could win.",
+      off: "Trying is turned off: every kernel uses the variant that is taken without it.",
+      software: "On a processor none is tried: compiling one takes longer than it could save.",
     },
     none: "None was tried yet: a run, or a conversation with a model, does it by itself.",
     sizes: (matrix: string, tokens: string, type: string) =>
