@@ -118,6 +118,7 @@ export class Recorder {
       return tensor ? [{ binding: index + 1, tensor }] : [];
     });
     const [x, y = 1, z = 1] = call.grid;
+    for (const { tensor } of buffers) this.#checkSize(tensor); // before its grid, which it may pass too
     invariant(
       x * y * z > 0 && Math.max(x, y, z) <= MAX_WORKGROUPS,
       () =>
@@ -197,7 +198,6 @@ export class Recorder {
     const lifetimes = new Map<Tensor, { bytes: number; first: number; last: number }>();
     this.#recorded.forEach(({ buffers }, index) => {
       for (const { tensor } of buffers) {
-        this.#checkSize(tensor);
         if (tensor.at) continue;
         const lifetime = lifetimes.get(tensor);
         if (lifetime) lifetime.last = index;

@@ -72,7 +72,7 @@ test("why nothing was tried", () => {
   expect(lines({}).join("\n")).toMatch(
     /None was tried yet.*\n  matmul\.f16\.forward  direct, and 3 .*\n  lora {16}lanes, and 1/s,
   );
-  expect(lines({ why: "software" }).join("\n")).toContain("on software");
+  expect(lines({ why: "software" }).join("\n")).toContain("On software");
   expect(lines({ why: "off" }).join("\n")).toContain("--tune off");
   expect(lines({ slots: [] })).toHaveLength(1);
   for (const why of ["off", "software", undefined] as const) {
