@@ -4,7 +4,7 @@
 // pipelines side by side and makes the bind groups; after that a run creates nothing but the command
 // buffers that WebGPU wants anew, and waits for nothing.
 import { invariant } from "../base/error.ts";
-import { formatBytes } from "../base/format.ts";
+import { formatBytes, formatCount } from "../base/format.ts";
 import type { Choices } from "./choices.ts";
 import { type Gpu, TooLargeError } from "./device.ts";
 import { cautiousSpeed, setTimedSpeed, watchRun } from "./device-speed.ts";
@@ -118,12 +118,9 @@ export class Recorder {
       return tensor ? [{ binding: index + 1, tensor }] : [];
     });
     const [x, y = 1, z = 1] = call.grid;
-    for (const { tensor } of buffers) this.#checkSize(tensor); // before its grid, which it may pass too
-    invariant(
-      x * y * z > 0 && Math.max(x, y, z) <= MAX_WORKGROUPS,
-      () =>
-        `${this.label}: ${name} has a grid of ${x} × ${y} × ${z}, not of 1 to ${MAX_WORKGROUPS}`,
-    );
+    invariant(x * y * z > 0, () => `${this.label}: ${name} has an empty grid ${x} × ${y} × ${z}`);
+    for (const { tensor } of buffers) this.#checkSize(tensor);
+    checkGrid(name, [x, y, z]);
     this.#recorded.push({
       name,
       shader,
@@ -248,6 +245,15 @@ export class Recorder {
     this.gpu.device.queue.writeBuffer(uniforms, 0, bytes);
     return { uniforms, offsets };
   }
+}
+
+function checkGrid(name: string, grid: readonly number[]): void {
+  const most = Math.max(...grid);
+  if (most <= MAX_WORKGROUPS) return;
+  throw new TooLargeError(
+    `${name} takes ${formatCount(most)} workgroups in a row; WebGPU allows ${formatCount(MAX_WORKGROUPS)}.`,
+    "Lower max_length or batch_size.",
+  );
 }
 
 export class Program {

@@ -1,7 +1,7 @@
 // Products with a frozen weight for adapters that pay for loads, not for multiplications: software ones with
 // subgroups of 4 lanes or more.
 import type { Gpu } from "../gpu/device.ts";
-import { workgroups } from "../gpu/kernel.ts";
+import { MAX_WORKGROUPS, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { SUBGROUPS } from "../gpu/subgroups.ts";
 import shader from "../../shaders/matmul-lanes.wgsl?raw";
@@ -36,13 +36,15 @@ export function recordLanes(recorder: Recorder, product: Product, variant: strin
   const lanes = lanesOf(recorder.gpu);
   if (variant !== LANES_VARIANT || lanes === 0) return false;
   const { entry, types, constants, buffers, params, rows, columns, flops } = product;
+  const [across, down] = [workgroups(columns, COLUMNS), workgroups(rows, ROWS)];
+  if (down > MAX_WORKGROUPS) return false; // others make more rows in one
   recorder.dispatch(shaderFor(product), {
     entry,
     types: { ...types, Shared: "f32" },
     constants: { ...constants, LANES: lanes },
     buffers,
     params,
-    grid: [workgroups(columns, COLUMNS), workgroups(rows, ROWS)],
+    grid: [across, down],
     flops,
   });
   return true;

@@ -195,7 +195,7 @@ describe("a program", () => {
     const { recorder } = newRecorder();
     const nothing = recorder.transient("nothing", "f32", [0]);
     expect(() => add(recorder, { x: nothing, y: nothing, addend: 1 })).toThrow(
-      "add.forward SCALE=1 has a grid of 0 × 1 × 1, not of 1 to 65535",
+      "add.forward SCALE=1 has an empty grid 0 × 1 × 1",
     );
   });
 
