@@ -90,7 +90,8 @@ function readOptions() {
   requireKnown("--only", given.only, PARTS);
   requireKnown("--gpu", given.gpu, ADAPTERS);
   for (const name of ["tokens", "minutes"]) {
-    if (!/^[1-9]\d*$/.test(given[name])) refuse(`--${name} is ${given[name]}, no whole number.`);
+    if (!/^[1-9]\d*$/.test(given[name]))
+      refuse(`--${name} is ${String(given[name])}, no whole number.`);
   }
   return given;
 }
@@ -216,7 +217,10 @@ function start(name, command, args, env = {}) {
     };
     child.on("error", (error) => end(1, error.message));
     child.on("close", (code, signal) =>
-      end(code ?? 1, signal ? `ended by ${signal} after ${values.minutes} minutes` : undefined),
+      end(
+        code ?? 1,
+        signal ? `ended by ${signal} after ${String(values.minutes)} minutes` : undefined,
+      ),
     );
   });
 }
