@@ -119,8 +119,6 @@ export class Recorder {
     });
     const [x, y = 1, z = 1] = call.grid;
     invariant(x * y * z > 0, () => `${this.label}: ${name} has an empty grid ${x} × ${y} × ${z}`);
-    for (const { tensor } of buffers) this.#checkSize(tensor);
-    checkGrid(name, [x, y, z]);
     this.#recorded.push({
       name,
       shader,
@@ -146,6 +144,7 @@ export class Recorder {
   async build(): Promise<Program> {
     const { gpu } = this;
     const places = this.#placeTransients();
+    for (const { name, grid } of this.#recorded) checkGrid(name, grid);
     const pipelines = await compilePipelines(
       gpu,
       this.#recorded.map(({ request }) => request),
@@ -195,6 +194,7 @@ export class Recorder {
     const lifetimes = new Map<Tensor, { bytes: number; first: number; last: number }>();
     this.#recorded.forEach(({ buffers }, index) => {
       for (const { tensor } of buffers) {
+        this.#checkSize(tensor);
         if (tensor.at) continue;
         const lifetime = lifetimes.get(tensor);
         if (lifetime) lifetime.last = index;
