@@ -1,6 +1,6 @@
 // Products with a frozen weight by subgroup matrices: a subgroup multiplies small matrices at once, in units
 // that its hardware has. lib/matmul.wgsl has the operands; lib/matrix-….wgsl the units, how a subgroup holds
-// a block of them, and the entry points.
+// a block of them, where its operands come from, and the entry points.
 //
 // A workgroup makes TILE_ROWS × TILE_COLUMNS of the result, each subgroup a block of it. TILE_DEPTH steps of
 // the inner dimension lie in workgroup memory at a time, left [row][step] and right [column][step], in the
@@ -47,16 +47,16 @@ fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
   var block = Block();
   prepare_weight(thread);
   workgroupBarrier();
-  var left = fetch_x(first_row, 0u, thread);
-  var right = fetch_w(first_slot, 0u, thread);
+  var left = fetch_left(first_row, 0u, thread);
+  var right = fetch_right(first_slot, 0u, thread);
   for (var k = 0u; k < params.inputs; k += TILE_DEPTH) {
     workgroupBarrier();
     place_left(left, thread);
     place_right(right, thread);
     workgroupBarrier();
     if (k + TILE_DEPTH < params.inputs) {
-      left = fetch_x(first_row, k + TILE_DEPTH, thread);
-      right = fetch_w(first_slot, k + TILE_DEPTH, thread);
+      left = fetch_left(first_row, k + TILE_DEPTH, thread);
+      right = fetch_right(first_slot, k + TILE_DEPTH, thread);
     }
     add_tile(&block, corner);
   }
@@ -107,16 +107,16 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
   var block = Block();
   prepare_weight(thread);
   workgroupBarrier();
-  var left = fetch_dy(first_row, 0u, thread);
-  var right = fetch_w_rows(first_quad, 0u, thread);
+  var left = fetch_left(first_row, 0u, thread);
+  var right = fetch_right(first_quad, 0u, thread);
   for (var n = 0u; n < params.outputs; n += TILE_DEPTH) {
     workgroupBarrier();
     place_left(left, thread);
     place_right(right, thread);
     workgroupBarrier();
     if (n + TILE_DEPTH < params.outputs) {
-      left = fetch_dy(first_row, n + TILE_DEPTH, thread);
-      right = fetch_w_rows(first_quad, n + TILE_DEPTH, thread);
+      left = fetch_left(first_row, n + TILE_DEPTH, thread);
+      right = fetch_right(first_quad, n + TILE_DEPTH, thread);
     }
     add_tile(&block, corner);
   }
@@ -256,82 +256,42 @@ struct Quads {
   q4: vec4<Shared>, q5: vec4<Shared>, q6: vec4<Shared>, q7: vec4<Shared>,
 }
 
-/// A thread's part of the rows of x.
-fn fetch_x(first_row: u32, k: u32, thread: u32) -> Quads {
+/// A thread's part of the left tile: rows of x or dy.
+fn fetch_left(first: u32, start: u32, thread: u32) -> Quads {
   var quads = Quads();
-  quads.q0 = x_of_tile(first_row, k, thread);
+  quads.q0 = left_of_tile(first, start, thread);
   if (LEFT_LOADS > 1u) {
-    quads.q1 = x_of_tile(first_row, k, thread + THREADS);
+    quads.q1 = left_of_tile(first, start, thread + THREADS);
   }
   if (LEFT_LOADS > 2u) {
-    quads.q2 = x_of_tile(first_row, k, thread + 2u * THREADS);
-    quads.q3 = x_of_tile(first_row, k, thread + 3u * THREADS);
+    quads.q2 = left_of_tile(first, start, thread + 2u * THREADS);
+    quads.q3 = left_of_tile(first, start, thread + 3u * THREADS);
   }
   if (LEFT_LOADS > 4u) {
-    quads.q4 = x_of_tile(first_row, k, thread + 4u * THREADS);
-    quads.q5 = x_of_tile(first_row, k, thread + 5u * THREADS);
-    quads.q6 = x_of_tile(first_row, k, thread + 6u * THREADS);
-    quads.q7 = x_of_tile(first_row, k, thread + 7u * THREADS);
+    quads.q4 = left_of_tile(first, start, thread + 4u * THREADS);
+    quads.q5 = left_of_tile(first, start, thread + 5u * THREADS);
+    quads.q6 = left_of_tile(first, start, thread + 6u * THREADS);
+    quads.q7 = left_of_tile(first, start, thread + 7u * THREADS);
   }
   return quads;
 }
 
-/// A thread's part of the outputs of the weight.
-fn fetch_w(first_slot: u32, k: u32, thread: u32) -> Quads {
+/// A thread's part of the right tile, of the weight.
+fn fetch_right(first: u32, start: u32, thread: u32) -> Quads {
   var quads = Quads();
-  quads.q0 = w_of_tile(first_slot, k, thread);
+  quads.q0 = right_of_tile(first, start, thread);
   if (RIGHT_LOADS > 1u) {
-    quads.q1 = w_of_tile(first_slot, k, thread + THREADS);
+    quads.q1 = right_of_tile(first, start, thread + THREADS);
   }
   if (RIGHT_LOADS > 2u) {
-    quads.q2 = w_of_tile(first_slot, k, thread + 2u * THREADS);
-    quads.q3 = w_of_tile(first_slot, k, thread + 3u * THREADS);
+    quads.q2 = right_of_tile(first, start, thread + 2u * THREADS);
+    quads.q3 = right_of_tile(first, start, thread + 3u * THREADS);
   }
   if (RIGHT_LOADS > 4u) {
-    quads.q4 = w_of_tile(first_slot, k, thread + 4u * THREADS);
-    quads.q5 = w_of_tile(first_slot, k, thread + 5u * THREADS);
-    quads.q6 = w_of_tile(first_slot, k, thread + 6u * THREADS);
-    quads.q7 = w_of_tile(first_slot, k, thread + 7u * THREADS);
-  }
-  return quads;
-}
-
-/// A thread's part of the rows of dy.
-fn fetch_dy(first_row: u32, n: u32, thread: u32) -> Quads {
-  var quads = Quads();
-  quads.q0 = dy_of_tile(first_row, n, thread);
-  if (LEFT_LOADS > 1u) {
-    quads.q1 = dy_of_tile(first_row, n, thread + THREADS);
-  }
-  if (LEFT_LOADS > 2u) {
-    quads.q2 = dy_of_tile(first_row, n, thread + 2u * THREADS);
-    quads.q3 = dy_of_tile(first_row, n, thread + 3u * THREADS);
-  }
-  if (LEFT_LOADS > 4u) {
-    quads.q4 = dy_of_tile(first_row, n, thread + 4u * THREADS);
-    quads.q5 = dy_of_tile(first_row, n, thread + 5u * THREADS);
-    quads.q6 = dy_of_tile(first_row, n, thread + 6u * THREADS);
-    quads.q7 = dy_of_tile(first_row, n, thread + 7u * THREADS);
-  }
-  return quads;
-}
-
-/// A thread's part of the weight, its columns side by side.
-fn fetch_w_rows(first_quad: u32, n: u32, thread: u32) -> Quads {
-  var quads = Quads();
-  quads.q0 = w_rows_of_tile(first_quad, n, thread);
-  if (RIGHT_LOADS > 1u) {
-    quads.q1 = w_rows_of_tile(first_quad, n, thread + THREADS);
-  }
-  if (RIGHT_LOADS > 2u) {
-    quads.q2 = w_rows_of_tile(first_quad, n, thread + 2u * THREADS);
-    quads.q3 = w_rows_of_tile(first_quad, n, thread + 3u * THREADS);
-  }
-  if (RIGHT_LOADS > 4u) {
-    quads.q4 = w_rows_of_tile(first_quad, n, thread + 4u * THREADS);
-    quads.q5 = w_rows_of_tile(first_quad, n, thread + 5u * THREADS);
-    quads.q6 = w_rows_of_tile(first_quad, n, thread + 6u * THREADS);
-    quads.q7 = w_rows_of_tile(first_quad, n, thread + 7u * THREADS);
+    quads.q4 = right_of_tile(first, start, thread + 4u * THREADS);
+    quads.q5 = right_of_tile(first, start, thread + 5u * THREADS);
+    quads.q6 = right_of_tile(first, start, thread + 6u * THREADS);
+    quads.q7 = right_of_tile(first, start, thread + 7u * THREADS);
   }
   return quads;
 }
@@ -368,23 +328,6 @@ fn place_right(quads: Quads, thread: u32) {
     put_right_quad(thread + 6u * THREADS, quads.q6);
     put_right_quad(thread + 7u * THREADS, quads.q7);
   }
-}
-
-fn x_of_tile(first_row: u32, k: u32, i: u32) -> vec4<Shared> {
-  return x_quad(row_at(first_row + i / DEPTH_QUADS), k / 4u + i % DEPTH_QUADS);
-}
-
-fn w_of_tile(first_slot: u32, k: u32, i: u32) -> vec4<Shared> {
-  let output = min(output_at(first_slot + i / DEPTH_QUADS), params.outputs - 1u);
-  return w_quad(output, k / 4u + i % DEPTH_QUADS);
-}
-
-fn dy_of_tile(first_row: u32, n: u32, i: u32) -> vec4<Shared> {
-  return dy_quad(row_at(first_row + i / DEPTH_QUADS), n + i % DEPTH_QUADS * 4u);
-}
-
-fn w_rows_of_tile(first_quad: u32, n: u32, i: u32) -> vec4<Shared> {
-  return w_row_quad(n + i / COLUMN_QUADS, first_quad + i % COLUMN_QUADS);
 }
 
 fn row_at(row: u32) -> u32 {

@@ -20,6 +20,8 @@ import emulatedLib from "../../shaders/lib/matrix-emulated.wgsl?raw";
 import entryLib from "../../shaders/lib/matrix-entry.wgsl?raw";
 import emulatedEntryLib from "../../shaders/lib/matrix-entry-emulated.wgsl?raw";
 import sizedEntryLib from "../../shaders/lib/matrix-entry-sized.wgsl?raw";
+import backwardSides from "../../shaders/lib/matrix-sides-backward.wgsl?raw";
+import forwardSides from "../../shaders/lib/matrix-sides-forward.wgsl?raw";
 import numberTilesLib from "../../shaders/lib/matrix-tiles-numbers.wgsl?raw";
 import quadTilesLib from "../../shaders/lib/matrix-tiles-quads.wgsl?raw";
 import unitsLib from "../../shaders/lib/matrix-units.wgsl?raw";
@@ -247,7 +249,8 @@ function shaderFor(gpu: Gpu, layout: Layout, product: Product): ProductShader {
     ...(hasNumberTiles ? ["numbers"] : []),
     block,
   ].join("-");
-  const known = made.get(label);
+  const key = `${label} ${product.entry}`;
+  const known = made.get(key);
   if (known) return known(product);
   const family = productShaders({
     label,
@@ -256,6 +259,7 @@ function shaderFor(gpu: Gpu, layout: Layout, product: Product): ProductShader {
       hasNumberTiles ? numberTilesLib : quadTilesLib,
       isEmulated ? emulatedLib : unitsLib,
       BLOCKS[block] ?? "",
+      product.entry === "forward" ? forwardSides : backwardSides,
       shader,
       isEmulated ? emulatedEntryLib : isSized ? sizedEntryLib : entryLib,
     ],
@@ -264,6 +268,6 @@ function shaderFor(gpu: Gpu, layout: Layout, product: Product): ProductShader {
       ? []
       : [SUBGROUPS.enable, SUBGROUP_MATRIX.enable, ...(isSized ? [SUBGROUP_SIZE.enable] : [])],
   });
-  made.set(label, family);
+  made.set(key, family);
   return family(product);
 }
