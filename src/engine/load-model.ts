@@ -18,6 +18,7 @@ import {
   type Weights,
 } from "../model/weights.ts";
 import type { ModelFolder } from "./model-folder.ts";
+import { seldom } from "./seldom.ts";
 
 export interface LoadOptions {
   readonly quantization: "nf4" | "none";
@@ -29,6 +30,7 @@ export interface LoadOptions {
   readonly contextTokens?: number;
   readonly targets?: readonly AdapterTarget[];
   readonly training?: boolean;
+  /** Called ten times a second at most, and with the end. */
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /**
@@ -58,7 +60,11 @@ export async function loadModel(gpu: Gpu, source: Source, options: LoadOptions):
   const { record, signal } = options;
   const { architecture, files } = source;
   const act = actOf(gpu, options.computeDtype);
-  const loading = loadWeights(gpu, architecture, files, weightOptions(options));
+  const progress = options.onProgress && seldom(options.onProgress);
+  const loading = loadWeights(gpu, architecture, files, {
+    ...weightOptions(options),
+    onProgress: progress?.tell,
+  });
   // While files are read, and not a byte of the GPU earlier than without.
   const compiling =
     record && !gpu.onlyCounts
@@ -74,6 +80,7 @@ export async function loadModel(gpu: Gpu, source: Source, options: LoadOptions):
     throw error;
   }
   try {
+    progress?.end();
     options.onLoaded?.();
     await compiling;
     throwIfAborted(signal);
@@ -117,15 +124,8 @@ function layOutModel(counting: Gpu, { architecture, files }: Source, options: Lo
 }
 
 function weightOptions(options: LoadOptions): LoadWeightsOptions {
-  const {
-    quantization,
-    doubleQuant = true,
-    positions,
-    contextTokens,
-    onProgress,
-    signal,
-  } = options;
-  return { quantization, doubleQuant, positions, contextTokens, onProgress, signal };
+  const { quantization, doubleQuant = true, positions, contextTokens, signal } = options;
+  return { quantization, doubleQuant, positions, contextTokens, signal };
 }
 
 export function freeModel({ gpu, weights, adapter, workspace, step }: Model): void {

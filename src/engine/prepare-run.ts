@@ -26,6 +26,7 @@ import {
   openModelFolder,
 } from "./model-folder.ts";
 import { identityOf, refuseChangedRun } from "./run-identity.ts";
+import { refuseOtherLength } from "./run-length.ts";
 import { adapterOf } from "./run-parts.ts";
 import { refuseUsedFolder } from "./used-folder.ts";
 
@@ -68,7 +69,8 @@ export async function prepareRun(
 
   onEvent({ type: "phase", phase: "data" });
   const { dataset, identity } = await readData(host, request, opened, chosen);
-  if (resumed) refuseChangedRun(identity, resumed.state, `${workDir.path}/${resumed.name}`);
+  const place = resumed ? `${workDir.path}/${resumed.name}` : "";
+  if (resumed) refuseChangedRun(identity, resumed.state, place);
   onEvent({
     type: "data",
     funnel: dataset.report,
@@ -88,6 +90,7 @@ export async function prepareRun(
   const evaluationRows = dataset.evaluation;
   const parts = { request, opened, chosen, adapterConfig, targets, batches, evaluationRows };
   const plan = planSteps(config, batches.batchesPerEpoch);
+  if (resumed) refuseOtherLength(config, plan, resumed.state, place);
   const trainRows = dataset.train;
   return {
     prepared: { ...parts, trainRows, plan, identity, resumed },

@@ -5,6 +5,7 @@ import type { FunnelReport } from "../data/funnel.ts";
 import { isJsonObject } from "../formats/json.ts";
 import type { CheckpointState } from "../train/checkpoint.ts";
 import type { Fingerprints } from "./fingerprint.ts";
+import { LENGTH_OPTIONS } from "./run-length.ts";
 
 // Options that may differ between the parts of a run without changing a number of it. Model and data may
 // have moved; that they are the same is seen from their fingerprints.
@@ -32,6 +33,9 @@ const CHANGED: Readonly<Record<keyof Fingerprints, string>> = {
   data: "other data: as many rows and tokens, but not the same",
 };
 
+/** Judged by themselves, when it is known how long an epoch is. */
+const LENGTHS: ReadonlySet<string> = new Set(LENGTH_OPTIONS);
+
 /** "lora" in "lora.r". */
 const SECTIONS: ReadonlySet<string> = new Set(
   ALL_OPTIONS.flatMap(({ path }) => (path.includes(".") ? [path.split(".", 1)[0] ?? path] : [])),
@@ -51,7 +55,7 @@ export function identityOf(
   return { ...Object.fromEntries(options), data: counts, fingerprints };
 }
 
-/** Refuses to go on with a run under other options or on other data. `place` names its checkpoint. */
+/** Refuses to go on with a run under other options (but for its length) or on other data. `place` names its checkpoint. */
 export function refuseChangedRun(
   { fingerprints: nowPrints, ...nowOptions }: Identity,
   { run: { fingerprints: thenPrints, ...thenOptions } }: Pick<CheckpointState, "run">,
@@ -59,6 +63,7 @@ export function refuseChangedRun(
 ): void {
   const [now, then] = [withDefaults(nowOptions), withDefaults(thenOptions)];
   const options = [...new Set([...Object.keys(now), ...Object.keys(then)])]
+    .filter((key) => !LENGTHS.has(key))
     .filter((key) => JSON.stringify(now[key]) !== JSON.stringify(then[key]))
     .map((key) => `${key} was ${wordOf(then[key])} and is ${wordOf(now[key])}`);
   const prints = changedPrints(nowPrints, thenPrints)

@@ -75,6 +75,20 @@ test("all pipelines of a run are begun before its weights are read, and none aft
   expect(gpu.allocatedBytes).toBe(before);
 });
 
+test("loading is told at its start, ten times a second at most, and at its end", async () => {
+  const told: number[] = [];
+  const began = performance.now();
+  const parts = await allocateRun(gpu, source, shape, (event) => {
+    if (event.type === "loading") told.push(event.bytes);
+  });
+  const tenths = (performance.now() - began) / 100;
+  parts.free();
+  expect(source.files.tensors.size).toBeGreaterThan(20); // each of which is read by itself
+  expect(told.length).toBeGreaterThanOrEqual(2);
+  expect(told.length).toBeLessThanOrEqual(2 + tenths);
+  expect(told.at(-1)).toBe(source.files.totalBytes);
+});
+
 test("a run that is stopped or breaks while weights are read leaves nothing", async () => {
   const before = gpu.allocatedBytes;
   const stop = new AbortController();

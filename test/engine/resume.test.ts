@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import type { TrainConfig } from "../../src/config.ts";
 import { parseConfig } from "../../src/config-read.ts";
 import { createEngine, type TrainEvent } from "../../src/engine.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
@@ -34,12 +35,18 @@ const config = parseConfig(
   "the test",
 );
 
+interface Options {
+  readonly breakAfter?: number;
+  readonly resume?: string;
+  readonly changes?: Partial<TrainConfig>;
+}
+
 /** Trains until done, or until `breakAfter` steps are reported. */
-async function train(workDir: string, options: { breakAfter?: number; resume?: string } = {}) {
+async function train(workDir: string, options: Options = {}) {
   const abort = new AbortController();
   const events: TrainEvent[] = [];
   const summary = await engine.train({
-    config,
+    config: { ...config, ...options.changes },
     model: openFolder(model),
     data: [await openDataSource(data)],
     workDir: openFolder(workDir),
@@ -110,6 +117,34 @@ test("resuming with another seed or other data is refused, and says what changed
   await expect(engine.train(request)).rejects.toThrow("seed was 3 and is 4");
   const grown = { ...request, config, data: [await openDataSource(writeTinyData(41))] };
   await expect(engine.train(grown)).rejects.toThrow(/data was {"rows":40,.+} and is {"rows":41,/);
+});
+
+test("under a constant rate a finished run goes on to a greater length, as if it had been meant to be of it", async () => {
+  const changes = { lr_scheduler: "constant", warmup_ratio: 0, save_steps: 3 } as const;
+  const [longer, short] = [temporaryFolder(), temporaryFolder()];
+  await train(longer, { changes: { ...changes, max_steps: 5 } });
+  await train(short, { changes: { ...changes, max_steps: 3 } });
+  const { summary } = await train(short, { changes: { ...changes, max_steps: 5 }, resume: "last" });
+  expect(summary).toMatchObject({ endedBy: "finished", step: 5, steps: 5 });
+  for (const file of ["adapter_model.safetensors", "optimizer.safetensors"]) {
+    const [expected, found] = [longer, short].map((dir) => readFileSync(join(dir, "iter_5", file)));
+    expect(found?.equals(expected!), file).toBe(true);
+  }
+  expect(lossesOf(short)).toEqual(lossesOf(longer));
+  const less = train(short, { changes: { ...changes, max_steps: 4 }, resume: "last" });
+  await expect(less).rejects.toThrow("5 steps are done, and it would end after 4");
+});
+
+test("where the length sets the rates of the steps that are done, the way to train on is named", async () => {
+  const { message } = await train(whole, { changes: { max_steps: 20 }, resume: "last" }).then(
+    () => new Error("not refused"),
+    (error: Error) => error,
+  );
+  const place = join(whole, `iter_${STEPS}`);
+  expect(message).toBe(
+    `${place} belongs to a run of another length (max_steps was 14 and is 20): the 14 steps that are done would have had other learning rates, which depend on the length under lr_scheduler cosine with warmup_ratio 0.03.\n` +
+      `To train on from it, start a new run in another folder with load_from: ${place} and a schedule of its own, or resume with max_steps: 14.`,
+  );
 });
 
 function lossesOf(workDir: string): unknown[] {
