@@ -3,11 +3,9 @@ import { Command } from "commander";
 import type { Message } from "../engine.ts";
 import { type ChatFlags, computeDtypeOf, systemMessage, takesChatFlags } from "./chat-flags.ts";
 import { converse } from "./chat-loop.ts";
+import { openChat } from "./open-chat.ts";
 import { openAdapter, openModel } from "./paths.ts";
-import { showTrying } from "./kernel-table.ts";
-import { formatLoadingBar } from "./progress.ts";
-import type { ExitCode, Runner, Session } from "./session.ts";
-import { withEngine } from "./session.ts";
+import { type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 import { visible } from "./visible.ts";
 
 export function chatCommand(run: Runner): Command {
@@ -41,7 +39,7 @@ async function openAndConverse(
   return withEngine(session, async (engine) => {
     const { computeDtype, note } = computeDtypeOf(flags.torchDtype, await engine.inspect());
     if (note !== undefined) output.say(note);
-    const chat = await engine.openChat({
+    const chat = await openChat(session, engine, {
       model: folder,
       quantization: flags.bits === 4 ? "nf4" : "none",
       computeDtype,
@@ -50,10 +48,7 @@ async function openAndConverse(
       ...(flags.promptTemplate === undefined ? {} : { promptTemplate: flags.promptTemplate }),
       hasSystem: wantedSystem !== undefined && wantedSystem.length > 0,
       ...(flags.maxLength === undefined ? {} : { contextTokens: flags.maxLength }),
-      onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
-      onTrying: showTrying(output),
     });
-    output.status(undefined);
     output.say(`Load LLM from ${model}`);
     if (adapter !== undefined) output.say(`Load adapter from ${adapter.path}`);
     const { name, source, warning } = chat.template;

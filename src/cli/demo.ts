@@ -12,8 +12,8 @@ import { loadConfigText } from "./config-zoo.ts";
 import { merge } from "./convert.ts";
 import { exportAdapter } from "./export-words.ts";
 import { DEMO_ANSWER, DEMO_EVALUATION_QUESTIONS, demoDataset } from "./demo-data.ts";
+import { openChat } from "./open-chat.ts";
 import { openModel } from "./paths.ts";
-import { showTrying } from "./kernel-table.ts";
 import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
 import { train } from "./train.ts";
 import { indent } from "./train-report.ts";
@@ -102,10 +102,9 @@ async function prepareFolder({ output }: Session, path: string): Promise<void> {
 async function ask(session: Session, model: string, when: string): Promise<string[]> {
   const { output } = session;
   return withEngine(session, async (engine: Engine) => {
-    const chat = await engine.openChat({
+    const chat = await openChat(session, engine, {
       model: await openModel(model, output),
       quantization: "none",
-      onTrying: showTrying(output),
     });
     const answers: string[] = [];
     for (const question of DEMO_EVALUATION_QUESTIONS) {

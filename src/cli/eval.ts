@@ -6,10 +6,17 @@ import type { EvalReport, LoadRequest } from "../engine.ts";
 import { kvCacheFlag } from "./chat-flags.ts";
 import { wholeFlag } from "./flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";
+import { showLoading } from "./open-chat.ts";
 import { formatsOfFiles, openAdapter, openData, openModel } from "./paths.ts";
-import { showTrying } from "./kernel-table.ts";
-import { formatLoadingBar } from "./progress.ts";
-import { EXIT, type ExitCode, type Runner, type Session, withEngine } from "./session.ts";
+import {
+  EXIT,
+  type ExitCode,
+  type Runner,
+  type Session,
+  STOPPING_WORK,
+  untilStopped,
+  withEngine,
+} from "./session.ts";
 
 interface EvalFlags {
   readonly metric: "loss" | "mmlu";
@@ -105,23 +112,25 @@ async function evaluate(session: Session, model: string, flags: EvalFlags): Prom
   const request = await loadRequest(session, model, flags);
   const files = await openData(flags.data, flags.split, output);
   let hasHeader = false;
-  const report = await withEngine(session, (engine) =>
-    engine.evaluate({
-      ...request,
-      ...(flags.system === undefined ? {} : { system: flags.system }),
-      data: files.flat(),
-      datasetFormat: formatsOfFiles(flags.datasetFormat, files),
-      maxLength: flags.maxLength,
-      onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
-      onTrying: showTrying(output),
-      onExample(example) {
-        output.emit("example", { ...example });
-        if (!hasHeader) output.print("   row  tokens     loss  perplexity  accuracy\n");
-        hasHeader = true;
-        output.print(formatRow(String(example.row), example));
-      },
-    }),
-  );
+  const work = (signal: AbortSignal) =>
+    withEngine(session, (engine) =>
+      engine.evaluate({
+        ...request,
+        signal,
+        ...(flags.system === undefined ? {} : { system: flags.system }),
+        data: files.flat(),
+        datasetFormat: formatsOfFiles(flags.datasetFormat, files),
+        maxLength: flags.maxLength,
+        ...showLoading(output),
+        onExample(example) {
+          output.emit("example", { ...example });
+          if (!hasHeader) output.print("   row  tokens     loss  perplexity  accuracy\n");
+          hasHeader = true;
+          output.print(formatRow(String(example.row), example));
+        },
+      }),
+    );
+  const report = await untilStopped(session, work, STOPPING_WORK);
   output.emit("summary", { ...report });
   output.print(formatRow("all", report));
   output.say(`${formatCount(report.examples)} examples.`);

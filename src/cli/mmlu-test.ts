@@ -2,9 +2,9 @@
 import { formatCount } from "../base/format.ts";
 import { formatCategories, formatDetails } from "../data/mmlu-score.ts";
 import type { ChoicesReport, ChoicesRequest } from "../engine.ts";
-import { showTrying } from "./kernel-table.ts";
-import { formatCountBar, formatLoadingBar } from "./progress.ts";
-import { type Session, untilStopped, withEngine } from "./session.ts";
+import { showLoading } from "./open-chat.ts";
+import { formatCountBar } from "./progress.ts";
+import { type Session, STOPPING_WORK, untilStopped, withEngine } from "./session.ts";
 
 /** Runs the test and prints its tables: subjects, subcategories, and last the categories. */
 export async function runMmluTest(
@@ -17,8 +17,7 @@ export async function runMmluTest(
       engine.askChoices({
         ...request,
         signal,
-        onProgress: (bytes, total) => output.status(formatLoadingBar(bytes, total, output.columns)),
-        onTrying: showTrying(output),
+        ...showLoading(output),
         onAnswer(answer) {
           const { row, rows } = answer;
           output.emit("answer", answer);
@@ -27,7 +26,7 @@ export async function runMmluTest(
         },
       }),
     );
-  const report = await untilStopped(session, work, "Stopping; press Ctrl-C again to quit at once.");
+  const report = await untilStopped(session, work, STOPPING_WORK);
   output.status(undefined);
   output.emit("summary", report);
   output.print(`${formatDetails(report)}\n${formatCategories(report)}`);

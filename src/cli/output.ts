@@ -17,7 +17,7 @@ export interface Output {
   print(text: string): void;
   /** One JSON line on stdout; nothing without --json. Numbers that are not finite become null. */
   emit(type: string, fields: object): void;
-  /** A line that the next one replaces, at most ten times a second; undefined takes it away. */
+  /** A line that the next one replaces, drawn ten times a second at most; undefined takes it away. */
   status(line: string | undefined): void;
 }
 
@@ -28,9 +28,21 @@ export function createOutput(isJson: boolean): Output {
   const isLive = canRedraw(process.stderr);
   let shown = "";
   let drawnAt = -REDRAW_MS;
+  let waiting: NodeJS.Timeout | undefined;
+  const forget = () => {
+    clearTimeout(waiting);
+    waiting = undefined;
+  };
   const clear = () => {
+    forget();
     if (shown !== "") process.stderr.write(CLEAR_LINE);
     shown = "";
+  };
+  const draw = (line: string) => {
+    forget();
+    drawnAt = performance.now();
+    process.stderr.write(`${CLEAR_LINE}${line}`);
+    shown = line;
   };
   return {
     isJson,
@@ -49,12 +61,13 @@ export function createOutput(isJson: boolean): Output {
       if (isJson) process.stdout.write(`${JSON.stringify({ type, ...fields })}\n`);
     },
     status(line) {
-      if (line === undefined) clear();
-      else if (isLive && performance.now() - drawnAt >= REDRAW_MS) {
-        drawnAt = performance.now();
-        process.stderr.write(`${CLEAR_LINE}${line}`);
-        shown = line;
-      }
+      if (line === undefined) return clear();
+      if (!isLive) return;
+      forget();
+      const waitMs = drawnAt + REDRAW_MS - performance.now();
+      // What it says may stand for minutes: the last line is drawn too.
+      if (waitMs > 0) waiting = setTimeout(draw, waitMs, line).unref();
+      else draw(line);
     },
   };
 }

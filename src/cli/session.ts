@@ -36,6 +36,9 @@ export async function withEngine<T>(
   return use(engine);
 }
 
+/** For work that has nothing to save. */
+export const STOPPING_WORK = "Stopping; press Ctrl-C again to quit at once.";
+
 const STOPPING = "Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.";
 
 /** A signal that the first Ctrl-C (or SIGTERM) aborts with `reason`, which ends the work; the second ends the process. */

@@ -250,7 +250,12 @@ export interface EngineService {
   /** Saves after the step in progress and ends `startRun`. */
   stopRun(): Promise<void>;
 
-  openChat(request: OpenChatRequest, onProgress: Progress): Promise<ChatInfo>;
+  /** `onTrying` is called before `onProgress`, where there are kernel variants to try. */
+  openChat(
+    request: OpenChatRequest,
+    onProgress: Progress,
+    onTrying?: (progress: TryingProgress) => void,
+  ): Promise<ChatInfo>;
   /** One answer at a time; a second call waits for the first. */
   reply(request: ReplyRequest, onPiece: (piece: ChatPiece) => void): Promise<ChatReply>;
   stopReply(): Promise<void>;

@@ -3,15 +3,8 @@
 // What is asked is done one after another. A model that is open is never removed from storage: its lock is held.
 import { UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import type { Chat, ChatReply, Engine, Message, PieceInfo } from "../engine.ts";
-import type {
-  AdapterRef,
-  ChatInfo,
-  ChatPiece,
-  OpenChatRequest,
-  Progress,
-  ReplyRequest,
-} from "./api.ts";
+import type { Chat, ChatReply, Engine, LoadRequest, Message, PieceInfo } from "../engine.ts";
+import type { AdapterRef, ChatInfo, ChatPiece, OpenChatRequest, ReplyRequest } from "./api.ts";
 import { isAborted, isDeviceLost } from "./faults.ts";
 import { modelLock, type Release, takeLocks } from "./locks.ts";
 import { noteUse } from "./model-use.ts";
@@ -24,6 +17,9 @@ interface LoadedChat {
   readonly info: ChatInfo;
   readonly release: Release;
 }
+
+/** Who is told how far a model is. */
+type Listener = Pick<LoadRequest, "onProgress" | "onTrying">;
 
 export class ChatService {
   readonly #engine: Engine;
@@ -42,12 +38,12 @@ export class ChatService {
   }
 
   /** Opens what is asked for in place of what is open, or keeps it where that is the same. */
-  async open(request: OpenChatRequest, onProgress: Progress): Promise<ChatInfo> {
+  async open(request: OpenChatRequest, listener: Listener): Promise<ChatInfo> {
     if (this.#request && !isSame(this.#request, request)) this.stop();
     this.#request = request;
     return this.#inTurn(async (signal) => {
       await this.#refuseBusy();
-      return (await this.#ensure(request, onProgress, signal)).info;
+      return (await this.#ensure(request, listener, signal)).info;
     });
   }
 
@@ -74,7 +70,7 @@ export class ChatService {
 
   /** Logits of the answer's first token, of a model opened as for a chat. */
   async firstLogits(request: OpenChatRequest, messages: readonly Message[]): Promise<Float32Array> {
-    await this.open(request, () => {});
+    await this.open(request, {});
     const use = (chat: Chat) => {
       chat.setAdapterScale(1);
       return chat.logits(messages);
@@ -117,7 +113,7 @@ export class ChatService {
   ): Promise<T> {
     const request = this.#request;
     if (!request) throw new UserError("No model is open to talk to.", "Choose one first.");
-    const ensure = () => this.#ensure(request, () => {}, signal);
+    const ensure = () => this.#ensure(request, {}, signal);
     try {
       return await use((await ensure()).chat);
     } catch (error) {
@@ -130,18 +126,18 @@ export class ChatService {
 
   async #ensure(
     request: OpenChatRequest,
-    onProgress: Progress,
+    listener: Listener,
     signal: AbortSignal,
   ): Promise<LoadedChat> {
     if (this.#loaded && isSame(this.#loaded.request, request)) return this.#loaded;
     this.#free();
-    this.#loaded = await this.#load(request, onProgress, signal);
+    this.#loaded = await this.#load(request, listener, signal);
     return this.#loaded;
   }
 
   async #load(
     request: OpenChatRequest,
-    onProgress: Progress,
+    listener: Listener,
     signal: AbortSignal,
   ): Promise<LoadedChat> {
     const { modelId, adapter, quantization, kvCache, contextTokens, promptTemplate } = request;
@@ -154,7 +150,7 @@ export class ChatService {
         quantization,
         kvCache: kvCache ?? "auto",
         contextTokens,
-        onProgress,
+        ...listener,
         signal,
         ...(adapter && { adapter: await adapterFolder(adapter) }),
         ...(promptTemplate !== undefined && { promptTemplate }),

@@ -95,7 +95,11 @@ export function createEngineService(
     resumeRun: () => control.resume(),
     stopRun: () => control.stop(),
 
-    openChat: (request, onProgress) => chat.open(request, toPage(onProgress)),
+    openChat: (request, onProgress, onTrying = () => {}) =>
+      chat.open(request, {
+        onProgress: toPage(onProgress),
+        onTrying: tellTrying(toPage(onTrying)),
+      }),
     reply: (request, onPiece) => chat.reply(request, toPage(onPiece)),
     async stopReply() {
       chat.stop();
@@ -121,13 +125,16 @@ async function tryKernels(
   tell: (progress: TryingProgress) => void,
   signal: AbortSignal,
 ): Promise<KernelTable> {
-  const onTrying: OnTrying = (done, total, { slot }) => tell({ done, total, slot });
   try {
-    return await engine.kernels({ tune: "quick", onTrying, signal });
+    return await engine.kernels({ tune: "quick", onTrying: tellTrying(tell), signal });
   } catch (error) {
     if (!isAborted(error)) throw error;
     return engine.kernels();
   }
+}
+
+function tellTrying(tell: (progress: TryingProgress) => void): OnTrying {
+  return (done, total, { slot }) => tell({ done, total, slot });
 }
 
 const RUN_FILES: ReadonlySet<string> = new Set(["config.yaml", "metrics.jsonl", "train.log"]);

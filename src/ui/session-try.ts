@@ -2,7 +2,13 @@
 import { batch, createEffect, createMemo, createSignal } from "solid-js";
 import { createStore, produce } from "solid-js/store";
 import { messageOf } from "../base/error.ts";
-import type { AdapterRef, ChatInfo, ChatPiece, OpenChatRequest } from "../services/api.ts";
+import type {
+  AdapterRef,
+  ChatInfo,
+  ChatPiece,
+  OpenChatRequest,
+  TryingProgress,
+} from "../services/api.ts";
 import { type ChatSettings, createChatSettings } from "./chat-settings.ts";
 import { messagesFor, type Reply, type Side, SIDES, type Turn, WAITING } from "./conversation.ts";
 import type { SliceContext } from "./session.ts";
@@ -20,6 +26,14 @@ export interface Choice {
   readonly kvCache: NonNullable<OpenChatRequest["kvCache"]>;
 }
 
+/** How far the model is on its way to the GPU. */
+export interface Opening {
+  readonly bytes: number;
+  readonly totalBytes: number;
+  /** While kernel variants are tried, which comes first. */
+  readonly trying?: TryingProgress;
+}
+
 /** `stale`: what is loaded is not what is chosen. */
 export type ChatState = "closed" | "opening" | "open" | "stale" | "failed";
 
@@ -29,7 +43,7 @@ export interface TrySlice {
   readonly choice: () => Choice | undefined;
   setChoice(choice: Choice): void;
   readonly state: () => ChatState;
-  readonly opening: () => { readonly bytes: number; readonly totalBytes: number };
+  readonly opening: () => Opening;
   /** The two lines of why it could not be opened. */
   readonly problem: () => string | undefined;
   readonly info: () => ChatInfo | undefined;
@@ -117,16 +131,33 @@ function createLoadedChat({ workers, session }: SliceContext) {
   const [choice, setChoice] = createSignal<Choice>();
   const [opened, setOpened] = createSignal<Choice>();
   const [isOpening, setIsOpening] = createSignal(false);
-  const [opening, setOpening] = createSignal({ bytes: 0, totalBytes: 0 });
+  const [opening, setOpening] = createSignal(BEGUN);
   const [problem, setProblem] = createSignal<string>();
   const [info, setInfo] = createSignal<ChatInfo>();
   // A run takes the whole GPU; what was said stays to be read.
   createEffect(() => {
     if (session().live.isRunning()) setOpened(undefined);
   });
-  const showProgress = (bytes: number, totalBytes: number) => {
-    setIsOpening(true);
-    setOpening({ bytes, totalBytes });
+  const load = async (wanted: Choice): Promise<ChatInfo> => {
+    let isOver = false; // what is told of it may come after its end
+    const show = (now: Opening) => {
+      if (isOver) return;
+      batch(() => {
+        setIsOpening(true);
+        setOpening(now);
+      });
+    };
+    try {
+      return await workers.engine.openChat(
+        requestFor(wanted),
+        callback((bytes: number, totalBytes: number) => show({ bytes, totalBytes })),
+        callback((trying: TryingProgress) =>
+          show(trying.done < trying.total ? { ...BEGUN, trying } : BEGUN),
+        ),
+      );
+    } finally {
+      isOver = true;
+    }
   };
   const state = createMemo((): ChatState => {
     if (isOpening()) return "opening";
@@ -150,10 +181,10 @@ function createLoadedChat({ workers, session }: SliceContext) {
       batch(() => {
         setIsOpening(true);
         setProblem(undefined);
-        setOpening({ bytes: 0, totalBytes: 0 });
+        setOpening(BEGUN);
       });
       try {
-        const told = await workers.engine.openChat(requestFor(wanted), callback(showProgress));
+        const told = await load(wanted);
         // Something else was chosen meanwhile: that one's opening tells the end.
         if (!isSame(wanted, choice())) return undefined;
         batch(() => {
@@ -177,7 +208,7 @@ function createLoadedChat({ workers, session }: SliceContext) {
       const wanted = opened();
       if (!wanted) return false;
       try {
-        await workers.engine.openChat(requestFor(wanted), callback(showProgress));
+        await load(wanted);
         return true;
       } catch (error) {
         setOpened(undefined);
@@ -196,6 +227,8 @@ function createLoadedChat({ workers, session }: SliceContext) {
     },
   };
 }
+
+const BEGUN: Opening = { bytes: 0, totalBytes: 0 };
 
 function requestFor({ adapter, ...chosen }: Choice): OpenChatRequest {
   return { ...chosen, contextTokens: CONTEXT_TOKENS, ...(adapter && { adapter }) };

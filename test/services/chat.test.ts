@@ -47,6 +47,20 @@ test("the same request keeps the model, another one takes its place", async () =
   expect(engine.openChats).toBe(0);
 });
 
+test("kernel variants that are tried before a model is loaded are told", async () => {
+  const told: unknown[] = [];
+  await service.openChat(
+    REQUEST,
+    (bytes, totalBytes) => told.push({ bytes, totalBytes }),
+    (progress) => told.push(progress),
+  );
+  expect(told).toEqual([
+    { done: 0, total: 2, slot: "matmul" },
+    { done: 2, total: 2, slot: undefined },
+    { bytes: 1, totalBytes: 2 },
+  ]);
+});
+
 test("base and tuned answer side by side from one loaded model, one after the other", async () => {
   await service.openChat(REQUEST, () => {});
   const pieces: string[] = [];

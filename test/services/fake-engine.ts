@@ -46,6 +46,8 @@ export function createFakeEngine(): FakeEngine {
     },
     async openChat(request) {
       fake.opened.push(request);
+      request.onTrying?.(0, 2, { slot: "matmul" });
+      request.onTrying?.(2, 2, {});
       request.onProgress?.(1, 2);
       await tick();
       throwIfAborted(request.signal);

@@ -1,7 +1,7 @@
 // Small pieces that every screen uses: badges, facts, progress, empty places, snippets.
 import { createSignal, type JSX, Show } from "solid-js";
 import { formatBytes } from "../../base/format.ts";
-import type { Verdict } from "../../services/api.ts";
+import type { TryingProgress, Verdict } from "../../services/api.ts";
 import { useText } from "../session.ts";
 import { Button } from "./Button.tsx";
 
@@ -39,7 +39,29 @@ export function Fact(props: { readonly name: string; readonly children: JSX.Elem
   );
 }
 
-/** Bytes done of a total; a bar without an end where the total is 0. */
+/** What is done of a total, and its words; a bar without an end where the total is 0. */
+function WorkProgress(props: {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+  readonly words: string;
+}) {
+  return (
+    <div class="stack tight">
+      <div class="row apart small">
+        <span>{props.label}</span>
+        <Show when={props.total > 0}>
+          <span class="numeric quiet">{props.words}</span>
+        </Show>
+      </div>
+      <Show when={props.total > 0} fallback={<progress aria-label={props.label} />}>
+        <progress aria-label={props.label} value={props.done} max={props.total} />
+      </Show>
+    </div>
+  );
+}
+
+/** The same in bytes. */
 export function BytesProgress(props: {
   readonly label: string;
   readonly bytes: number;
@@ -47,17 +69,25 @@ export function BytesProgress(props: {
 }) {
   const text = useText();
   return (
-    <div class="stack tight">
-      <div class="row apart small">
-        <span>{props.label}</span>
-        <span class="numeric quiet">
-          {text().app.bytesOf(formatBytes(props.bytes), formatBytes(props.totalBytes))}
-        </span>
-      </div>
-      <Show when={props.totalBytes > 0} fallback={<progress aria-label={props.label} />}>
-        <progress aria-label={props.label} value={props.bytes} max={props.totalBytes} />
-      </Show>
-    </div>
+    <WorkProgress
+      label={props.label}
+      done={props.bytes}
+      total={props.totalBytes}
+      words={text().app.doneOf(formatBytes(props.bytes), formatBytes(props.totalBytes))}
+    />
+  );
+}
+
+/** Kernels whose variants were tried, of those to be. */
+export function KernelsProgress(props: Pick<TryingProgress, "done" | "total">) {
+  const text = useText();
+  return (
+    <WorkProgress
+      label={text().app.tryingKernels}
+      done={props.done}
+      total={props.total}
+      words={text().app.doneOf(String(props.done), String(props.total))}
+    />
   );
 }
 

@@ -227,7 +227,7 @@ function BegunOne(props: { readonly begun: DataDownload }) {
       <div class="row apart small">
         <span class="data-name">{props.begun.name}</span>
         <span class="numeric quiet">
-          {text().app.bytesOf(
+          {text().app.doneOf(
             formatBytes(props.begun.partialBytes),
             formatBytes(props.begun.totalBytes),
           )}

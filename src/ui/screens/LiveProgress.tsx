@@ -1,8 +1,8 @@
 // How far the run is, in phases, words and numbers.
-import { For, Show } from "solid-js";
+import { For, Match, Show, Switch } from "solid-js";
 import { formatBytes, formatCount, formatDuration } from "../../base/format.ts";
 import type { Phase } from "../live-report.ts";
-import { Badge, BytesProgress, Fact } from "../parts/Bits.tsx";
+import { Badge, BytesProgress, Fact, KernelsProgress } from "../parts/Bits.tsx";
 import { formatValue } from "../parts/chart-data.ts";
 import { CheckField } from "../parts/Fields.tsx";
 import { useSession, useText } from "../session.ts";
@@ -41,24 +41,20 @@ export function LiveProgress() {
       <p class="live-doing" role="status">
         <Doing />
       </p>
-      <Show
-        when={live.isRunning() && loading()}
+      <Switch
         fallback={
           <progress
             aria-label={text().live.run.progress}
-            value={tuning()?.done ?? live.record()?.step ?? 0}
-            max={Math.max(1, tuning()?.total ?? live.record()?.steps ?? 1)}
+            value={live.record()?.step ?? 0}
+            max={Math.max(1, live.record()?.steps ?? 1)}
           />
         }
       >
-        {(bytes) => (
-          <BytesProgress
-            label={text().live.run.loadingModel}
-            bytes={bytes().bytes}
-            totalBytes={bytes().totalBytes}
-          />
-        )}
-      </Show>
+        <Match when={live.isRunning() && tuning()}>{(now) => <KernelsProgress {...now()} />}</Match>
+        <Match when={live.isRunning() && loading()}>
+          {(now) => <BytesProgress label={text().live.run.loadingModel} {...now()} />}
+        </Match>
+      </Switch>
       <Numbers />
       <Show when={live.isRunning()}>
         <KeepAlive />

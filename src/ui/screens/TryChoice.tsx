@@ -2,7 +2,7 @@
 import { createMemo, createSignal, Match, Show, Switch } from "solid-js";
 import type { StoredModel } from "../../services/api.ts";
 import { adaptersFor, keyOf, shareLink } from "../adapter-choices.ts";
-import { BytesProgress } from "../parts/Bits.tsx";
+import { BytesProgress, KernelsProgress } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";
 import { SelectField } from "../parts/Fields.tsx";
 import { ErrorNotice, Notice } from "../parts/Notice.tsx";
@@ -131,7 +131,7 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
         }
       >
         <Match when={tryout.state() === "opening"}>
-          <BytesProgress label={words().opening} {...tryout.opening()} />
+          <OpeningProgress />
         </Match>
         <Match when={tryout.state() === "open"}>
           <div class="row apart">
@@ -145,11 +145,31 @@ export function TryChoice(props: { readonly bases: readonly StoredModel[] }) {
           </div>
         </Match>
       </Switch>
+      {/* Told twice at most: a reader of the screen would trip over every step. */}
+      <p class="visually-hidden" role="status">
+        <Show when={tryout.state() === "opening"}>
+          {tryout.opening().trying ? text().app.tryingKernels : words().opening}
+        </Show>
+      </p>
       <Show when={tryout.problem()}>{(problem) => <ErrorNotice message={problem()} />}</Show>
       <Show when={tryout.state() === "open" && tryout.info()?.template.warning}>
         {(warning) => <Notice kind="warn" problem={warning()} />}
       </Show>
     </section>
+  );
+}
+
+/** Two bars of one height, so that nothing moves when trying ends and loading begins. */
+function OpeningProgress() {
+  const { tryout } = useSession();
+  const text = useText();
+  return (
+    <Show
+      when={tryout.opening().trying}
+      fallback={<BytesProgress label={text().live.tryout.choose.opening} {...tryout.opening()} />}
+    >
+      {(trying) => <KernelsProgress {...trying()} />}
+    </Show>
   );
 }
 

@@ -33,7 +33,8 @@ export const enApp = {
   retry: "Try again",
   next: (screen: string) => `Next: ${screen}`,
   loading: "Loading …",
-  bytesOf: (bytes: string, total: string) => `${bytes} of ${total}`,
+  tryingKernels: "Trying kernel variants",
+  doneOf: (done: string, total: string) => `${done} of ${total}`,
   anotherTab: (run: string) =>
     `Another tab is training “${run}”. This one can look, and starts nothing until that ends.`,
   workersFailed: {

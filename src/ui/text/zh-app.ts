@@ -34,7 +34,8 @@ export const zhApp: typeof enApp = {
   retry: "重试",
   next: (screen) => `下一步：${screen}`,
   loading: "加载中……",
-  bytesOf: (bytes, total) => `${bytes} / ${total}`,
+  tryingKernels: "正在试算内核变体",
+  doneOf: (done, total) => `${done} / ${total}`,
   anotherTab: (run) => `另一个标签页正在训练“${run}”。它结束之前，这里只能查看，不能开始训练。`,
   workersFailed: {
     problem: "页面的一部分没能加载，这里的操作都不会有回应。",
