@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { UserError } from "../base/error.ts";
 import { calmDawn } from "./node-calm.ts";
+import { quietly } from "./node-quiet.ts";
 import { loadSwiftShader } from "./node-swiftshader.ts";
 
 /** What the person may ask for by name; `auto` takes the first that works. */
@@ -23,8 +24,9 @@ export interface FoundAdapter {
 const ENABLED_FEATURES = "allow_unsafe_apis,vulkan_enable_f16_on_nvidia";
 const DISABLED_FEATURES = "timestamp_quantization";
 
-// Dawn lives only as long as these objects do: collected, they take the process down (webgpu 0.6.2).
-const instances: GPU[] = [];
+// Dawn lives only as long as these objects do: collected, they take the process down (webgpu 0.6.2). Each has looked
+// for adapters once, and is asked again for another.
+const instances = new Map<string, GPU>();
 
 /** Finds an adapter. Throws a UserError that lists what was tried. */
 export async function findAdapter(choice: AdapterChoice = "auto"): Promise<FoundAdapter> {
@@ -64,13 +66,19 @@ export async function findAdapter(choice: AdapterChoice = "auto"): Promise<Found
 }
 
 async function request(flags: readonly string[] = []): Promise<GPUAdapter | null> {
-  const gpu = create([
-    `enable-dawn-features=${ENABLED_FEATURES}`,
-    `disable-dawn-features=${DISABLED_FEATURES}`,
-    ...flags,
-  ]);
-  instances.push(gpu);
-  return gpu.requestAdapter({ powerPreference: "high-performance" });
+  // What the process's drivers are is part of what an instance has found.
+  const key = JSON.stringify([flags, process.env["VK_ICD_FILENAMES"]]);
+  return quietly(() => {
+    const gpu =
+      instances.get(key) ??
+      create([
+        `enable-dawn-features=${ENABLED_FEATURES}`,
+        `disable-dawn-features=${DISABLED_FEATURES}`,
+        ...flags,
+      ]);
+    instances.set(key, gpu);
+    return gpu.requestAdapter({ powerPreference: "high-performance" });
+  });
 }
 
 function kindOf({ description, device, vendor }: GPUAdapterInfo): FoundAdapter["kind"] {
