@@ -3,10 +3,14 @@
 // a block of them, where its operands come from, and the entry points.
 //
 // A workgroup makes TILE_ROWS × TILE_COLUMNS of the result, each subgroup a block of it. TILE_DEPTH steps of
-// the inner dimension lie in workgroup memory at a time, left [row][step] and right [column][step], in the
-// backward pass [step][column], as they lie in storage. While a tile is multiplied, the next is on its way
-// to registers. Rows of the tiles are PADDING numbers apart, which keeps them on 16 bytes and out of each
-// other's banks. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes.
+// the inner dimension lie in workgroup memory at a time. While a tile is multiplied, the next is on its way to
+// registers. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes.
+//
+// Every unit of a tile is an array of its own: left [row][step], right [column][step], in the backward pass
+// [step][column], as they lie in storage. A matrix is then read from the beginning of an array whose length is
+// known, where WebGPU's compilers leave out the test, and the branch, that they put around any other reading.
+// Rows of a unit are PADDING numbers apart, units GAP numbers, which keeps them on 16 bytes and out of each
+// other's banks.
 //
 // Single numbers of a block cannot be reached, so results go through `staging`, some units at a time, where
 // lanes pick them up to store them: past the edges of the result they do not. Past the edges a tile repeats the
@@ -15,18 +19,23 @@
 const DEPTH_QUADS = TILE_DEPTH / 4u;
 const COLUMN_QUADS = TILE_COLUMNS / 4u;
 
-const LEFT_STRIDE = TILE_DEPTH + PADDING;
-const LEFT_SIZE = TILE_ROWS * LEFT_STRIDE;
-const RIGHT_LINES = select(TILE_COLUMNS, TILE_DEPTH, IS_BACKWARD);
-const RIGHT_STRIDE = select(TILE_DEPTH, TILE_COLUMNS, IS_BACKWARD) + PADDING;
-const RIGHT_SIZE = RIGHT_LINES * RIGHT_STRIDE;
-// From a unit to the next row or column of units, and from one step of units to the next.
-const LEFT_UNIT = UNIT_ROWS * LEFT_STRIDE;
-const RIGHT_UNIT = UNIT_COLUMNS * select(RIGHT_STRIDE, 1u, IS_BACKWARD);
-const RIGHT_STEP = UNIT_DEPTH * select(1u, RIGHT_STRIDE, IS_BACKWARD);
+const ROW_UNITS = TILE_ROWS / UNIT_ROWS;
+const COLUMN_UNITS = TILE_COLUMNS / UNIT_COLUMNS;
+const STEP_UNITS = TILE_DEPTH / UNIT_DEPTH;
 
-const SUBGROUP_COLUMNS = TILE_COLUMNS / (BLOCK_COLUMNS * UNIT_COLUMNS);
-const SUBGROUPS = SUBGROUP_COLUMNS * TILE_ROWS / (BLOCK_ROWS * UNIT_ROWS);
+const LEFT_STRIDE = UNIT_DEPTH + PADDING;
+const LEFT_SIZE = UNIT_ROWS * LEFT_STRIDE + GAP;
+const RIGHT_LINES = select(UNIT_COLUMNS, UNIT_DEPTH, IS_BACKWARD);
+const RIGHT_STRIDE = select(UNIT_DEPTH, UNIT_COLUMNS, IS_BACKWARD) + PADDING;
+const RIGHT_SIZE = RIGHT_LINES * RIGHT_STRIDE + GAP;
+// From a unit to that below it or beside it, and to that of the next steps. In the backward pass units that are
+// written side by side are neighbors.
+const LEFT_UNIT = STEP_UNITS;
+const RIGHT_UNIT = select(STEP_UNITS, 1u, IS_BACKWARD);
+const RIGHT_STEP = select(1u, COLUMN_UNITS, IS_BACKWARD);
+
+const SUBGROUP_COLUMNS = COLUMN_UNITS / BLOCK_COLUMNS;
+const SUBGROUPS = SUBGROUP_COLUMNS * ROW_UNITS / BLOCK_ROWS;
 const THREADS = SUBGROUPS * LANES;
 // Quads of each tile that a thread brings.
 const LEFT_LOADS = TILE_ROWS * DEPTH_QUADS / THREADS;
@@ -35,10 +44,9 @@ const RIGHT_LOADS = TILE_COLUMNS * DEPTH_QUADS / THREADS;
 const BLOCK_UNITS = BLOCK_ROWS * BLOCK_COLUMNS;
 const UNIT_SIZE = UNIT_ROWS * UNIT_COLUMNS;
 // Each subgroup has places of its own for STAGED units, so many go through between two barriers.
-const STAGE = UNIT_SIZE * STAGED;
+const STAGED_QUADS = STAGED * UNIT_SIZE / 4u;
 // With dropout each of them lies beside one of the adapter's part.
 const MASKED = STAGED / 2u;
-var<workgroup> staging: array<f32, SUBGROUPS * STAGE>;
 
 fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
   let first_row = workgroup.y * TILE_ROWS;
@@ -68,13 +76,13 @@ fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
         workgroupBarrier();
         for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
           let row = row_at(first_row + i / DEPTH_QUADS);
-          put_left(left_place(i), h_quad(row, s, j / 4u + i % DEPTH_QUADS));
+          put_left_quad(i, h_quad(row, s, j / 4u + i % DEPTH_QUADS));
         }
         for (var i = thread; i < TILE_COLUMNS * DEPTH_QUADS; i += THREADS) {
           let slot = first_slot + i / DEPTH_QUADS;
           let output = min(output_at(slot), params.outputs - 1u);
           let is_of_segment = segment_of(slot) == s;
-          put_right(right_place(i), b_quad(output, j / 4u + i % DEPTH_QUADS, is_of_segment));
+          put_right_quad(i, b_quad(output, j / 4u + i % DEPTH_QUADS, is_of_segment));
         }
         workgroupBarrier();
         add_tile(&block, corner);
@@ -84,16 +92,16 @@ fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
 
   for (var unit = 0u; unit < BLOCK_UNITS; unit += STAGED) {
     for (var u = 0u; u < STAGED; u++) {
-      stage_unit(&block, unit + u, subgroup * STAGE + u * UNIT_SIZE);
+      stage_unit(&block, unit + u, subgroup * STAGED + u);
     }
     workgroupBarrier();
-    for (var i = lane; i < STAGE / 4u; i += LANES) {
+    for (var i = lane; i < STAGED_QUADS; i += LANES) {
       let quad = staged_quad(i, STAGED);
       let place = corner + unit_place(unit) + quad.place;
       let row = first_row + place.x;
       let slot = first_slot + place.y;
       if (row < params.rows && slot < params.outputs) {
-        store_outputs(row, slot, staged(subgroup * STAGE + quad.at));
+        store_outputs(row, slot, staged(subgroup * STAGED + quad.unit, quad.at));
       }
     }
     workgroupBarrier();
@@ -126,11 +134,11 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
         workgroupBarrier();
         for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
           let row = row_at(first_row + i / DEPTH_QUADS);
-          put_left(left_place(i), dh_quad(row, s, j / 4u + i % DEPTH_QUADS));
+          put_left_quad(i, dh_quad(row, s, j / 4u + i % DEPTH_QUADS));
         }
         for (var i = thread; i < TILE_COLUMNS * DEPTH_QUADS; i += THREADS) {
           let quad = first_quad + i % COLUMN_QUADS;
-          put_right(right_place(i), a_row_quad(s, j + i / COLUMN_QUADS, quad));
+          put_right_quad(i, a_row_quad(s, j + i / COLUMN_QUADS, quad));
         }
         workgroupBarrier();
         if (!HAS_DROPOUT) {
@@ -141,12 +149,12 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
         // block beside the first would not fit into the registers of a subgroup.
         let steps = min(TILE_DEPTH, params.rank - j);
         let key = dropout_key(params.module_id + s);
-        let sum_at = subgroup * STAGE;
-        let part_at = sum_at + MASKED * UNIT_SIZE;
+        let sums = subgroup * STAGED;
+        let parts = sums + MASKED;
         for (var unit = 0u; unit < BLOCK_UNITS; unit += MASKED) {
           for (var u = 0u; u < MASKED; u++) {
-            stage_unit(&block, unit + u, sum_at + u * UNIT_SIZE);
-            store_result(part_at + u * UNIT_SIZE, unit_product(corner + unit_place(unit + u), steps));
+            stage_unit(&block, unit + u, sums + u);
+            store_result(parts + u, unit_product(corner + unit_place(unit + u), steps));
           }
           workgroupBarrier();
           for (var i = lane; i < MASKED * UNIT_SIZE / 4u; i += LANES) {
@@ -155,16 +163,13 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
             let row = params.x_row + first_row + place.x;
             let element = row * params.inputs + first_quad * 4u + place.y;
             let kept = keep_factors(key, element, params.drop_below, params.keep_scale);
-            let at = sum_at + quad.at;
-            let sum = staged(at) + kept * staged(part_at + quad.at);
-            staging[at] = sum.x;
-            staging[at + 1u] = sum.y;
-            staging[at + 2u] = sum.z;
-            staging[at + 3u] = sum.w;
+            let sum = staged(sums + quad.unit, quad.at);
+            let part = staged(parts + quad.unit, quad.at);
+            put_staged(sums + quad.unit, quad.at, sum + kept * part);
           }
           workgroupBarrier();
           for (var u = 0u; u < MASKED; u++) {
-            take_unit(&block, unit + u, sum_at + u * UNIT_SIZE);
+            take_unit(&block, unit + u, sums + u);
           }
           workgroupBarrier();
         }
@@ -174,16 +179,16 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
 
   for (var unit = 0u; unit < BLOCK_UNITS; unit += STAGED) {
     for (var u = 0u; u < STAGED; u++) {
-      stage_unit(&block, unit + u, subgroup * STAGE + u * UNIT_SIZE);
+      stage_unit(&block, unit + u, subgroup * STAGED + u);
     }
     workgroupBarrier();
-    for (var i = lane; i < STAGE / 4u; i += LANES) {
+    for (var i = lane; i < STAGED_QUADS; i += LANES) {
       let quad = staged_quad(i, STAGED);
       let place = corner + unit_place(unit) + quad.place;
       let row = first_row + place.x;
       let column = first_quad + place.y / 4u;
       if (row < params.rows && column < params.inputs / 4u) {
-        store_dx(row, column, staged(subgroup * STAGE + quad.at));
+        store_dx(row, column, staged(subgroup * STAGED + quad.unit, quad.at));
       }
     }
     workgroupBarrier();
@@ -192,12 +197,10 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
 
 /// Adds the product of the tiles in workgroup memory to a subgroup's block.
 fn add_tile(block: ptr<function, Block>, corner: vec2u) {
-  var left = corner.x * LEFT_STRIDE;
-  var right = corner.y * (RIGHT_UNIT / UNIT_COLUMNS);
-  for (var k = 0u; k < TILE_DEPTH; k += UNIT_DEPTH) {
-    add_units(block, left, right);
-    left += UNIT_DEPTH;
-    right += RIGHT_STEP;
+  let left = corner.x / UNIT_ROWS * LEFT_UNIT;
+  let right = corner.y / UNIT_COLUMNS * RIGHT_UNIT;
+  for (var step = 0u; step < STEP_UNITS; step++) {
+    add_units(block, left + step, right + step * RIGHT_STEP);
   }
 }
 
@@ -211,14 +214,14 @@ fn corner_of(subgroup: u32) -> vec2u {
 
 /// The product of the first `steps` steps of the tiles, at one unit: its row and column within the tile.
 fn unit_product(place: vec2u, steps: u32) -> Result {
-  var left = place.x * LEFT_STRIDE;
-  var right = place.y * (RIGHT_UNIT / UNIT_COLUMNS);
+  var left = place.x / UNIT_ROWS * LEFT_UNIT;
+  var right = place.y / UNIT_COLUMNS * RIGHT_UNIT;
   // The zeros are spelled out: without them, SwiftShader (under webgpu 0.6.2) begins every turn with what
   // the last one left, as of November 2026.
   var product = Result();
   for (var k = 0u; k < steps; k += UNIT_DEPTH) {
     product = multiply_add(load_left(left), load_right(right), product);
-    left += UNIT_DEPTH;
+    left++;
     right += RIGHT_STEP;
   }
   return product;
@@ -231,7 +234,8 @@ fn unit_place(unit: u32) -> vec2u {
 
 /// Four neighboring numbers of a row among staged units.
 struct StagedQuad {
-  at: u32,        // the first of them, from the first unit's place on
+  unit: u32,      // which of the units
+  at: u32,        // the quad within it
   place: vec2u,   // row and column, from where the first unit begins
 }
 
@@ -242,12 +246,8 @@ fn staged_quad(i: u32, units: u32) -> StagedQuad {
   let row = i / (across * UNIT_COLUMNS / 4u);
   let column = i % (across * UNIT_COLUMNS / 4u) * 4u;
   let unit = row / UNIT_ROWS * across + column / UNIT_COLUMNS;
-  let at = unit * UNIT_SIZE + row % UNIT_ROWS * UNIT_COLUMNS + column % UNIT_COLUMNS;
-  return StagedQuad(at, vec2u(row, column));
-}
-
-fn staged(at: u32) -> vec4f {
-  return vec4f(staging[at], staging[at + 1u], staging[at + 2u], staging[at + 3u]);
+  let at = (row % UNIT_ROWS * UNIT_COLUMNS + column % UNIT_COLUMNS) / 4u;
+  return StagedQuad(unit, at, vec2u(row, column));
 }
 
 /// The next tile, as a thread holds its part of it. Those past its loads are never touched.
@@ -334,19 +334,23 @@ fn row_at(row: u32) -> u32 {
   return min(row, params.rows - 1u);
 }
 
-fn left_place(i: u32) -> u32 {
-  return i / DEPTH_QUADS * LEFT_STRIDE + i % DEPTH_QUADS * 4u;
-}
-
-fn right_place(i: u32) -> u32 {
-  let quads = select(DEPTH_QUADS, COLUMN_QUADS, IS_BACKWARD);
-  return i / quads * RIGHT_STRIDE + i % quads * 4u;
-}
-
 fn put_left_quad(i: u32, quad: vec4<Shared>) {
-  put_left(left_place(i), quad);
+  let row = i / DEPTH_QUADS;
+  let step = i % DEPTH_QUADS * 4u;
+  let unit = row / UNIT_ROWS * LEFT_UNIT + step / UNIT_DEPTH;
+  put_left(unit, row % UNIT_ROWS * LEFT_STRIDE + step % UNIT_DEPTH, quad);
 }
 
 fn put_right_quad(i: u32, quad: vec4<Shared>) {
-  put_right(right_place(i), quad);
+  if (IS_BACKWARD) {
+    let step = i / COLUMN_QUADS;
+    let column = i % COLUMN_QUADS * 4u;
+    let unit = column / UNIT_COLUMNS * RIGHT_UNIT + step / UNIT_DEPTH * RIGHT_STEP;
+    put_right(unit, step % UNIT_DEPTH * RIGHT_STRIDE + column % UNIT_COLUMNS, quad);
+    return;
+  }
+  let column = i / DEPTH_QUADS;
+  let step = i % DEPTH_QUADS * 4u;
+  let unit = column / UNIT_COLUMNS * RIGHT_UNIT + step / UNIT_DEPTH * RIGHT_STEP;
+  put_right(unit, column % UNIT_COLUMNS * RIGHT_STRIDE + step % UNIT_DEPTH, quad);
 }

@@ -5,7 +5,7 @@ const BLOCK_ROWS = 2u;
 const BLOCK_COLUMNS = 2u;
 alias Block = array<Result, BLOCK_ROWS * BLOCK_COLUMNS>;
 
-/// Adds the product of BLOCK_ROWS units of the left tile with BLOCK_COLUMNS of the right.
+/// Adds the product of BLOCK_ROWS units of the left tile, from unit `left` on, with BLOCK_COLUMNS of the right.
 fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   let left_0 = load_left(left);
   let left_1 = load_left(left + 1u * LEFT_UNIT);
@@ -17,22 +17,22 @@ fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   (*block)[3] = multiply_add(left_1, right_1, (*block)[3]);
 }
 
-/// Writes one unit to `staging`, from number `at` on.
-fn stage_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+/// Writes one unit to a place of `staging`.
+fn stage_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { store_result(at, (*block)[0]); }
-    case 1u: { store_result(at, (*block)[1]); }
-    case 2u: { store_result(at, (*block)[2]); }
-    default: { store_result(at, (*block)[3]); }
+    case 0u: { store_result(place, (*block)[0]); }
+    case 1u: { store_result(place, (*block)[1]); }
+    case 2u: { store_result(place, (*block)[2]); }
+    default: { store_result(place, (*block)[3]); }
   }
 }
 
 /// Reads one unit back.
-fn take_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+fn take_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { (*block)[0] = load_result(at); }
-    case 1u: { (*block)[1] = load_result(at); }
-    case 2u: { (*block)[2] = load_result(at); }
-    default: { (*block)[3] = load_result(at); }
+    case 0u: { (*block)[0] = load_result(place); }
+    case 1u: { (*block)[1] = load_result(place); }
+    case 2u: { (*block)[2] = load_result(place); }
+    default: { (*block)[3] = load_result(place); }
   }
 }

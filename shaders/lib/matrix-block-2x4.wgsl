@@ -5,7 +5,7 @@ const BLOCK_ROWS = 2u;
 const BLOCK_COLUMNS = 4u;
 alias Block = array<Result, BLOCK_ROWS * BLOCK_COLUMNS>;
 
-/// Adds the product of BLOCK_ROWS units of the left tile with BLOCK_COLUMNS of the right.
+/// Adds the product of BLOCK_ROWS units of the left tile, from unit `left` on, with BLOCK_COLUMNS of the right.
 fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   let left_0 = load_left(left);
   let left_1 = load_left(left + 1u * LEFT_UNIT);
@@ -23,30 +23,30 @@ fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   (*block)[7] = multiply_add(left_1, right_3, (*block)[7]);
 }
 
-/// Writes one unit to `staging`, from number `at` on.
-fn stage_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+/// Writes one unit to a place of `staging`.
+fn stage_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { store_result(at, (*block)[0]); }
-    case 1u: { store_result(at, (*block)[1]); }
-    case 2u: { store_result(at, (*block)[2]); }
-    case 3u: { store_result(at, (*block)[3]); }
-    case 4u: { store_result(at, (*block)[4]); }
-    case 5u: { store_result(at, (*block)[5]); }
-    case 6u: { store_result(at, (*block)[6]); }
-    default: { store_result(at, (*block)[7]); }
+    case 0u: { store_result(place, (*block)[0]); }
+    case 1u: { store_result(place, (*block)[1]); }
+    case 2u: { store_result(place, (*block)[2]); }
+    case 3u: { store_result(place, (*block)[3]); }
+    case 4u: { store_result(place, (*block)[4]); }
+    case 5u: { store_result(place, (*block)[5]); }
+    case 6u: { store_result(place, (*block)[6]); }
+    default: { store_result(place, (*block)[7]); }
   }
 }
 
 /// Reads one unit back.
-fn take_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+fn take_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { (*block)[0] = load_result(at); }
-    case 1u: { (*block)[1] = load_result(at); }
-    case 2u: { (*block)[2] = load_result(at); }
-    case 3u: { (*block)[3] = load_result(at); }
-    case 4u: { (*block)[4] = load_result(at); }
-    case 5u: { (*block)[5] = load_result(at); }
-    case 6u: { (*block)[6] = load_result(at); }
-    default: { (*block)[7] = load_result(at); }
+    case 0u: { (*block)[0] = load_result(place); }
+    case 1u: { (*block)[1] = load_result(place); }
+    case 2u: { (*block)[2] = load_result(place); }
+    case 3u: { (*block)[3] = load_result(place); }
+    case 4u: { (*block)[4] = load_result(place); }
+    case 5u: { (*block)[5] = load_result(place); }
+    case 6u: { (*block)[6] = load_result(place); }
+    default: { (*block)[7] = load_result(place); }
   }
 }

@@ -5,7 +5,7 @@ const BLOCK_ROWS = 4u;
 const BLOCK_COLUMNS = 4u;
 alias Block = array<Result, BLOCK_ROWS * BLOCK_COLUMNS>;
 
-/// Adds the product of BLOCK_ROWS units of the left tile with BLOCK_COLUMNS of the right.
+/// Adds the product of BLOCK_ROWS units of the left tile, from unit `left` on, with BLOCK_COLUMNS of the right.
 fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   let left_0 = load_left(left);
   let left_1 = load_left(left + 1u * LEFT_UNIT);
@@ -33,46 +33,46 @@ fn add_units(block: ptr<function, Block>, left: u32, right: u32) {
   (*block)[15] = multiply_add(left_3, right_3, (*block)[15]);
 }
 
-/// Writes one unit to `staging`, from number `at` on.
-fn stage_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+/// Writes one unit to a place of `staging`.
+fn stage_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { store_result(at, (*block)[0]); }
-    case 1u: { store_result(at, (*block)[1]); }
-    case 2u: { store_result(at, (*block)[2]); }
-    case 3u: { store_result(at, (*block)[3]); }
-    case 4u: { store_result(at, (*block)[4]); }
-    case 5u: { store_result(at, (*block)[5]); }
-    case 6u: { store_result(at, (*block)[6]); }
-    case 7u: { store_result(at, (*block)[7]); }
-    case 8u: { store_result(at, (*block)[8]); }
-    case 9u: { store_result(at, (*block)[9]); }
-    case 10u: { store_result(at, (*block)[10]); }
-    case 11u: { store_result(at, (*block)[11]); }
-    case 12u: { store_result(at, (*block)[12]); }
-    case 13u: { store_result(at, (*block)[13]); }
-    case 14u: { store_result(at, (*block)[14]); }
-    default: { store_result(at, (*block)[15]); }
+    case 0u: { store_result(place, (*block)[0]); }
+    case 1u: { store_result(place, (*block)[1]); }
+    case 2u: { store_result(place, (*block)[2]); }
+    case 3u: { store_result(place, (*block)[3]); }
+    case 4u: { store_result(place, (*block)[4]); }
+    case 5u: { store_result(place, (*block)[5]); }
+    case 6u: { store_result(place, (*block)[6]); }
+    case 7u: { store_result(place, (*block)[7]); }
+    case 8u: { store_result(place, (*block)[8]); }
+    case 9u: { store_result(place, (*block)[9]); }
+    case 10u: { store_result(place, (*block)[10]); }
+    case 11u: { store_result(place, (*block)[11]); }
+    case 12u: { store_result(place, (*block)[12]); }
+    case 13u: { store_result(place, (*block)[13]); }
+    case 14u: { store_result(place, (*block)[14]); }
+    default: { store_result(place, (*block)[15]); }
   }
 }
 
 /// Reads one unit back.
-fn take_unit(block: ptr<function, Block>, unit: u32, at: u32) {
+fn take_unit(block: ptr<function, Block>, unit: u32, place: u32) {
   switch (unit) {
-    case 0u: { (*block)[0] = load_result(at); }
-    case 1u: { (*block)[1] = load_result(at); }
-    case 2u: { (*block)[2] = load_result(at); }
-    case 3u: { (*block)[3] = load_result(at); }
-    case 4u: { (*block)[4] = load_result(at); }
-    case 5u: { (*block)[5] = load_result(at); }
-    case 6u: { (*block)[6] = load_result(at); }
-    case 7u: { (*block)[7] = load_result(at); }
-    case 8u: { (*block)[8] = load_result(at); }
-    case 9u: { (*block)[9] = load_result(at); }
-    case 10u: { (*block)[10] = load_result(at); }
-    case 11u: { (*block)[11] = load_result(at); }
-    case 12u: { (*block)[12] = load_result(at); }
-    case 13u: { (*block)[13] = load_result(at); }
-    case 14u: { (*block)[14] = load_result(at); }
-    default: { (*block)[15] = load_result(at); }
+    case 0u: { (*block)[0] = load_result(place); }
+    case 1u: { (*block)[1] = load_result(place); }
+    case 2u: { (*block)[2] = load_result(place); }
+    case 3u: { (*block)[3] = load_result(place); }
+    case 4u: { (*block)[4] = load_result(place); }
+    case 5u: { (*block)[5] = load_result(place); }
+    case 6u: { (*block)[6] = load_result(place); }
+    case 7u: { (*block)[7] = load_result(place); }
+    case 8u: { (*block)[8] = load_result(place); }
+    case 9u: { (*block)[9] = load_result(place); }
+    case 10u: { (*block)[10] = load_result(place); }
+    case 11u: { (*block)[11] = load_result(place); }
+    case 12u: { (*block)[12] = load_result(place); }
+    case 13u: { (*block)[13] = load_result(place); }
+    case 14u: { (*block)[14] = load_result(place); }
+    default: { (*block)[15] = load_result(place); }
   }
 }

@@ -1,25 +1,43 @@
-// The tiles that matrices are read from, as vectors of four: a thread writes one at once. The includer
-// defines LEFT_SIZE and RIGHT_SIZE, in numbers.
+// What matrices are read from and written to, as vectors of four: a thread moves one at once. The includer
+// defines how many units there are, and LEFT_SIZE, RIGHT_SIZE and UNIT_SIZE, in numbers.
 
-/// Numbers in an element of the tiles.
-const TILE_STEP = 4u;
+/// Numbers in an element.
+const ELEMENT = 4u;
 
-var<workgroup> left_tile: array<vec4<Shared>, LEFT_SIZE / 4u>;
-var<workgroup> right_tile: array<vec4<Shared>, RIGHT_SIZE / 4u>;
+var<workgroup> left_tile: array<array<vec4<Shared>, LEFT_SIZE / 4u>, ROW_UNITS * STEP_UNITS>;
+var<workgroup> right_tile: array<array<vec4<Shared>, RIGHT_SIZE / 4u>, COLUMN_UNITS * STEP_UNITS>;
+var<workgroup> staging: array<array<vec4f, UNIT_SIZE / 4u>, SUBGROUPS * STAGED>;
 
-/// Writes numbers at … at + 3; `at` is a multiple of 4.
-fn put_left(at: u32, quad: vec4<Shared>) {
-  left_tile[at / 4u] = quad;
+/// Writes numbers at … at + 3 of a unit; `at` is a multiple of 4.
+fn put_left(unit: u32, at: u32, quad: vec4<Shared>) {
+  left_tile[unit][at / 4u] = quad;
 }
 
-fn put_right(at: u32, quad: vec4<Shared>) {
-  right_tile[at / 4u] = quad;
+fn put_right(unit: u32, at: u32, quad: vec4<Shared>) {
+  right_tile[unit][at / 4u] = quad;
 }
 
-fn left_number(at: u32) -> f32 {
-  return f32(left_tile[at / 4u][at % 4u]);
+/// A quad of a staged unit.
+fn staged(unit: u32, quad: u32) -> vec4f {
+  return staging[unit][quad];
 }
 
-fn right_number(at: u32) -> f32 {
-  return f32(right_tile[at / 4u][at % 4u]);
+fn put_staged(unit: u32, quad: u32, values: vec4f) {
+  staging[unit][quad] = values;
+}
+
+fn left_number(unit: u32, at: u32) -> f32 {
+  return f32(left_tile[unit][at / 4u][at % 4u]);
+}
+
+fn right_number(unit: u32, at: u32) -> f32 {
+  return f32(right_tile[unit][at / 4u][at % 4u]);
+}
+
+fn staged_number(unit: u32, at: u32) -> f32 {
+  return staging[unit][at / 4u][at % 4u];
+}
+
+fn put_staged_number(unit: u32, at: u32, value: f32) {
+  staging[unit][at / 4u][at % 4u] = value;
 }

@@ -127,7 +127,8 @@ export function recordMatrix(recorder: Recorder, product: Product, variant: stri
       UNIT_ROWS: unit.rows,
       UNIT_COLUMNS: unit.columns,
       UNIT_DEPTH: unit.depth,
-      PADDING: PADDING[type],
+      PADDING: paddingOf(type, unit),
+      GAP: GAP[type],
       STAGED: stagedUnits(recorder.gpu, layout, type),
     },
     buffers: product.buffers,
@@ -138,8 +139,16 @@ export function recordMatrix(recorder: Recorder, product: Product, variant: stri
   return true;
 }
 
-// Numbers between the rows of a tile, 16 bytes: what matrices are read from lies on multiples of that.
-const PADDING: Readonly<Record<Type, number>> = { f32: 4, f16: 8 };
+/**
+ * Numbers between the rows of a unit: 16 bytes where rows have 32, of which every fifth would meet the first in a
+ * bank. Rows of 16 bytes, and units of f32, which are read in pairs, fill all banks as they are.
+ */
+function paddingOf(type: Type, { depth }: Size): number {
+  return type === "f16" && depth > 8 ? 8 : 0;
+}
+
+/** Numbers between units, 32 bytes: the next begins in other banks. */
+const GAP: Readonly<Record<Type, number>> = { f32: 8, f16: 16 };
 
 /** Sums are f32 on every path. */
 function isUsable({ componentType, resultComponentType }: SubgroupMatrixConfig, type: Type) {
@@ -229,10 +238,17 @@ function stagedBytes({ tile, block }: Layout, count: number): number {
 
 /** Of the larger of the two passes. */
 function workgroupBytes(layout: Layout, type: Type, staged: number): number {
-  const { rows, columns, depth } = layout.tile;
-  const padding = PADDING[type];
-  const right = Math.max(columns * (depth + padding), depth * (columns + padding));
-  const numbers = rows * (depth + padding) + right;
+  const { tile, unit } = layout;
+  const padding = paddingOf(type, unit);
+  const left = unit.rows * (unit.depth + padding);
+  const right = Math.max(
+    unit.columns * (unit.depth + padding),
+    unit.depth * (unit.columns + padding),
+  );
+  const steps = tile.depth / unit.depth;
+  const numbers =
+    (tile.rows / unit.rows) * steps * (left + GAP[type]) +
+    (tile.columns / unit.columns) * steps * (right + GAP[type]);
   return numbers * (type === "f32" ? 4 : 2) + stagedBytes(layout, staged) + TABLE_BYTES;
 }
 
