@@ -1,6 +1,7 @@
 // A folder of files as the engine sees it: on a disk in Node, in the origin's private files in a browser.
 //
 // Writing is all or nothing: a file appears under its name when it is complete, never before.
+import { invariant, UserError } from "./error.ts";
 
 /** Paths are relative, with "/" between their parts. Errors are UserErrors that name the whole path. */
 export interface Folder {
@@ -34,4 +35,23 @@ export interface Folder {
   rename(from: string, to: string): Promise<void>;
   /** A folder inside this one; it need not exist yet. */
   folder(name: string): Folder;
+}
+
+/** The calls that write, for a folder that is only read: to call one of them is a bug. */
+export function readOnly(
+  path: string,
+): Pick<Folder, "write" | "append" | "flush" | "remove" | "rename"> {
+  const refuse = async () => invariant(false, () => `${path} is no place to write to`);
+  return { write: refuse, append: refuse, flush: refuse, remove: refuse, rename: refuse };
+}
+
+/** A name inside the folder that `path` names. It may come from a downloaded index, so none may lead out of it. */
+export function checkName(name: string, path: string): string {
+  const parts = name.split("/");
+  const leadsOut = parts.some((part) => part === "" || part === "." || part === "..");
+  if (!leadsOut && !/[\\\0]/.test(name) && !/^[A-Za-z]:/.test(name)) return name;
+  throw new UserError(
+    `"${name}" is not a name inside ${path}.`,
+    "Use the model's original files; these refer to something outside their folder.",
+  );
 }

@@ -30,7 +30,7 @@ export interface EncodeDatasetOptions {
   tokenizer: Tokenizer;
   /** One of the named templates, or the model's own. */
   template: PromptTemplate | ChatTemplate;
-  /** Longest example, in tokens, and the length of a packed row. */
+  /** Longest example, in tokens. */
   maxLength: number;
   /** Shown before conversations that have no system message of their own. */
   system?: string | undefined;
@@ -52,7 +52,9 @@ export interface EncodeDatasetOptions {
   continueTexts?: boolean;
 }
 
-export interface DatasetOptions extends EncodeDatasetOptions {
+export interface PackOptions {
+  /** Length of a packed row, in tokens. */
+  maxLength: number;
   /** Fill rows with many examples, or give each example its own row. */
   pack: boolean;
   seed: number;
@@ -78,38 +80,12 @@ const PACK_STREAM = 0x9ac4;
 /** The whole way from files to rows. Refuses files from which nothing can be learned. */
 export async function buildDataset(
   files: readonly DataFile[],
-  options: DatasetOptions,
+  options: EncodeDatasetOptions & PackOptions,
 ): Promise<Dataset> {
   return packDataset(await encodeDataset(files, options), options);
 }
 
-type PackOptions = Pick<
-  DatasetOptions,
-  "pack" | "maxLength" | "seed" | "shuffleBeforePack" | "asXtuner" | "evalSplit"
->;
-
-/** Encoded examples to rows: what is set aside, then what is packed. */
-export function packDataset({ examples, funnel }: EncodedDataset, options: PackOptions): Dataset {
-  const parts = splitExamples(examples.length, options);
-  const packed = makeTrainRows(examples, parts.train, options);
-  const train = options.asXtuner === true ? packed : learnedRows(packed.rows);
-  const evaluation = learnedRows(makeRows(examples, parts.evaluation, options));
-  if (train.length === 0) throw nothingLeft(funnel);
-  const report: FunnelReport = {
-    ...funnel,
-    packed: options.pack,
-    trainExamples: parts.train.length,
-    evaluationExamples: parts.evaluation.length,
-    trainRows: train.length,
-    evaluationRows: evaluation.length,
-    droppedRows: packed.length - train.length,
-    lostTokens: packed.lostTokens,
-    trainTokens: train.tokens,
-  };
-  return { train: train.rows, evaluation: evaluation.rows, report };
-}
-
-/** Reads, maps and encodes, without packing: to look at data as the model will see it. */
+/** Files to encoded examples. Refuses files of which nothing is left. */
 export async function encodeDataset(
   files: readonly DataFile[],
   options: EncodeDatasetOptions,
@@ -217,10 +193,31 @@ export function createEncoder(
   };
 }
 
+/** Encoded examples to rows: what is set aside, then what is packed. Refuses those from which nothing can be learned. */
+export function packDataset({ examples, funnel }: EncodedDataset, options: PackOptions): Dataset {
+  const parts = splitExamples(examples.length, options);
+  const packed = makeTrainRows(examples, parts.train, options);
+  const train = options.asXtuner === true ? packed : learnedRows(packed.rows);
+  const evaluation = learnedRows(makeRows(examples, parts.evaluation, options));
+  if (train.length === 0) throw nothingLeft(funnel);
+  const report: FunnelReport = {
+    ...funnel,
+    packed: options.pack,
+    trainExamples: parts.train.length,
+    evaluationExamples: parts.evaluation.length,
+    trainRows: train.length,
+    evaluationRows: evaluation.length,
+    droppedRows: packed.length - train.length,
+    lostTokens: packed.lostTokens,
+    trainTokens: train.tokens,
+  };
+  return { train: train.rows, evaluation: evaluation.rows, report };
+}
+
 /** Sets examples aside by a seeded draw; gives indices, both parts in the order of the files. */
 export function splitExamples(
   count: number,
-  options: Pick<DatasetOptions, "seed" | "evalSplit">,
+  options: Pick<PackOptions, "seed" | "evalSplit">,
 ): { train: number[]; evaluation: number[] } {
   const { evalSplit = 0, seed } = options;
   const wanted = evalSplit < 1 ? Math.ceil(evalSplit * count) : evalSplit;
@@ -266,7 +263,7 @@ interface CountedRows {
 function makeRows(
   examples: ExampleList,
   order: readonly number[],
-  { pack, maxLength }: Pick<DatasetOptions, "pack" | "maxLength">,
+  { pack, maxLength }: Pick<PackOptions, "pack" | "maxLength">,
 ): RowList {
   if (pack) return packSpans(examples, maxLength, order);
   const at = (index: number) => {

@@ -1,7 +1,7 @@
 // What a config says about data, as the functions of data/ take it: for training, and for all who look on.
 import { UserError } from "../base/error.ts";
 import type { TrainConfig } from "../config.ts";
-import type { DatasetOptions, EncodeDatasetOptions } from "../data/dataset.ts";
+import type { EncodeDatasetOptions, PackOptions } from "../data/dataset.ts";
 import { type FieldNames, formatNamed, formatsNamed } from "../data/formats.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { ChosenTemplate } from "./model-folder.ts";
@@ -41,14 +41,7 @@ function fieldNamesOf(config: TrainConfig): FieldNames {
 }
 
 /** How examples become rows. */
-export function packOptionsOf(
-  config: TrainConfig,
-): Required<
-  Pick<
-    DatasetOptions,
-    "maxLength" | "pack" | "seed" | "shuffleBeforePack" | "asXtuner" | "evalSplit"
-  >
-> {
+export function packOptionsOf(config: TrainConfig): Required<PackOptions> {
   return {
     maxLength: config.max_length,
     pack: config.pack_to_max_length,

@@ -8,10 +8,9 @@ import type { ConvertCheckpointRequest, ExportSummary } from "../engine.ts";
 import { ADAPTER_DEFAULTS, type AdapterConfig, selectTargets } from "../formats/peft.ts";
 import { type AdapterPair, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import { openTorchFile, type TorchFile } from "../formats/torch-file.ts";
-import { parseJsonObject } from "../formats/json.ts";
 import { modulesOf } from "../model/adapter-files.ts";
 import { ADAPTER_CONFIG } from "../model/adapter-folder.ts";
-import { readArchitecture } from "../model/architecture.ts";
+import { parseArchitecture } from "../model/architecture.ts";
 import type { SourceTensor } from "../model/checkpoint-files.ts";
 import { allLinears, type LinearShape } from "../model/linears.ts";
 import { modelCard } from "./adapter-companions.ts";
@@ -286,8 +285,7 @@ async function linearsOf(model: Folder): Promise<LinearShape[] | undefined> {
   const place = `${model.path}/config.json`;
   if ((await model.size("config.json")) === undefined) return undefined;
   try {
-    const json = parseJsonObject(await model.readText("config.json"), place);
-    return allLinears(readArchitecture(json, place));
+    return allLinears(parseArchitecture(await model.readText("config.json"), place));
   } catch (error) {
     if (error instanceof UserError) return undefined;
     throw error;

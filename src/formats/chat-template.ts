@@ -99,15 +99,6 @@ function refuseWhiteSpace(source: string): void {
   }
 }
 
-/** Renders one conversation. To render many, compile once. */
-export function renderChatTemplate(
-  template: string,
-  messages: readonly ChatMessage[],
-  options: ChatTemplateOptions,
-): string {
-  return compileChatTemplate(template).render(messages, options);
-}
-
 /** The names that transformers gives a template, so that `is defined` says the same. */
 function globalsOf(
   messages: readonly ChatMessage[],

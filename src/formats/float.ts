@@ -12,11 +12,6 @@ function bitsOf(value: number): number {
   return word.getUint32(0);
 }
 
-function floatOf(bits: number): number {
-  word.setUint32(0, bits);
-  return word.getFloat32(0);
-}
-
 /** One f16, given as its 16 bits. */
 export function f16ToF32(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
@@ -30,15 +25,6 @@ export function f16ToF32(bits: number): number {
 /** The 16 bits of the f16 nearest to `value`, which is first rounded to f32. */
 export function f32ToF16(value: number): number {
   return narrowToF16(bitsOf(value));
-}
-
-export function bf16ToF32(bits: number): number {
-  return floatOf((bits << 16) >>> 0);
-}
-
-/** The 16 bits of the bf16 nearest to `value`, which is first rounded to f32. */
-export function f32ToBf16(value: number): number {
-  return narrowToBf16(bitsOf(value));
 }
 
 /** `bits` is an f32; the result is an f16. */

@@ -1,7 +1,7 @@
 // Files on a web server as a folder that is only read: headers of a model before its download, and the model
 // that comes with the page. A range is asked for as a range; a server that sends other bytes is found out.
-import { invariant, UserError } from "../base/error.ts";
-import type { Folder } from "../base/folder.ts";
+import { UserError } from "../base/error.ts";
+import { type Folder, readOnly } from "../base/folder.ts";
 import {
   contentRange,
   get,
@@ -50,9 +50,6 @@ export function httpFolder(
     found.catch(() => beginnings.delete(name));
     return found;
   };
-  const refuse = (): never => {
-    invariant(false, () => `${path} is no place to write to`);
-  };
   const folder: Folder = {
     path,
     list: async () => topNames(sizes.keys()),
@@ -78,11 +75,7 @@ export function httpFolder(
         yield await fetchRange(name, start, Math.min(start + CHUNK_BYTES, size));
       }
     },
-    write: async () => refuse(),
-    append: async () => refuse(),
-    flush: async () => refuse(),
-    remove: async () => refuse(),
-    rename: async () => refuse(),
+    ...readOnly(path),
     folder: (name) => {
       const below = files.filter((file) => file.name.startsWith(`${name}/`));
       return httpFolder(

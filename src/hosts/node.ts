@@ -6,8 +6,8 @@ import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { invariant, UserError } from "../base/error.ts";
-import type { Folder } from "../base/folder.ts";
+import { UserError } from "../base/error.ts";
+import { checkName, type Folder, readOnly } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
 import type { DataSource, Host } from "../engine.ts";
 import { cacheHome } from "./node-cache.ts";
@@ -73,9 +73,6 @@ export function openFileAsFolder(file: string): Folder {
       "Check the path.",
     );
   };
-  const refuse = (): never => {
-    invariant(false, () => `${file} is no place to write to`);
-  };
   return {
     path: folder.path,
     list: async () => ((await folder.size(only)) === undefined ? [] : [only]),
@@ -83,12 +80,8 @@ export function openFileAsFolder(file: string): Folder {
     read: async (name, start, end, into) => folder.read(check(name), start, end, into),
     readText: async (name) => folder.readText(check(name)),
     stream: (name) => folder.stream(check(name)),
-    write: async () => refuse(),
-    append: async () => refuse(),
-    flush: async () => refuse(),
-    remove: async () => refuse(),
-    rename: async () => refuse(),
-    folder: () => refuse(),
+    ...readOnly(file),
+    folder: (name) => folder.folder(check(name)),
   };
 }
 
@@ -277,17 +270,6 @@ function decodeText(bytes: Uint8Array, path: string): string {
   } catch (error) {
     throw new UserError(`${path} is not UTF-8 text.`, "Save it as UTF-8.", { cause: error });
   }
-}
-
-/** Names may come from a downloaded index, so none may lead out of the folder. */
-function checkName(name: string, folder: string): string {
-  const parts = name.split("/");
-  const leadsOut = parts.some((part) => part === "" || part === "." || part === "..");
-  if (!leadsOut && !/[\\\0]/.test(name) && !/^[A-Za-z]:/.test(name)) return name;
-  throw new UserError(
-    `"${name}" is not a name inside ${folder}.`,
-    "Use the model's original files; these refer to something outside their folder.",
-  );
 }
 
 /** Undefined for a file that is not there; any other failure is told. */

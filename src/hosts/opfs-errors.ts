@@ -38,17 +38,6 @@ export function faultOf(error: unknown): string {
   return error instanceof Error || error instanceof DOMException ? error.name : String(error);
 }
 
-/** Names may come from a downloaded index, so none may lead out of the folder. */
-export function checkName(name: string, folder: string): string {
-  const parts = name.split("/");
-  const leadsOut = parts.some((part) => part === "" || part === "." || part === "..");
-  if (!leadsOut && !/[\\\0]/.test(name) && !/^[A-Za-z]:/.test(name)) return name;
-  throw new UserError(
-    `"${name}" is not a name inside ${folder === "" ? "the browser's storage" : folder}.`,
-    "Use the model's original files; these refer to something outside their folder.",
-  );
-}
-
 async function tell(
   error: unknown,
   verb: Verb,

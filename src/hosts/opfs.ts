@@ -3,9 +3,9 @@
 // They keep the promises of base/folder.ts: what a closed tab or a full quota interrupts leaves what was
 // there before. Every refusal of the browser is told as a UserError.
 import { invariant, UserError } from "../base/error.ts";
-import type { Folder } from "../base/folder.ts";
+import { checkName, type Folder } from "../base/folder.ts";
 import type { GrowingFile } from "./hub-partial.ts";
-import { checkName, faultOf, told } from "./opfs-errors.ts";
+import { faultOf, told } from "./opfs-errors.ts";
 import {
   findDirectory,
   findFile,
@@ -68,7 +68,7 @@ type GrowingHandle = Omit<GrowingFile, "close"> & { close(): void };
 /** Opens or makes a file to add to, in a worker. Until it is closed, no other tab can open it. */
 export async function openGrowing(folder: Folder, name: string): Promise<GrowingHandle> {
   const place = placeOf(folder);
-  const path = pathOf(place, checkName(name, folder.path));
+  const path = pathOf(place, nameIn(folder.path, name));
   const access = await told("write", path, async () =>
     openAccess((await makeFile(place, name)).handle),
   );
@@ -104,9 +104,13 @@ function placeOf(folder: Folder): Place {
   return place;
 }
 
+function nameIn(path: string, name: string): string {
+  return checkName(name, path === "" ? "the browser's storage" : path);
+}
+
 function folderAt(root: Root, parts: readonly string[], path: string): Folder {
   const place: Place = { root, parts, path };
-  const at = (name: string) => pathOf(place, checkName(name, path));
+  const at = (name: string) => pathOf(place, nameIn(path, name));
   const copy = (from: string, to: string) => folder.write(to, folder.stream(from));
   const folder: Folder = {
     path,
@@ -130,8 +134,8 @@ function folderAt(root: Root, parts: readonly string[], path: string): Folder {
       forgetWrites(at(name));
     },
     rename: async (from, to) =>
-      told("rename", at(from), () => renameEntry(place, from, checkName(to, path), copy)),
-    folder: (name) => folderAt(root, [...parts, ...checkName(name, path).split("/")], at(name)),
+      told("rename", at(from), () => renameEntry(place, from, nameIn(path, to), copy)),
+    folder: (name) => folderAt(root, [...parts, ...nameIn(path, name).split("/")], at(name)),
   };
   places.set(folder, place);
   return folder;

@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { createBatches } from "../../src/data/batches.ts";
-import { buildDataset, encodeDataset, splitExamples } from "../../src/data/dataset.ts";
-import type { DatasetOptions } from "../../src/data/dataset.ts";
+import {
+  buildDataset,
+  encodeDataset,
+  type EncodeDatasetOptions,
+  type PackOptions,
+  splitExamples,
+} from "../../src/data/dataset.ts";
 import { formatFunnel } from "../../src/data/funnel.ts";
 import { promptTemplate } from "../../src/data/templates.ts";
 import { compileChatTemplate } from "../../src/formats/chat-template.ts";
@@ -9,7 +14,7 @@ import { listOf } from "./lists.ts";
 import { toyTokenizer } from "./toy-tokenizer.ts";
 
 const file = (text: string, name = "d.jsonl") => ({ name, stream: () => [text] });
-const options: DatasetOptions = {
+const options: EncodeDatasetOptions & PackOptions = {
   tokenizer: toyTokenizer,
   template: promptTemplate("default"),
   maxLength: 64,

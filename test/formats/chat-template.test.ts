@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { compileChatTemplate, renderChatTemplate } from "../../src/formats/chat-template.ts";
+import { compileChatTemplate } from "../../src/formats/chat-template.ts";
 
 const INTERNLM2 =
   "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
@@ -19,7 +19,7 @@ test("InternLM2's template renders with and without a generation prompt", () => 
 
 test("a template's own refusal is shown in its own words", () => {
   const template = "{{ raise_exception('Roles must alternate') }}";
-  expect(() => renderChatTemplate(template, [], plain)).toThrow(
+  expect(() => compileChatTemplate(template).render([], plain)).toThrow(
     /refuses this conversation: Roles must alternate/,
   );
 });
@@ -27,14 +27,16 @@ test("a template's own refusal is shown in its own words", () => {
 test("blocks are trimmed as transformers trims them", () => {
   const template =
     "{% for m in messages %}\n  {% if true %}\n{{ m.content }}\n  {% endif %}\n{% endfor %}\n";
-  expect(renderChatTemplate(template, [user("a"), user("b")], plain)).toBe("a\nb\n");
+  expect(compileChatTemplate(template).render([user("a"), user("b")], plain)).toBe("a\nb\n");
 });
 
 test("the date is fixed unless one is given, so that data renders the same on every day", () => {
   const template = "{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%B %A %H:%M:%S %q') }}";
-  expect(renderChatTemplate(template, [], plain)).toBe("26 Jul 2024|July Friday 00:00:00 %q");
+  expect(compileChatTemplate(template).render([], plain)).toBe(
+    "26 Jul 2024|July Friday 00:00:00 %q",
+  );
   const date = new Date(Date.UTC(2026, 0, 5, 13, 4, 9));
-  expect(renderChatTemplate(template, [], { ...plain, date })).toBe(
+  expect(compileChatTemplate(template).render([], { ...plain, date })).toBe(
     "05 Jan 2026|January Monday 13:04:09 %q",
   );
 });
@@ -42,7 +44,7 @@ test("the date is fixed unless one is given, so that data renders the same on ev
 test("variables that were not passed are undefined, and range counts as Python's", () => {
   const template =
     "{% if custom_tools is defined %}T{% endif %}{{ range(1, 8, 3) | join(',') }}{{ range(2) | join }}";
-  expect(renderChatTemplate(template, [], plain)).toBe("1,4,701");
+  expect(compileChatTemplate(template).render([], plain)).toBe("1,4,701");
 });
 
 test.each([
@@ -60,7 +62,7 @@ test.each([
   ],
   ["an unknown filter", "{{ messages | nosuch }}", /cannot be rendered/],
 ])("a template with %s is refused", (_, template, fault) => {
-  expect(() => renderChatTemplate(template, [user("a")], plain)).toThrow(fault);
+  expect(() => compileChatTemplate(template).render([user("a")], plain)).toThrow(fault);
 });
 
 test("a template that is not Jinja, or too long, is refused when it is compiled", () => {
