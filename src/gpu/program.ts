@@ -13,9 +13,10 @@ import { MAX_WORKGROUPS, packParams, type Shader, type Variant, variantName } fr
 import { BindGroups, type BoundBuffer } from "./bind-groups.ts";
 import { compilePipelines, type PipelineRequest } from "./pipelines.ts";
 import { planMemory } from "./plan.ts";
-import { timeEach } from "./time-each.ts";
 import type { StepScalars } from "./step-scalars.ts";
+import { beginSubmit, type Encodable, encode, endSubmit, type Submit } from "./submit.ts";
 import { byteLength, type Dtype, type Tensor } from "./tensor.ts";
+import { timeEach } from "./time-each.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** One dispatch, as a kernel wrapper describes it. */
@@ -44,12 +45,8 @@ interface Recorded {
   readonly firstRow: number;
 }
 
-interface Ready {
+interface Ready extends Encodable {
   readonly name: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly stepGroup: GPUBindGroup | undefined;
-  readonly grid: readonly [number, number, number];
   readonly flops: number;
   readonly bytes: number;
   readonly phase: string;
@@ -290,22 +287,26 @@ export class Program {
    */
   run({ rows = Infinity }: { rows?: number } = {}): void {
     const limit = (this.#flopsPerSecond ?? cautiousSpeed(this.#gpu)) * SUBMIT_SECONDS;
-    const before = this.#submittedWork;
     const begun = performance.now();
-    let piece: Ready[] = [];
+    let submit: Submit | undefined;
+    let held = 0;
     let work = 0;
     for (const dispatch of this.#dispatches) {
       if (dispatch.firstRow >= rows) continue;
-      piece.push(dispatch);
-      work += workOf(dispatch);
-      if (work < limit) continue;
-      this.#submit(piece, work);
-      piece = [];
-      work = 0;
+      submit ??= beginSubmit(this.#gpu, this.label);
+      encode(submit, dispatch);
+      held += workOf(dispatch);
+      if (held < limit) continue;
+      endSubmit(this.#gpu, submit);
+      submit = undefined;
+      work += held;
+      held = 0;
     }
-    if (piece.length > 0) this.#submit(piece, work);
+    if (submit) endSubmit(this.#gpu, submit);
+    work += held;
+    this.#submittedWork += work;
     this.#runs++;
-    watchRun(this.#gpu, begun, this.#submittedWork - before);
+    watchRun(this.#gpu, begun, work);
   }
 
   /**
@@ -324,13 +325,17 @@ export class Program {
     setTimedSpeed(this.#gpu, this.#flopsPerSecond);
   }
 
-  /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */
-  async profile(): Promise<DispatchTiming[]> {
-    const milliseconds = await timeEach(this.#gpu, this.#dispatches.length, (pass, index) => {
-      const dispatch = this.#dispatches[index];
-      if (dispatch) encode(pass, dispatch);
+  /**
+   * Runs with a timestamp around every dispatch, or those alone that `isTimed` picks by name: results are
+   * then worth nothing. Waits; for benchmarks only.
+   */
+  async profile(isTimed: (name: string) => boolean = () => true): Promise<DispatchTiming[]> {
+    const timed = this.#dispatches.filter(({ name }) => isTimed(name));
+    const milliseconds = await timeEach(this.#gpu, timed.length, (pass, index) => {
+      const dispatch = timed[index];
+      if (dispatch) encode({ pass }, dispatch);
     });
-    return this.#dispatches.map(({ name, flops, bytes, phase }, index) => ({
+    return timed.map(({ name, flops, bytes, phase }, index) => ({
       name,
       milliseconds: milliseconds[index] ?? Number.NaN,
       flops,
@@ -343,32 +348,6 @@ export class Program {
   free(): void {
     this.#gpu.freeBuffer(this.#uniforms);
   }
-
-  #submit(piece: readonly Ready[], work: number): void {
-    const { device } = this.#gpu;
-    const encoder = device.createCommandEncoder({ label: this.label });
-    const pass = encoder.beginComputePass({ label: this.label });
-    let last: Ready | undefined;
-    for (const dispatch of piece) {
-      encode(pass, dispatch, last);
-      last = dispatch;
-    }
-    pass.end();
-    device.queue.submit([encoder.finish()]);
-    this.#submittedWork += work;
-  }
-}
-
-/** `last` is what the pass has encoded before: what is set already is not set again. */
-function encode(
-  pass: GPUComputePassEncoder,
-  { pipeline, group, stepGroup, grid }: Ready,
-  last?: Ready,
-): void {
-  if (pipeline !== last?.pipeline) pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group);
-  if (stepGroup && stepGroup !== last?.stepGroup) pass.setBindGroup(1, stepGroup);
-  pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
 }
 
 function workOf({ flops, bytes }: Ready): number {

@@ -210,6 +210,8 @@ describe("a program", () => {
       expect(milliseconds).toBeGreaterThanOrEqual(0);
     }
     expect(gpu.allocatedBytes).toBe(held);
+    expect(await program.profile((name) => name.startsWith("matmul"))).toEqual([]);
+    expect(await program.profile((name) => name.startsWith("add"))).toHaveLength(3);
   });
 });
 
