@@ -7,7 +7,11 @@
 // What is turned with each other lies `pairs` dimensions apart. So that one thread has both, the four
 // outputs that it makes are two neighbors and what they are turned with. Of every head_period outputs the
 // first `turned` are heads of queries or keys. pairs is even, head_size a multiple of 4. Nothing is added
-// to y but the bias.
+// to y but the bias. Everything comes in pairs of neighbors.
+
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<Out>>;
+@group(0) @binding(10) var<storage, read> residual: array<vec2f>;
+@group(0) @binding(11) var<storage, read> bias: array<vec2f>;
 
 /// Where the four outputs lie that are counted from `slot` on, a multiple of 4.
 fn outputs_of(slot: u32) -> vec4u {
@@ -34,27 +38,25 @@ fn is_turned(slot: u32) -> bool {
 
 /// Stores the sums of the outputs `outputs_of(slot)`; there are all four.
 fn store_outputs(row: u32, slot: u32, sums: vec4f) {
-  let outputs = outputs_of(slot);
+  let pairs = outputs_of(slot).xz / 2u;
   var values = sums;
   if (params.has_bias != 0u) {
-    values += vec4f(bias[outputs.x], bias[outputs.y], bias[outputs.z], bias[outputs.w]);
+    values += vec4f(bias[pairs.x], bias[pairs.y]);
   }
   if (is_turned(slot)) {
     var position = positions[params.y_row + row];
     if (USE_STEP_POSITION) {
       position += step.position;
     }
-    let at = min(position, params.angles - 1u) * 2u * params.pairs + slot % params.head_size / 2u;
-    let cosines = vec2f(residual[at], residual[at + 1u]);
-    let sines = vec2f(residual[at + params.pairs], residual[at + params.pairs + 1u]);
+    let at = min(position, params.angles - 1u) * params.pairs + slot % params.head_size / 4u;
+    let cosines = residual[at];
+    let sines = residual[at + params.pairs / 2u];
     values = vec4f(
       values.xy * cosines - values.zw * sines,
       values.zw * cosines + values.xy * sines,
     );
   }
-  let start = (params.y_row + row) * params.y_stride + params.y_column;
-  y[start + outputs.x] = Out(values.x);
-  y[start + outputs.y] = Out(values.y);
-  y[start + outputs.z] = Out(values.z);
-  y[start + outputs.w] = Out(values.w);
+  let start = ((params.y_row + row) * params.y_stride + params.y_column) / 2u;
+  y[start + pairs.x] = vec2<Out>(values.xy);
+  y[start + pairs.y] = vec2<Out>(values.zw);
 }

@@ -1,4 +1,5 @@
 // What every product with a frozen weight shares: parameters, operands, and how dy is read and dx stored.
+// lib/matmul-y-….wgsl have y and what is added to it.
 //
 //   forward    y = x · Wᵀ + h · Bᵀ + bias            backward    dx = dy · W + Σ_s mask_s ∘ (dh_s · A_s)
 //
@@ -46,13 +47,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<Quad>;
 @group(0) @binding(3) var<storage, read> h: array<vec4f>;
 @group(0) @binding(4) var<storage, read> b: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> y: array<Out>;
 @group(0) @binding(6) var<storage, read> dy: array<vec4<In>>;
 @group(0) @binding(7) var<storage, read> dh: array<vec4f>;
 @group(0) @binding(8) var<storage, read> a: array<vec4f>;
 @group(0) @binding(9) var<storage, read_write> dx: array<vec4<Out>>;
-@group(0) @binding(10) var<storage, read> residual: array<f32>;
-@group(0) @binding(11) var<storage, read> bias: array<f32>;
 @group(0) @binding(12) var<storage, read> absmax: array<f32>;
 @group(0) @binding(13) var<storage, read> positions: array<u32>;
 

@@ -10,6 +10,7 @@ import weightLib from "../../shaders/lib/matmul-weight.wgsl?raw";
 import weightNativeLib from "../../shaders/lib/matmul-weight-native.wgsl?raw";
 import weightNf4Lib from "../../shaders/lib/matmul-weight-nf4.wgsl?raw";
 import yLib from "../../shaders/lib/matmul-y.wgsl?raw";
+import yRaggedLib from "../../shaders/lib/matmul-y-ragged.wgsl?raw";
 import yRopeLib from "../../shaders/lib/matmul-y-rope.wgsl?raw";
 import weightNf4TableLib from "../../shaders/lib/matmul-weight-nf4-table.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
@@ -124,7 +125,7 @@ export interface ProductFamily {
   readonly enables?: readonly string[];
 }
 
-/** Makes a family's shaders, each once: one for every way of storing a weight, with and without rotary positions. */
+/** Makes a family's shaders, each once: one for every way of storing a weight and y. */
 export function productShaders({
   label: family,
   files,
@@ -138,9 +139,12 @@ export function productShaders({
     nf4: [nf4Lib, hasTable ? weightNf4TableLib : weightNf4Lib],
   };
   const made = new Map<string, ProductShader>();
-  return ({ storage, hasRope }) => {
-    const suffix = storage === "native" ? "" : `-${storage}`;
-    const label = `${family}${suffix}${hasRope ? "-rope" : ""}`;
+  return ({ storage, stores }) => {
+    const suffixes = [
+      storage === "native" ? "" : `-${storage}`,
+      stores === "quads" ? "" : `-${stores}`,
+    ];
+    const label = `${family}${suffixes.join("")}`;
     const shader = made.get(label) ?? {
       label,
       source: [
@@ -149,7 +153,7 @@ export function productShaders({
         straddleLib,
         ...weightFiles[storage],
         matmulLib,
-        hasRope ? yRopeLib : yLib,
+        Y_LIBS[stores],
         ...files,
       ],
       bindings,
@@ -162,11 +166,14 @@ export function productShaders({
   };
 }
 
+const Y_LIBS = { quads: yLib, ragged: yRaggedLib, rope: yRopeLib } as const;
+
 /** A product that has been checked, as every family's shader wants to be told of it. */
 export interface Product {
   readonly entry: "forward" | "backward";
   readonly storage: WeightKind | "nf4";
-  readonly hasRope: boolean;
+  /** How y is stored: four outputs at once, one by one, or pairs that are turned. The backward pass has no y. */
+  readonly stores: keyof typeof Y_LIBS;
   readonly types: { readonly In: string; readonly Out: string; readonly Quad: string };
   readonly constants: Readonly<Record<string, boolean>>;
   readonly buffers: Readonly<Partial<Record<keyof typeof bindings, Tensor>>>;
@@ -209,7 +216,7 @@ export function forwardProduct(call: MatmulForward): Product {
   return {
     entry: "forward",
     ...storageOf(weight),
-    hasRope: rope !== undefined,
+    stores: rope ? "rope" : isRagged(params) ? "ragged" : "quads",
     types: { In: x.dtype, Out: y.dtype, Quad: quadOf(weight) },
     constants: {
       HAS_LORA: lora !== undefined,
@@ -234,6 +241,14 @@ export function forwardProduct(call: MatmulForward): Product {
     depth: inputs,
     flops: 2 * rows * outputs * (inputs + rank),
   };
+}
+
+function isRagged({
+  outputs,
+  y_column: column,
+  y_stride: stride,
+}: ReturnType<typeof forwardParams>) {
+  return [outputs, column, stride].some((size) => size % 4 !== 0);
 }
 
 /** Checks the operands of y = x · Wᵀ, and says where they lie. */
@@ -295,7 +310,7 @@ export function backwardProduct(call: MatmulBackward): Product {
   return {
     entry: "backward",
     ...storageOf(weight),
-    hasRope: false,
+    stores: "quads",
     types: { In: dy.dtype, Out: dx.dtype, Quad: quadOf(weight) },
     constants: {
       HAS_LORA: lora !== undefined,

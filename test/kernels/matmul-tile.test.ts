@@ -20,7 +20,7 @@ const RAGGED: readonly ProductCase[] = [
 ];
 const WHOLE: readonly ProductCase[] = [
   { rows: 32, outputs: 64, inputs: 32, bias: true, addend: "held" },
-  { rows: 6, outputs: 16, inputs: 16, offset: 4 },
+  { rows: 6, outputs: 16, inputs: 16, offset: 4, addend: "residual" },
 ];
 const ADAPTED: readonly ProductCase[] = [
   { rows: 33, outputs: 72, inputs: 36, rank: 20, segmentEnds: [32, 36, 40, 72] },

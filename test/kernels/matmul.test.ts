@@ -223,6 +223,7 @@ test("forward adds to what y holds, or to a residual", async () => {
 test.each([
   [1, 1, 4],
   [5, 7, 12],
+  [3, 8, 12], // four outputs at once
   [33, 35, 64],
 ] as const)("a bias is added to every row, once: %i × %i, %i inputs", async (...size) => {
   const [rows, outputs, inputs] = size;
