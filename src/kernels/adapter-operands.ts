@@ -54,6 +54,12 @@ export function segmentParams(segmentEnds: readonly number[], outputs: number) {
   return { end_0: first, end_1: second, end_2: third };
 }
 
+/** `scale_0`…`scale_3` of a shader's parameters: one a segment. */
+export function scaleParams(scales: readonly number[] = []) {
+  const [first = 0, second = 0, third = 0, fourth = 0] = scales;
+  return { scale_0: first, scale_1: second, scale_2: third, scale_3: fourth };
+}
+
 /** Checks the ends of up to four segments, and that a tile of four outputs lies in one segment. */
 export function checkSegments(segmentEnds: readonly number[], outputs: number): void {
   const isAscending = segmentEnds.every((end, s) => end > (segmentEnds[s - 1] ?? 0));

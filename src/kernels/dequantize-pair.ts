@@ -7,6 +7,7 @@ import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { elementCount, type Tensor } from "../gpu/tensor.ts";
 import type { Nf4Weight } from "./dequantize.ts";
+import { checkMemory } from "./weight.ts";
 
 // Weights that one workgroup makes: 64 threads of 8.
 const WORKGROUP_WEIGHTS = 512;
@@ -58,15 +59,12 @@ export function dequantizePair(recorder: Recorder, first: Expansion, second: Exp
 }
 
 function countOf({ weight, out }: Expansion, { dtype }: Tensor): number {
-  const { codes, absmax, shape } = weight;
-  const count = elementCount(shape);
+  const count = elementCount(weight.shape);
+  checkMemory("dequantizePair", weight);
   invariant(
-    count % 8 === 0 &&
-      elementCount(codes.shape) * 8 >= count &&
-      elementCount(absmax.shape) * 64 >= count &&
-      elementCount(out.shape) >= count &&
-      out.dtype === dtype,
-    () => `dequantizePair: ${count} weights of ${codes.label} into ${out.dtype} ${out.label}`,
+    count % 8 === 0 && elementCount(out.shape) >= count && out.dtype === dtype,
+    () =>
+      `dequantizePair: ${count} weights of ${weight.codes.label} into ${out.dtype} ${out.label}`,
   );
   return count;
 }

@@ -10,7 +10,13 @@ import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
 import storeF16Lib from "../../shaders/lib/store-eight-f16.wgsl?raw";
 import storeF32Lib from "../../shaders/lib/store-eight-f32.wgsl?raw";
 import shader from "../../shaders/dequantize.wgsl?raw";
-import { type PlainWeight, quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
+import {
+  checkMemory,
+  type PlainWeight,
+  quadType,
+  type WeightKind,
+  WIDEN_SOURCE,
+} from "./weight.ts";
 import type { Tunable } from "./tunable.ts";
 
 /** A weight as NF4; row-major, one row an output. Blocks of 64 run over the flat array. */
@@ -126,6 +132,7 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
     () => `dequantize: ${count} from ${start} of ${label}, ${size} weights, into ${out.label}`,
   );
   const dtype = out.dtype === "f16" ? "f16" : "f32";
+  checkMemory("dequantize", weight);
   const way = WAYS[recorder.choice(SLOT) ?? ""] ?? BASELINE;
   const { threads, eights } = way;
   const outBytes = byteLength(dtype, [count]);
@@ -138,10 +145,6 @@ export function dequantize(recorder: Recorder, call: Dequantize): void {
   };
   if ("codes" in weight) {
     const { codes, absmax } = weight;
-    invariant(
-      elementCount(codes.shape) * 8 >= size && elementCount(absmax.shape) * 64 >= size,
-      () => `dequantize: ${codes.label} and ${absmax.label} are too short for ${size} weights`,
-    );
     recorder.dispatch(shaderFor("native", dtype, way), {
       entry: "nf4",
       types: { Out: dtype, Stored: stored, Quad: "vec4f" },

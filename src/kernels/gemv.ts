@@ -6,14 +6,21 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount, matrixShape, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
+import { matrixShape, type StoredTensor, type Tensor, write } from "../gpu/tensor.ts";
 import gateLib from "../../shaders/lib/gate.wgsl?raw";
 import gemvLib from "../../shaders/lib/gemv.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import shader from "../../shaders/gemv.wgsl?raw";
+import { scaleParams } from "./adapter-operands.ts";
 import type { GluActivation } from "./glu.ts";
 import { forwardParams, type MatmulForward } from "./matmul-operands.ts";
-import { type PlainWeight, quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
+import {
+  checkMemory,
+  type PlainWeight,
+  quadType,
+  type WeightKind,
+  WIDEN_SOURCE,
+} from "./weight.ts";
 import type { Trial, TrialSizes, Tunable } from "./tunable.ts";
 
 export const GEMV_SLOT = "gemv";
@@ -98,11 +105,7 @@ const shaders: Readonly<Record<WeightKind, ReturnType<typeof shaderOf>>> = {
 export function gemv(recorder: Recorder, call: Gemv): void {
   const { weight } = call;
   const { tensor, shape, kind } = weight;
-  const perElement = kind === "native" ? 1 : 2;
-  invariant(
-    elementCount(tensor.shape) * perElement >= elementCount(shape),
-    () => `gemv: ${tensor.label} is too short for ${shape.join(" × ")} weights`,
-  );
+  checkMemory("gemv", weight);
   const chosen = Number(recorder.choice(GEMV_SLOT));
   const lanes = call.scaled
     ? narrowLanes(recorder.gpu)
@@ -142,7 +145,7 @@ export function gemvParts(
   const { rows, inputs, outputs, rank } = params;
   const [across, folds] = foldGrid(workgroups(Math.ceil(outputs / 2), THREADS / lanes));
   return {
-    params: { ...params, lanes, ...scaleParams(scaled) },
+    params: { ...params, lanes, scaled_rank: scaled?.rank ?? 1, ...scaleParams(scaled?.scales) },
     constants: {
       HAS_LORA: lora !== undefined,
       GATED: gate !== undefined,
@@ -154,18 +157,6 @@ export function gemvParts(
     buffers: { x, y, h: lora?.h ?? x, b: lora?.b ?? x, residual: residual ?? x, bias: bias ?? x },
     grid: [across, rows, folds] as const,
     flops: 2 * rows * outputs * (inputs + rank),
-  };
-}
-
-function scaleParams(scaled: GemvOperands["scaled"]) {
-  const { rank = 1, scales = [] } = scaled ?? {};
-  const [first = 0, second = 0, third = 0, fourth = 0] = scales;
-  return {
-    scaled_rank: rank,
-    scale_0: first,
-    scale_1: second,
-    scale_2: third,
-    scale_3: fourth,
   };
 }
 

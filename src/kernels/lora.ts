@@ -25,6 +25,7 @@ import {
   checkSegments,
   type Dropout,
   dropoutParams,
+  scaleParams,
   segmentParams,
 } from "./adapter-operands.ts";
 import type { Tunable } from "./tunable.ts";
@@ -39,6 +40,7 @@ const lora = {
 const WORKGROUP = 64;
 
 export const LORA_SLOT = "lora";
+
 export interface LoraDown {
   /** f32 or f16, [≥ xRow + rows, inputs]. */
   readonly x: Tensor;
@@ -267,11 +269,6 @@ const NO_OUTPUTS = {
   y_stride: 0,
   ...segmentParams([], 0),
 } as const;
-
-function scaleParams(scales: readonly number[]) {
-  const [first = 0, second = 0, third = 0, fourth = 0] = scales;
-  return { scale_0: first, scale_1: second, scale_2: third, scale_3: fourth };
-}
 
 function inputsOf(x: Tensor, xRow: number, givenRows: number | undefined) {
   const [xRows, inputs] = matrixShape(x);

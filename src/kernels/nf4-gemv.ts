@@ -2,11 +2,11 @@
 //
 // Slot "nf4.gemv" names where the 16 numbers of NF4 are looked up ("select", "shared" or "shuffle", see
 // shaders/lib/nf4-*.wgsl) and how many threads share a pair of outputs: "shuffle 32".
-import { invariant } from "../base/error.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Shader } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { elementCount, write } from "../gpu/tensor.ts";
+import { SUBGROUPS } from "../gpu/subgroups.ts";
+import { write } from "../gpu/tensor.ts";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import selectLib from "../../shaders/lib/nf4-select.wgsl?raw";
 import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
@@ -24,6 +24,7 @@ import {
   gemvTrial,
 } from "./gemv.ts";
 import type { Tunable } from "./tunable.ts";
+import { checkMemory } from "./weight.ts";
 
 export const NF4_GEMV_SLOT = "nf4.gemv";
 
@@ -46,7 +47,7 @@ function shaderOf(lookUp: LookUp) {
     },
     params: GEMV_PARAMS,
     usesStep: true,
-    ...(lookUp === "shuffle" && { enables: ["subgroups"] }),
+    ...(lookUp === "shuffle" && { enables: [SUBGROUPS.enable] }),
   } as const satisfies Shader<string, string>;
 }
 
@@ -63,11 +64,7 @@ export interface Nf4Gemv extends GemvOperands {
 /** What `matmulForward` does, unpacking every weight once a row: for a token or a few. */
 export function nf4Gemv(recorder: Recorder, call: Nf4Gemv): void {
   const { codes, absmax, shape } = call.weight;
-  const size = elementCount(shape);
-  invariant(
-    elementCount(codes.shape) * 8 >= size && elementCount(absmax.shape) * 64 >= size,
-    () => `nf4Gemv: ${codes.label} and ${absmax.label} are too short for ${size} weights`,
-  );
+  checkMemory("nf4Gemv", call.weight);
   const isAligned = shape[1] % 64 === 0;
   const { lookUp, lanes } = variantOf(recorder);
   const { params, constants, buffers, grid, flops } = gemvParts(call, shape, lanes);

@@ -28,24 +28,28 @@ export function quadType({ tensor, kind }: Pick<PlainWeight, "tensor" | "kind">)
   return kind === "native" ? `vec4<${tensor.dtype}>` : "vec2u";
 }
 
-/** Checks that a weight's memory is as long as its shape says. */
+/** Checks a weight for a product. */
 export function checkWeight(weight: PlainWeight | Nf4Weight): void {
   const [outputs, inputs] = weight.shape;
-  const size = outputs * inputs;
-  if ("codes" in weight) {
-    const { codes, absmax } = weight;
-    invariant(
-      inputs % 4 === 0 &&
-        elementCount(codes.shape) * 8 >= size &&
-        elementCount(absmax.shape) * 64 >= size,
-      () => `matmul: ${codes.label} and ${absmax.label} are too short for ${outputs} × ${inputs}`,
-    );
-    return;
-  }
-  const { tensor, kind } = weight;
-  const words = elementCount(tensor.shape);
+  invariant(inputs % 4 === 0, () => `matmul: ${outputs} × ${inputs} weights, no multiple of 4`);
+  checkMemory("matmul", weight);
+}
+
+/** Checks that a weight's memory is as long as its shape says. */
+export function checkMemory(kernel: string, weight: PlainWeight | Nf4Weight): void {
+  const { held, label } = "codes" in weight ? nf4Memory(weight) : plainMemory(weight);
   invariant(
-    inputs % 4 === 0 && words * (kind === "native" ? 1 : 2) >= size,
-    () => `matmul: ${tensor.label} of ${words} words as ${outputs} × ${inputs}`,
+    held >= elementCount(weight.shape),
+    () => `${kernel}: ${label} has room for ${held} weights, not for ${weight.shape.join(" × ")}`,
   );
+}
+
+function nf4Memory({ codes, absmax }: Nf4Weight) {
+  const held = Math.min(elementCount(codes.shape) * 8, elementCount(absmax.shape) * 64);
+  return { held, label: `${codes.label} with ${absmax.label}` };
+}
+
+function plainMemory({ tensor, kind }: PlainWeight) {
+  const held = elementCount(tensor.shape) * (kind === "native" ? 1 : 2);
+  return { held, label: tensor.label };
 }
