@@ -31,7 +31,7 @@ export interface Companion {
 
 const CHAT_TEMPLATE = "chat_template.jinja";
 
-// Of a base model's folder, what is not weights goes along: configs, tokenizer, code, licence.
+// Of a base model's folder, what is not weights goes along: configs, tokenizer, code, license.
 const WEIGHTS =
   /\.(safetensors|bin|pth?|gguf|onnx|onnx_data|h5|msgpack)$|\.index\.json$|^README\.md$/;
 

@@ -20,22 +20,37 @@ const FROZEN = -2;
 
 /** `symbols` holds the user-defined ones. */
 export function createBpe(model: SentencePieceModel, symbols: PieceTrie | undefined): CutText {
-  const count = model.pieces.length;
   const plain = new Map<string, number>();
   for (const [id, piece] of model.pieces.entries()) {
     if (isPlain(model, piece)) plain.set(piece.text, id);
   }
   const idOf = (text: string) => plain.get(text) ?? -1;
-  const isUnused = model.pieces.map(({ type }) => type === "unused");
-  const hasUnused = isUnused.includes(true);
-  const neighbors = new Neighbors(plain.keys());
   const chain = new Chain();
-  /** How each unused piece was last made: the length of its left part, to take it apart again. */
-  const splits = new Map<string, number>();
+  const splits: Splits = new Map();
   const join = createJoiner(model, chain, idOf, splits);
+  const tools = { model, symbols, idOf, chain, join };
+  return model.pieces.some(({ type }) => type === "unused")
+    ? createWholeCutter(tools, splits)
+    : createPartCutter(tools, new Neighbors(plain.keys()));
+}
 
-  /** Cuts the whole text: where pieces are taken apart again, what was made elsewhere in it counts. */
-  const cutWhole: CutText = (text, emit) => {
+/** How each unused piece was last made: the length of its left part, to take it apart again. */
+type Splits = Map<string, number>;
+
+interface Tools {
+  readonly model: SentencePieceModel;
+  readonly symbols: PieceTrie | undefined;
+  /** The id of a piece that text becomes, or −1. */
+  readonly idOf: (text: string) => number;
+  readonly chain: Chain;
+  readonly join: (text: string) => void;
+}
+
+/** Cuts the whole text: where pieces are taken apart again, what was made elsewhere in it counts. */
+function createWholeCutter({ model, symbols, idOf, chain, join }: Tools, splits: Splits): CutText {
+  const count = model.pieces.length;
+  const isUnused = model.pieces.map(({ type }) => type === "unused");
+  return (text, emit) => {
     /** A piece that must not be used is taken apart in the way it came about. */
     const emitParts = (start: number, end: number): void => {
       const part = text.slice(start, end);
@@ -60,6 +75,14 @@ export function createBpe(model: SentencePieceModel, symbols: PieceTrie | undefi
     }
     chain.length = 0;
   };
+}
+
+/** Cuts the text at symbols and where no piece can cross, and each part by itself; parts are remembered. */
+function createPartCutter(
+  { model, symbols, idOf, chain, join }: Tools,
+  neighbors: Neighbors,
+): CutText {
+  const count = model.pieces.length;
 
   /** Cuts a text that has no symbol in it and no border inside. */
   const cutPart = (text: string): EncodedWord => {
@@ -81,7 +104,6 @@ export function createBpe(model: SentencePieceModel, symbols: PieceTrie | undefi
     return pieces;
   };
   const parts = new WordTable(cutPart);
-  if (hasUnused) return cutWhole;
 
   return (text, emit) => {
     const finish = (start: number, end: number): void => {
@@ -123,7 +145,7 @@ function createJoiner(
   model: SentencePieceModel,
   chain: Chain,
   idOf: (text: string) => number,
-  splits: Map<string, number>,
+  splits: Splits,
 ): (text: string) => void {
   const ranks = rankScores(model);
   const pairs = new PairMemory();

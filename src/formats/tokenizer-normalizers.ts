@@ -139,7 +139,7 @@ function prepend(content: string): Normalizer {
   };
 }
 
-/** Character by character, without looking at its neighbours: Rust's lowercase of Σ is always σ. */
+/** Character by character, without looking at its neighbors: Rust's lowercase of Σ is always σ. */
 function mapCharacters(write: (char: string) => string): Normalizer {
   return (piece, track) => rewrite(piece, /[^]/gu, write, track);
 }

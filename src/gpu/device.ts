@@ -153,7 +153,7 @@ export class Gpu {
     };
   }
 
-  /** A labelled storage buffer of `bytes` (or of other `usage`), inside an out-of-memory scope. */
+  /** A labeled storage buffer of `bytes` (or of other `usage`), inside an out-of-memory scope. */
   buffer(label: string, bytes: number, usage = 0): GPUBuffer {
     const { maxBufferSize } = this.device.limits;
     if (bytes > maxBufferSize) {

@@ -1,4 +1,4 @@
-// A labelled, shaped piece of GPU memory, stored for good or placed by a program's memory plan.
+// A labeled, shaped piece of GPU memory, stored for good or placed by a program's memory plan.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "./device.ts";
 import { MAP_READ, USAGE } from "./flags.ts";

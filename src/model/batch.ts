@@ -20,10 +20,10 @@ export interface BatchTensors {
   readonly positions: StoredTensor;
   readonly segmentStart: StoredTensor;
   /** The tokens with a target, in order, and NO_ROW after them. */
-  readonly labelled: StoredTensor;
+  readonly labeled: StoredTensor;
   /** The targets of those, and NO_TARGET after them. */
   readonly targets: StoredTensor;
-  /** For every token, where it is in `labelled`; NO_ROW where it is not. */
+  /** For every token, where it is in `labeled`; NO_ROW where it is not. */
   readonly places: StoredTensor;
   /** All of the above, which are parts of it. */
   readonly whole: StoredTensor;
@@ -35,7 +35,7 @@ export interface BatchTensors {
 const NO_TARGET = 0xffff_ffff;
 const NO_ROW = 0xffff_ffff;
 
-const PARTS = ["ids", "positions", "segmentStart", "labelled", "targets", "places"] as const;
+const PARTS = ["ids", "positions", "segmentStart", "labeled", "targets", "places"] as const;
 
 // A part begins on a multiple of 256 bytes, as WebGPU wants of what is bound.
 const ALIGNED_ELEMENTS = 64;
@@ -49,7 +49,7 @@ export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
     ids: part("ids"),
     positions: part("positions"),
     segmentStart: part("segmentStart"),
-    labelled: part("labelled"),
+    labeled: part("labeled"),
     targets: part("targets"),
     places: part("places"),
     whole,
@@ -65,15 +65,15 @@ export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
 export function writeBatch(gpu: Gpu, batch: BatchTensors, arrays: BatchArrays): number {
   const { staging } = batch;
   const stride = staging.length / PARTS.length;
-  const [ids, positions, segmentStart, labelled, targets, places] = PARTS.map((_, i) => i * stride);
+  const [ids, positions, segmentStart, labeled, targets, places] = PARTS.map((_, i) => i * stride);
   staging.set(arrays.ids, ids);
   staging.set(arrays.positions, positions);
   staging.set(arrays.segmentStart, segmentStart);
-  staging.fill(NO_ROW, labelled);
+  staging.fill(NO_ROW, labeled);
   let rows = 0;
   arrays.targets.forEach((target, token) => {
     if (target === NO_TARGET) return;
-    staging[(labelled ?? 0) + rows] = token;
+    staging[(labeled ?? 0) + rows] = token;
     staging[(targets ?? 0) + rows] = target;
     staging[(places ?? 0) + token] = rows++;
   });

@@ -183,7 +183,7 @@ function withoutOne(tensor: StoredTensor): SourceTensor {
 
 /**
  * Llama: RoPE turns dimensions i and i + half of a head together; the file has such pairs in
- * neighbouring rows, since ggml turns 2i and 2i + 1 there. Rows of a weight, elements of a bias.
+ * neighboring rows, since ggml turns 2i and 2i + 1 there. Rows of a weight, elements of a bias.
  */
 function withHalvesApart(tensor: StoredTensor, heads: number): SourceTensor {
   const [rows = 0, columns = 1] = tensor.shape;

@@ -69,9 +69,9 @@ export async function buildTrainProgram(
   const normed = recorder.transient("final_normed", act, [tokens, architecture.hidden]);
   const { finalNorm } = weights;
   const { epsilon } = architecture;
-  const { labelled, places } = batch;
+  const { labeled, places } = batch;
   recorder.phase = "head and loss";
-  rmsNormForward(recorder, { x, weight: finalNorm, y: normed, epsilon, rowOf: labelled });
+  rmsNormForward(recorder, { x, weight: finalNorm, y: normed, epsilon, rowOf: labeled });
   const dNormed = recorder.transient("d_final_normed", act, [tokens, architecture.hidden]);
   recordLoss(recording, model, { normed, dNormed, batch, state });
   rmsNormBackward(recorder, {
@@ -122,7 +122,7 @@ export async function buildEvaluateProgram(
   const tokens = batch.ids.shape[0] ?? 0;
   const losses = gpu.allocate("evaluate.losses", "f32", [tokens]);
   const correct = gpu.allocate("evaluate.correct", "f32", [tokens]);
-  const normed = recordForward(recording, model, batch, batch.labelled);
+  const normed = recordForward(recording, model, batch, batch.labeled);
   recordEvaluation(recording, model, { normed, batch, state, losses, correct });
   try {
     return { program: await recorder.build(), losses, correct };

@@ -10,7 +10,7 @@ import {
   STEPS_IN_FLIGHT,
 } from "./step.ts";
 
-export interface RunParts {
+export interface LoopParts {
   readonly plan: StepPlan;
   readonly stepper: Stepper;
   readonly batchAt: (index: number) => MicroBatch;
@@ -58,14 +58,14 @@ const BAD_STEPS_IN_A_ROW = 3;
 
 /** Runs all steps that are left. Throws an AbortedError where it is stopped before any step was done. */
 export function runTraining(
-  parts: RunParts,
+  parts: LoopParts,
 ): Promise<Omit<RunSummary, "timeToFirstStepSeconds" | "peakGpuBytes">> {
   return new Loop(parts).run();
 }
 
 /** Whatever of a step was submitted is settled before anything is saved, evaluated or waited for. */
 class Loop {
-  readonly #parts: RunParts;
+  readonly #parts: LoopParts;
   readonly #reporter: Reporter;
   readonly #inFlight: Submitted[] = [];
   readonly #started: number;
@@ -77,7 +77,7 @@ class Loop {
   #savedStep: number;
   #isEvaluated: boolean;
 
-  constructor(parts: RunParts) {
+  constructor(parts: LoopParts) {
     const { done } = parts;
     this.#parts = parts;
     this.#started = parts.now();
@@ -201,14 +201,14 @@ async function untilAborted(promise: Promise<void>, signal = NEVER): Promise<voi
 const NEVER = new AbortController().signal;
 
 /** The gradients of a group that was begun before are made again: no checkpoint holds them. */
-function repeatOpenSteps({ plan, stepper, batchAt }: RunParts, first: number): void {
+function repeatOpenSteps({ plan, stepper, batchAt }: LoopParts, first: number): void {
   for (const step of plan.openBefore(first)) {
     const microBatches = plan.microBatchesOf(step).map(batchAt);
     stepper.repeat(microBatches, step, plan.lossWeight(step, countLabels(microBatches)));
   }
 }
 
-function submitStep({ plan, stepper, batchAt, now }: RunParts, step: number): Submitted {
+function submitStep({ plan, stepper, batchAt, now }: LoopParts, step: number): Submitted {
   const started = now();
   const microBatches = plan.microBatchesOf(step).map(batchAt);
   const dataSeconds = (now() - started) / 1000;
@@ -236,14 +236,14 @@ class Reporter {
   tokens: number;
   lastLoss = Number.NaN;
   skipped = 0;
-  readonly #parts: RunParts;
+  readonly #parts: LoopParts;
   #clock: number;
   /** Seconds and tokens of the steps since the start, without evaluation and saving. */
   #seconds = 0;
   #tokensTimed = 0;
   #steps = 0;
 
-  constructor(parts: RunParts, started: number) {
+  constructor(parts: LoopParts, started: number) {
     this.#parts = parts;
     this.#clock = started;
     this.tokens = parts.done.tokens;

@@ -39,10 +39,10 @@ async function smallChunks() {
       for (const { training, count } of model.adapter.banks) {
         write(gpu, training!.gradients, new Float32Array(count));
       }
-      const labelled = writeBatch(gpu, batch, microBatch);
-      expect(labelled).toBe(microBatch.labelTokens);
+      const labeled = writeBatch(gpu, batch, microBatch);
+      expect(labeled).toBe(microBatch.labelTokens);
       model.step.set({ seed: 1, lossWeight: 1 / whole.labelTokens });
-      program.run({ rows: rows ?? labelled });
+      program.run({ rows: rows ?? labeled });
       const gradients = [...(await model.adapter.read("gradients")).values()];
       return { loss: (await readF32(gpu, state))[8]!, gradients };
     },
@@ -68,7 +68,7 @@ function cutOnce(maxTensorBytes: number): typeof gpu {
 const chunks = await smallChunks();
 const run = (microBatch: MicroBatch, rows?: number) => chunks.run(microBatch, rows);
 
-test("chunks past the labelled rows change nothing, and are not dispatched", async () => {
+test("chunks past the labeled rows change nothing, and are not dispatched", async () => {
   const few = withTargets((token) => token % 5 === 0);
   const all = await run(few, Infinity);
   expect(all.loss).toBeGreaterThan(0);

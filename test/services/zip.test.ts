@@ -94,7 +94,7 @@ function source(name: string, content: Uint8Array<ArrayBuffer>): ZipSource {
   };
 }
 
-/** Bytes that differ from their neighbours, the same for the same length. */
+/** Bytes that differ from their neighbors, the same for the same length. */
 function bytesOf(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => (i * 167 + (i >> 8) * 31 + length) & 255);
 }
