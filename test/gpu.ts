@@ -27,6 +27,23 @@ export async function nullGpu(options: GpuOptions = {}): Promise<Gpu> {
   return gpu;
 }
 
+/** The null backend, of which all that is read is zero: whole runs go through on it, and take the memory they take. */
+export async function zeroGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const gpu = await nullGpu(options);
+  const { device } = gpu;
+  const create = device.createBuffer.bind(device);
+  Object.assign(device, {
+    createBuffer(descriptor: GPUBufferDescriptor) {
+      const buffer = create(descriptor);
+      // It carries out no copy into these, and leaves them as the host's memory was.
+      const isRead = descriptor.usage === (GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+      if (isRead) device.queue.writeBuffer(buffer, 0, new Uint8Array(descriptor.size));
+      return buffer;
+    },
+  });
+  return gpu;
+}
+
 /** Records what `record` says, runs it once, and waits. */
 export async function runOnce(
   gpu: Gpu,
