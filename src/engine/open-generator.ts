@@ -26,7 +26,10 @@ export interface GeneratorParts {
   readonly capacity: number;
 }
 
-/** Loads the weights and records the programs, which are compiled while weights are read. What it throws has left nothing on the GPU. */
+/**
+ * Loads the weights and records the programs, which are compiled while weights are read. What it throws has left
+ * nothing on the GPU.
+ */
 export async function openGenerator(
   gpu: Gpu,
   request: LoadRequest,

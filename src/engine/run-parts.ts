@@ -84,7 +84,10 @@ function contextTokens(config: TrainConfig): number {
   return config.max_length + config.evaluation_max_new_tokens;
 }
 
-/** Loads, allocates and records all of it, which is compiled while weights are read; the adapter is zero. Frees it again where that fails or is aborted. */
+/**
+ * Loads, allocates and records all of it, which is compiled while weights are read; the adapter is zero. Frees it
+ * again where that fails or is aborted.
+ */
 export async function allocateRun(
   gpu: Gpu,
   source: LoadableModel,

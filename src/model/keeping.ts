@@ -43,8 +43,8 @@ export function keepingOf(checkpointing: Checkpointing, layers: number): Keeping
 
 /**
  * How many ways of keeping there are, from 0, the least, to all. Each keeps more than the one before: first
- * the adapter's h; then expanded weights, one layer's worth of memory that saves time in all; then part after part, of the top
- * layer first, whose backward pass gives the memory back soonest.
+ * the adapter's h; then expanded weights, one layer's worth of memory that saves time in all; then part after
+ * part, of the top layer first, whose backward pass gives the memory back soonest.
  */
 export function countKeepings(layers: number): number {
   return layers * PARTS.length + 1 + KEEPING_WEIGHTS;
