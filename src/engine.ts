@@ -12,7 +12,7 @@ import { dryRun } from "./engine/dry-run.ts";
 import { estimateRun } from "./engine/estimate.ts";
 import { evaluateData } from "./engine/evaluate-data.ts";
 import { exportAdapter, merge } from "./engine/export.ts";
-import { createOpener } from "./engine/opener.ts";
+import { createOpener, onGpu } from "./engine/opener.ts";
 import { convertCheckpoint, readCheckpointConfig } from "./engine/pickled-checkpoint.ts";
 import { quantizeModel } from "./engine/quantize.ts";
 import { splitModel } from "./engine/split.ts";
@@ -542,11 +542,11 @@ export function createEngine(host: Host, { tune: mode, ...options }: EngineOptio
     probeMemory: (limitBytes) => probeMemory(host, options, limitBytes),
     loseDevice: () => opener.lose(),
     kernels: async (request) => tellKernels(await open(), tuner, request),
-    train: async (request) => train(await open(), host, request, tuner),
+    train: (request) => onGpu(opener, (gpu) => train(gpu, host, request, tuner)),
     dryRun: async (request) => dryRun(await open(), host, request),
-    openChat: async (request) => openChat(await open(), host.now, request, tuner),
-    evaluate: async (request) => evaluateData(await open(), request, tuner),
-    askChoices: async (request) => askChoices(await open(), request, tuner),
+    openChat: (request) => onGpu(opener, (gpu) => openChat(gpu, host.now, request, tuner)),
+    evaluate: (request) => onGpu(opener, (gpu) => evaluateData(gpu, request, tuner)),
+    askChoices: (request) => onGpu(opener, (gpu) => askChoices(gpu, request, tuner)),
     exportAdapter: (checkpoint, output, asked) => exportAdapter(checkpoint, output, asked),
     merge: async (request) => merge(await open(), request),
     convertModel: (request) => convertModel(request),

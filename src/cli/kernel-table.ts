@@ -12,22 +12,19 @@ export const TRYING =
 /** A listener that shows how far the trying is, and in a log what came of each kernel. */
 export function showTrying(output: Output): OnTrying {
   return (done, total, kernel) => {
-    if (done === 0) output.say(TRYING);
+    if (done === 0 && kernel.share === undefined) output.say(TRYING);
     output.emit("tuning", { done, total, ...kernel });
     reportTrying(output, done, total, kernel);
   };
 }
 
-export function reportTrying(
-  output: Output,
-  done: number,
-  total: number,
-  { slot, last }: Trying,
-): void {
+export function reportTrying(output: Output, done: number, total: number, kernel: Trying): void {
+  const { slot, share, last } = kernel;
   // The first may take a minute on software: a log says what is waited for.
-  if (!output.isLive && done === 0 && slot !== undefined) output.say(`1/${total} ${slot} …`);
+  const isFirst = done === 0 && share === undefined;
+  if (!output.isLive && isFirst && slot !== undefined) output.say(`1/${total} ${slot} …`);
   if (!output.isLive && last) output.say(formatTriedLine(done, total, last));
-  output.status(formatTryingBar(done, total, output.columns, slot));
+  output.status(formatTryingBar(done, total, output.columns, kernel));
 }
 
 type Tried = KernelTable["tried"][number];

@@ -1,6 +1,7 @@
 // Progress as one line: a bar for terminals, plain words for logs.
 import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import type { StepReport } from "../engine.ts";
+import type { Trying } from "../engine/tune.ts";
 
 const MIN_BAR = 5;
 
@@ -30,10 +31,16 @@ export function formatBytesBar(
   return withBar(what, share, `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`, columns);
 }
 
-/** "question ━━━━━───── 12/30", within `columns`. */
-export function formatCountBar(what: string, done: number, all: number, columns: number): string {
+/** "question ━━━━━───── 12/30", within `columns`. `share` is of the next one. */
+export function formatCountBar(
+  what: string,
+  done: number,
+  all: number,
+  columns: number,
+  share = 0,
+): string {
   const count = `${String(done).padStart(String(all).length)}/${all}`;
-  return withBar(what, all > 0 ? done / all : 0, count, columns);
+  return withBar(what, all > 0 ? (done + share) / all : 0, count, columns);
 }
 
 /** "trying nf4.fused.32 ━━━━━───── 3/9", within `columns`; none when all are done. */
@@ -41,9 +48,9 @@ export function formatTryingBar(
   done: number,
   total: number,
   columns: number,
-  slot = "kernel variants",
+  { slot = "kernel variants", share }: Trying,
 ): string | undefined {
-  return done < total ? formatCountBar(`trying ${slot}`, done, total, columns) : undefined;
+  return done < total ? formatCountBar(`trying ${slot}`, done, total, columns, share) : undefined;
 }
 
 /** A learning rate as 1.00e-3, the same width at every step. */

@@ -1,6 +1,7 @@
 // The one GPU of an engine: opened when it is wanted, and opened anew after it was lost.
 import type { Host } from "../engine.ts";
 import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
+import { LostInTrialError } from "./tune.ts";
 
 interface Opened {
   readonly gpu: Gpu;
@@ -52,4 +53,18 @@ export function createOpener(host: Host, options: GpuOptions): Opener {
       opening = undefined;
     },
   };
+}
+
+/**
+ * Does work that may try kernel variants first. Where that has cost it its device, it begins again on a new one, once:
+ * which variant it was is known by then.
+ */
+export async function onGpu<T>(opener: Opener, work: (gpu: Gpu) => Promise<T>): Promise<T> {
+  const begin = async () => work((await opener.open()).gpu);
+  try {
+    return await begin();
+  } catch (error) {
+    if (error instanceof LostInTrialError) return begin();
+    throw error;
+  }
 }

@@ -75,7 +75,7 @@ async function chooseKernels(
   return tuner.choose(gpu, work, {
     signal,
     onTrying(done, total, kernel) {
-      if (done === 0) onEvent({ type: "phase", phase: "tune" });
+      if (done === 0 && kernel.share === undefined) onEvent({ type: "phase", phase: "tune" });
       onEvent({ type: "tuning", done, total, ...kernel });
     },
   });

@@ -2,13 +2,21 @@
 //
 // A driver may refuse a variant, compute nonsense with it, or fall over. All three are expected: every call
 // runs in an error scope, results start as NaN, and a variant that fails is named with the reason and left out.
-import { messageOf, throwIfAborted } from "../base/error.ts";
+import { throwIfAborted } from "../base/error.ts";
 import type { Choices } from "../gpu/choices.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Recorder } from "../gpu/program.ts";
 import { StepScalars } from "../gpu/step-scalars.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import type { Trial, TrialSizes, Tunable } from "../kernels/tunable.ts";
+import {
+  failureOf,
+  popScopes,
+  pushScopes,
+  scoped,
+  scopedStart,
+  unlessAborted,
+} from "./variant-scopes.ts";
 import { differenceOf, fingerprint, poison, readResults, toNumbers } from "./variant-results.ts";
 
 /** Why a variant was dropped. */
@@ -50,6 +58,10 @@ export interface TryOptions {
   /** Of other kernels, which may take part in the work. */
   readonly choices?: Choices;
   readonly signal?: AbortSignal | undefined;
+  /** Called with the share that is done, 0 to 1, as variants are compiled, checked and timed. */
+  readonly onShare?: (share: number) => void;
+  /** Given what is being compiled, which the trying may not wait for to its end. */
+  readonly onCompiling?: (work: Promise<unknown>) => void;
 }
 
 /** How much faster than the first variant another must be: less may be chance. */
@@ -94,6 +106,7 @@ export async function tryVariants(
   if (!first) throw new Error(`internal: ${slot} has no variant`);
   const workspace = new Workspace(gpu);
   const step = new StepScalars(gpu);
+  const share = shareOf(candidates.length, options);
   let trial: Trial | undefined;
   // Around all: what no inner scope has would otherwise spoil the device. Who is to blame fails when it runs.
   pushScopes(gpu);
@@ -107,10 +120,16 @@ export async function tryVariants(
       const choices = { ...options.choices, [slot]: candidate.name };
       const recorder = new Recorder(gpu, `try ${slot}`, workspace, step, choices);
       candidate.isBegun = true;
-      compiling.push(compile(made, candidate, recorder));
+      compiling.push(
+        compile(made, candidate, recorder).then(() => {
+          if (candidate.isLate !== true) share.compiled();
+        }),
+      );
     }
-    await untilOver(Promise.all(compiling), options);
-    const chosen = await choose(gpu, made, candidates, options);
+    const compiled = Promise.all(compiling);
+    options.onCompiling?.(compiled);
+    await untilOver(compiled, options);
+    const chosen = await choose(gpu, made, candidates, options, share);
     return { slot, variants: candidates.map(resultOf), chosen: chosen.name };
   } catch (error) {
     throwIfAborted(options.signal);
@@ -135,8 +154,7 @@ async function compile(trial: Trial, candidate: Candidate, recorder: Recorder): 
   try {
     trial.record(recorder);
     // Shader modules are made before the first wait; what several candidates do after it, nobody can tell apart.
-    const { value, errors } = startScoped(gpu, () => recorder.build());
-    const [program] = await Promise.all([value, errors]);
+    const program = await scopedStart(gpu, () => recorder.build());
     // Late, it was not for nothing: drivers keep what they compiled for the next time.
     if (candidate.isLate === true) program?.free();
     else candidate.program = program;
@@ -164,18 +182,43 @@ async function untilOver(work: Promise<unknown>, { isOver, signal }: TryOptions)
   throwIfAborted(signal);
 }
 
+/** Counts what is done of a trial: of each variant a compilation, a check and its rounds. */
+function shareOf(count: number, { onShare }: TryOptions): Share {
+  const all = count * 3;
+  let done = 0;
+  const add = (part: number) => {
+    done += part;
+    onShare?.(Math.min(done / all, 1));
+  };
+  return {
+    compiled: () => add(1),
+    checked: () => add(1),
+    timed: (variants) => add(count / variants / ROUNDS),
+  };
+}
+
+interface Share {
+  readonly compiled: () => void;
+  readonly checked: () => void;
+  /** A batch of one of so many variants. */
+  readonly timed: (variants: number) => void;
+}
+
 async function choose(
   gpu: Gpu,
   trial: Trial,
   candidates: readonly Candidate[],
   options: TryOptions,
+  share: Share,
 ): Promise<Candidate> {
   const [first, ...others] = candidates as readonly [Candidate, ...Candidate[]];
   if (options.isOver()) return first;
   let reference: readonly Float32Array[] | undefined;
-  await attempt(gpu, first, async () => {
+  await attempt(gpu, first, options, async () => {
     reference = await firstResults(gpu, trial, first, options);
   });
+  throwIfAborted(options.signal);
+  share.checked();
   if (!reference) return first;
   const known = reference;
   const fault = differenceOf(known, known, trial.tolerance);
@@ -183,17 +226,18 @@ async function choose(
   if (first.fault !== undefined) return first;
   const sound = [first];
   for (const other of others) {
-    throwIfAborted(options.signal);
     if (options.isOver() || gpu.isLost) break;
-    await attempt(gpu, other, async () => {
+    await attempt(gpu, other, options, async () => {
       const results = await firstResults(gpu, trial, other, options);
       const difference = differenceOf(results, known, trial.tolerance);
       if (difference !== undefined) other.fault = difference;
     });
+    throwIfAborted(options.signal);
+    share.checked();
     if (other.fault === undefined && other.program) sound.push(other);
   }
   if (sound.length === 1) return first;
-  await timeAll(gpu, sound, options);
+  await timeAll(gpu, sound, options, share);
   return decide(gpu, trial, sound, options);
 }
 
@@ -221,8 +265,10 @@ async function firstResults(
 async function timeAll(
   gpu: Gpu,
   sound: readonly Candidate[],
-  { now, isOver, signal }: TryOptions,
+  options: TryOptions,
+  share: Share,
 ): Promise<void> {
+  const { now, isOver, signal } = options;
   const timeBatch = async (candidate: Candidate) => {
     const started = now();
     for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
@@ -235,13 +281,14 @@ async function timeAll(
   let running = sound;
   for (let round = 0; round < ROUNDS; round++) {
     for (const candidate of running) {
-      throwIfAborted(signal);
       if (gpu.isLost || isOver()) return;
-      await attempt(gpu, candidate, async () => {
+      await attempt(gpu, candidate, options, async () => {
         let batch = await timeBatch(candidate);
         while (batch.isShort) batch = await timeBatch(candidate);
         candidate.seconds = Math.min(candidate.seconds || Infinity, batch.each);
       });
+      throwIfAborted(signal);
+      share.timed(running.length);
     }
     const best = Math.min(...sound.map(({ seconds }) => seconds || Infinity));
     const [first] = sound;
@@ -267,55 +314,32 @@ async function decide(
     .toSorted((a, b) => a.seconds - b.seconds);
   for (const candidate of faster) {
     if (gpu.isLost) return first;
-    await attempt(gpu, candidate, async () => {
+    await attempt(gpu, candidate, options, async () => {
       for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
       const pieces = await readResults(gpu, trial.results, options.checkedBytes);
       if (pieces.map(fingerprint).join(" ") !== candidate.print) {
         candidate.fault = { kind: "unsteady", words: "run again, it writes other bits" };
       }
     });
+    throwIfAborted(options.signal);
     if (candidate.fault === undefined) return candidate;
   }
   return first;
 }
 
 /** Does something with a candidate's program, and makes what goes wrong the candidate's fault. */
-async function attempt(gpu: Gpu, candidate: Candidate, work: () => Promise<void>): Promise<void> {
+async function attempt(
+  gpu: Gpu,
+  candidate: Candidate,
+  { signal }: TryOptions,
+  work: () => Promise<void>,
+): Promise<void> {
   if (!candidate.program) return;
-  pushScopes(gpu);
   try {
-    await work();
+    await scoped(gpu, () => unlessAborted(work(), signal));
   } catch (error) {
     candidate.fault = failureOf(error);
-  } finally {
-    const error = await popScopes(gpu);
-    if (error) candidate.fault = failureOf(new Error(error.message));
   }
-}
-
-/** Starts work and tells of the errors of its synchronous part. */
-function startScoped<T>(
-  gpu: Gpu,
-  work: () => Promise<T>,
-): { readonly value: Promise<T>; readonly errors: Promise<void> } {
-  pushScopes(gpu);
-  const value = work();
-  const errors = popScopes(gpu).then((error) => {
-    if (error) throw new Error(error.message);
-  });
-  return { value, errors };
-}
-
-function pushScopes({ device }: Gpu): void {
-  device.pushErrorScope("internal");
-  device.pushErrorScope("validation");
-}
-
-/** The first error since; none where the device is gone, which tells of itself. */
-async function popScopes({ device }: Gpu): Promise<GPUError | undefined> {
-  const scopes = [device.popErrorScope(), device.popErrorScope()];
-  const found = await Promise.all(scopes.map((scope) => scope.catch(() => null)));
-  return found.find((error) => error !== null) ?? undefined;
 }
 
 function runsFor(seconds: number): number {
@@ -329,10 +353,4 @@ function resultOf({ name, seconds, fault, isBegun }: Candidate): VariantTrial {
   if (fault !== undefined) return { name, fault };
   if (Number.isFinite(seconds)) return { name, seconds };
   return isBegun === true ? { name, begun: 1 } : { name };
-}
-
-/** The first line alone: drivers and compilers add pages. */
-function failureOf(error: unknown): Fault {
-  const [line = ""] = messageOf(error).split("\n");
-  return { kind: "failed", words: line.replace(/^internal: /, "").slice(0, 200) };
 }

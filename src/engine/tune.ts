@@ -5,7 +5,7 @@
 // What the time was too short for is tried at the next start, which goes on from what is known.
 import type { Host, KernelTable } from "../engine.ts";
 import type { Choices } from "../gpu/choices.ts";
-import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
+import { DeviceLostError, type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
 import type { TrialSizes, Tunable } from "../kernels/tunable.ts";
 import { TUNABLES } from "../kernels/tunables.ts";
 import { KernelCache, type KnownTrial, type KnownTrials } from "./kernel-cache.ts";
@@ -22,6 +22,7 @@ import {
   type TurnEnd,
   usable,
 } from "./known-variants.ts";
+import { seldom } from "./seldom.ts";
 import {
   type Fault,
   type SlotTrial,
@@ -48,11 +49,13 @@ export type OnTrying = (done: number, total: number, kernel: Trying) => void;
 
 export interface Trying {
   readonly slot?: string;
+  /** How much of its trying is done, 0 to 1; not there when it begins. */
+  readonly share?: number;
   readonly last?: SlotTrial;
 }
 
 export interface Listener {
-  /** Called when there is something to try, with 0, and after each kernel. */
+  /** Called when there is something to try, with 0, after each kernel, and as one comes on. */
   readonly onTrying?: OnTrying | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,6 +65,13 @@ export interface TunerOptions {
   readonly gpu?: GpuOptions;
   readonly tunables?: readonly Tunable[];
   readonly kernels?: string;
+}
+
+/** A driver's reset over a variant took the device of the work too, before that was begun. */
+export class LostInTrialError extends DeviceLostError {
+  constructor() {
+    super("while kernel variants were tried", "");
+  }
 }
 
 /** Milliseconds after which `quick` starts nothing more. */
@@ -89,11 +99,12 @@ export class Tuner {
 
   /**
    * The choices for a piece of work on `gpu`, tried now where they are not known yet. Kernels that were not tried
-   * are not in them. Throws an AbortedError alone.
+   * are not in them. Throws an AbortedError or a LostInTrialError alone.
    */
   async choose(gpu: Gpu, work: Work, listener: Listener = {}): Promise<Choices> {
     if (!triesOn(gpu, this.mode)) return {};
     const { slots } = await this.#know(gpu, work, this.mode, listener);
+    if (gpu.isLost) throw new LostInTrialError();
     return choicesOf(slots);
   }
 
@@ -207,24 +218,31 @@ export class Tuner {
     const checkedBytes = isFull ? Infinity : QUICK_BYTES;
     const options = { now, isOver: () => now() > end, checkedBytes, signal };
     const device = new OwnDevice(this.#host, this.#options);
+    const { tell } = seldom((done: number, slot: string, share: number) => {
+      onTrying?.(done, missing.length, { slot, share });
+    });
     let last: SlotTrial | undefined;
     try {
       for (const [done, { known, ...wanted }] of missing.entries()) {
-        onTrying?.(done, missing.length, { slot: wanted.slot, ...(last && { last }) });
+        const { slot } = wanted;
+        onTrying?.(done, missing.length, { slot, ...(last && { last }) });
         last = undefined;
         let found = known;
+        const plain = shareOfPlain(wanted.names, known);
         for (const isRiskyTurn of [false, true]) {
           const names = turnOf(wanted.names, found, isRiskyTurn);
           if (options.isOver() || names.length < 2) continue;
-          await note(wanted.slot, "begun");
+          const [from, to] = isRiskyTurn ? [plain, 1] : [0, plain];
+          const onShare = (share: number) => tell(done, slot, from + share * (to - from));
+          await note(slot, "begun");
           let came: Came = "left";
           try {
             const part = { ...wanted, names };
             const choices = choicesSoFar();
-            const turn = await trySlot(device, part, sizes, { ...options, choices });
+            const turn = await trySlot(device, part, sizes, { ...options, choices, onShare });
             if (turn) came = cameOf(turn, wanted.names, found, isFull);
           } finally {
-            await note(wanted.slot, came);
+            await note(slot, came);
           }
           if (typeof came === "object") last = came;
           if (typeof came !== "object" || !isSound(came)) break;
@@ -238,11 +256,21 @@ export class Tuner {
   }
 }
 
+/** How much of a kernel's trying its first turn is. */
+function shareOfPlain(names: readonly string[], known: KnownTrial | undefined): number {
+  const [plain = 0, risky = 0] = [false, true].map(
+    (isRisky) => turnOf(names, known, isRisky).length,
+  );
+  return plain / Math.max(1, plain + risky);
+}
+
 /** A device that may be lost, and is then opened anew. */
 class OwnDevice {
   readonly #host: Host;
   readonly #options: GpuOptions;
   #gpu: Gpu | undefined;
+  /** What was being compiled on it last. */
+  #compiling: Promise<unknown> = Promise.resolve();
 
   constructor(host: Host, options: GpuOptions) {
     this.#host = host;
@@ -252,7 +280,7 @@ class OwnDevice {
   /** Undefined where there is no second device to be had. */
   async open(): Promise<Gpu | undefined> {
     if (this.#gpu && !this.#gpu.isLost) return this.#gpu;
-    this.#gpu?.abandon();
+    this.close();
     this.#gpu = undefined;
     try {
       this.#gpu = await openGpu(await this.#host.requestAdapter(), this.#options);
@@ -262,8 +290,20 @@ class OwnDevice {
     return this.#gpu;
   }
 
+  /** To be told what is compiled on it. */
+  readonly compiles = (work: Promise<unknown>): void => {
+    this.#compiling = Promise.allSettled([this.#compiling, work]);
+  };
+
+  /**
+   * Closes it when nothing is under way on it any more. Destroyed before, it would hold up the whole thread until
+   * compilers, which may take minutes, and the GPU are done.
+   */
   close(): void {
-    this.#gpu?.abandon();
+    const gpu = this.#gpu;
+    if (!gpu) return;
+    const idle = [this.#compiling, gpu.device.queue.onSubmittedWorkDone()];
+    void Promise.allSettled(idle).then(() => gpu.abandon()); // never rejects
   }
 }
 
@@ -280,7 +320,10 @@ async function trySlot(
     if (!gpu) return undefined;
     const left = names.filter((name) => !dropped.has(name));
     const part = { ...tunable, candidates: () => left };
-    const trial = await tryVariants(gpu, part, sizes, options);
+    const trial = await tryVariants(gpu, part, sizes, {
+      ...options,
+      onCompiling: device.compiles,
+    });
     const tried = new Map(trial.variants.map((variant) => [variant.name, variant]));
     const variants = names.map((name): VariantTrial => {
       const fault = dropped.get(name);

@@ -199,6 +199,8 @@ export interface TryingProgress {
   readonly total: number;
   /** The kernel that is tried now; undefined at the end. */
   readonly slot: string | undefined;
+  /** How much of that one is done, 0 to 1. */
+  readonly share: number;
 }
 
 export interface EngineService {

@@ -134,7 +134,7 @@ async function tryKernels(
 }
 
 function tellTrying(tell: (progress: TryingProgress) => void): OnTrying {
-  return (done, total, { slot }) => tell({ done, total, slot });
+  return (done, total, { slot, share = 0 }) => tell({ done, total, slot, share });
 }
 
 const RUN_FILES: ReadonlySet<string> = new Set(["config.yaml", "metrics.jsonl", "train.log"]);

@@ -29,7 +29,7 @@ export class LiveReport {
   phase: Phase = "start";
   loading: { readonly bytes: number; readonly totalBytes: number } | undefined;
   /** Kernels whose variants were tried, of those to be. */
-  tuning: { readonly done: number; readonly total: number } | undefined;
+  tuning: { readonly done: number; readonly total: number; readonly share: number } | undefined;
   plan: RunPlan | undefined;
   rows: { readonly train: number; readonly heldOut: number } | undefined;
   /** The newest step of all; `isFresh` once one came from this start of the run. */
@@ -55,7 +55,7 @@ export class LiveReport {
         this.loading = { bytes: event.bytes, totalBytes: event.totalBytes };
         break;
       case "tuning":
-        this.tuning = { done: event.done, total: event.total };
+        this.tuning = { done: event.done, total: event.total, share: event.share ?? 0 };
         break;
       case "data":
         this.rows = { train: event.rows, heldOut: event.evalRows };

@@ -36,6 +36,9 @@ const sound = { label: "fake", source: [header, body], bindings, params } satisf
 >;
 const broken = { ...sound, label: "broken", source: [header, "fn nothing() { return 1; }"] };
 
+/** The grid of the variant "hangs", by which a test can tell it as it runs. */
+export const HANGING_GRID = 17;
+
 /** Elements: small, and the work is in the repeats. */
 const COUNT = 1024;
 
@@ -59,6 +62,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   gap: { repeats: 1, left: 3 },
   broken: { repeats: 1, shader: broken },
   unsteady: { repeats: 2, constants: { UNSTEADY: true } },
+  hangs: { repeats: 20, grid: HANGING_GRID },
   refused: { repeats: 1, grid: 70_000 },
 };
 

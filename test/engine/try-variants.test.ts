@@ -28,7 +28,9 @@ test("the fastest that is right is chosen; the others are named with what is wro
   expect(of["nan"]?.fault?.words).toMatch(/no number/);
   expect(of["gap"]?.fault?.words).toMatch(/unwritten/);
   expect(of["broken"]?.fault?.words).toMatch(/return statement type/);
-  expect(of["refused"]?.fault?.words).toMatch(/takes 70,000 workgroups in a row; WebGPU allows 65,535/);
+  expect(of["refused"]?.fault?.words).toMatch(
+    /takes 70,000 workgroups in a row; WebGPU allows 65,535/,
+  );
   // Nothing of it stays, and the device is as good as new.
   expect(gpu.isLost).toBe(false);
   expect(gpu.allocatedBytes).toBe(before);
@@ -48,6 +50,28 @@ test("when the time is up, what is known decides", async () => {
   const { chosen, variants } = await tryVariants(gpu, fakeTunable(names), SIZES, over);
   expect(chosen).toBe("plain");
   expect(variants).toEqual(names.map((name) => ({ name })));
+});
+
+test("neither a compiler nor the GPU is waited for when it is broken off", async () => {
+  for (const held of ["createComputePipelineAsync", "onSubmittedWorkDone"] as const) {
+    const slow = new Gpu(gpu.device, gpu.info); // without what was compiled before
+    const owner = held === "onSubmittedWorkDone" ? gpu.device.queue : gpu.device;
+    const abort = new AbortController();
+    const forever = () => {
+      setTimeout(() => abort.abort(), 20);
+      return new Promise<never>(() => {});
+    };
+    Object.defineProperty(owner, held, { value: forever, configurable: true });
+    try {
+      const trying = tryVariants(slow, fakeTunable(["plain", "fast"]), SIZES, {
+        ...patient,
+        signal: abort.signal,
+      });
+      await expect(trying, held).rejects.toThrow("stopped before it was done");
+    } finally {
+      Reflect.deleteProperty(owner, held);
+    }
+  }
 });
 
 test("a compiler is not waited for when the time is up: what it was to make counts as begun", async () => {

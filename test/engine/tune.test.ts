@@ -1,14 +1,15 @@
 // What was found by trying is kept: for the same adapter, kernels and sizes, and for nothing else.
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { KernelCache } from "../../src/engine/kernel-cache.ts";
-import { type TuneMode, Tuner } from "../../src/engine/tune.ts";
+import { createOpener, onGpu } from "../../src/engine/opener.ts";
+import { type OnTrying, type TuneMode, Tuner } from "../../src/engine/tune.ts";
 import type { Host } from "../../src/engine.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { nodeHost, openFolder } from "../../src/hosts/node.ts";
 import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
 import type { Tunable } from "../../src/kernels/tunable.ts";
 import { testGpu } from "../gpu.ts";
-import { fakeTunable, SIZES } from "./fake-tunable.ts";
+import { fakeTunable, HANGING_GRID, SIZES } from "./fake-tunable.ts";
 import { temporaryFolder } from "./tiny-folder.ts";
 
 const adapter = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
@@ -38,10 +39,17 @@ function tuner(mode: TuneMode, tunables: readonly Tunable[], kernels = "these"):
 test("what is found is kept, and not tried again", async () => {
   const tunables = [tunable(["plain", "fast"]), tunable(["plain", "gap"], "other")];
   const steps: string[] = [];
-  const onTrying = (done: number, total: number) => steps.push(`${done} of ${total}`);
+  const shares: number[] = [];
+  const onTrying: OnTrying = (done, total, { share }) => {
+    if (share === undefined) steps.push(`${done} of ${total}`);
+    else shares.push(done + share);
+  };
   const found = await tuner("full", tunables).choose(gpu, work, { onTrying });
   expect(found).toEqual({ fake: "fast", other: "plain" });
   expect(steps).toEqual(["0 of 2", "1 of 2", "2 of 2"]);
+  expect(shares.length).toBeGreaterThan(0); // ten times a second at most
+  expect(shares).toEqual(shares.toSorted((x, y) => x - y));
+  expect(shares.at(-1)).toBeLessThanOrEqual(2);
   expect(tries).toEqual(["fake", "other"]);
   expect(gpu.choices).toEqual({}); // whose work it is sets them
 
@@ -172,6 +180,56 @@ test("a device that is lost over a kernel takes nothing else with it", async () 
   expect(await choose()).toEqual({ deadly: "plain", fake: "fast" });
   expect(tries).toHaveLength(3);
   expect(gpu.isLost).toBe(false);
+});
+
+test("a variant that hangs the GPU as it runs is known as bad from then on, and the others are tried without it", async () => {
+  const devices: Gpu[] = [];
+  const names = ["plain", "hangs", "fast"];
+  const tunables = [fakeTunable(names, { onTrial: (device) => devices.push(device) })];
+  const choose = () => tuner("full", tunables).choose(gpu, work);
+  // oxlint-disable-next-line typescript/unbound-method -- called on what it is a method of
+  const { dispatchWorkgroups } = GPUComputePassEncoder.prototype;
+  const dispatch = vi.spyOn(GPUComputePassEncoder.prototype, "dispatchWorkgroups");
+  dispatch.mockImplementation(function lose(this: GPUComputePassEncoder, x, ...rest) {
+    // As a driver does that waits for nothing longer than some seconds.
+    if (x === HANGING_GRID) devices.at(-1)?.device.destroy();
+    dispatchWorkgroups.call(this, x, ...rest);
+  });
+  try {
+    expect(await choose()).toEqual({ fake: "fast" });
+    expect(devices).toHaveLength(2); // the second without it
+    expect(gpu.isLost).toBe(false);
+    const kept = await new KernelCache(host, gpu, "these").read(SIZES);
+    const [, hanging] = kept?.slots[0]?.variants ?? [];
+    expect(hanging?.fault?.words).toContain("The GPU was lost");
+    expect(await choose()).toEqual({ fake: "fast" });
+    expect(devices).toHaveLength(2);
+  } finally {
+    dispatch.mockRestore();
+  }
+});
+
+test("where the reset of a driver takes all devices, the work begins again on a new one", async () => {
+  const opener = createOpener(host, {});
+  try {
+    // Stands for the driver: the device of the work goes while a kernel is tried.
+    const tunables = [fakeTunable(["plain", "fast"], { onTrial: () => void opener.lose() })];
+    const lost: Gpu[] = [];
+    const choose = async (own: Gpu) => {
+      lost.push(own);
+      return tuner("full", tunables).choose(own, work);
+    };
+    expect(await onGpu(opener, choose)).toEqual({ fake: "fast" });
+    expect(lost.map(({ isLost }) => isLost)).toEqual([true, false]);
+    // Without a place to keep what was found it would be lost again and again: that is told.
+    host = { ...host, cache: () => Promise.reject(new Error("none")) };
+    await expect(onGpu(opener, choose)).rejects.toThrow(
+      "The GPU was lost (while kernel variants were tried).",
+    );
+    expect(lost).toHaveLength(4);
+  } finally {
+    opener.close();
+  }
 });
 
 test("memory that was out for a trial is told, and tried again at the next start", async () => {

@@ -55,8 +55,8 @@ test("kernel variants that are tried before a model is loaded are told", async (
     (progress) => told.push(progress),
   );
   expect(told).toEqual([
-    { done: 0, total: 2, slot: "matmul" },
-    { done: 2, total: 2, slot: undefined },
+    { done: 0, total: 2, slot: "matmul", share: 0 },
+    { done: 2, total: 2, slot: undefined, share: 0 },
     { bytes: 1, totalBytes: 2 },
   ]);
 });

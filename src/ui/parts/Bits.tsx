@@ -79,12 +79,12 @@ export function BytesProgress(props: {
 }
 
 /** Kernels whose variants were tried, of those to be. */
-export function KernelsProgress(props: Pick<TryingProgress, "done" | "total">) {
+export function KernelsProgress(props: Pick<TryingProgress, "done" | "total" | "share">) {
   const text = useText();
   return (
     <WorkProgress
       label={text().app.tryingKernels}
-      done={props.done}
+      done={props.done + props.share}
       total={props.total}
       words={text().app.doneOf(String(props.done), String(props.total))}
     />
