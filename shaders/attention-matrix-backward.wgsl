@@ -13,9 +13,8 @@
 // Shared is the type that is multiplied. In f16 ds would fade away, being smaller than d_o by p: it is stored
 // without scale and times GRADIENT_FACTOR, which what is summed is freed of.
 //
-// Matrices of queries and of sums lie in arrays that loops of constant length index. A compiler has to unroll them
-// all to keep the matrices in registers, as matmul's blocks, named by numbers, are kept; whether drivers do is
-// unproven.
+// What a subgroup holds is in lib/attention-held.wgsl, workgroup memory in lib/attention-unit-memory.wgsl. A subgroup's
+// rows are one unit high, or two.
 
 const OWN = 32u;
 const SUBGROUP_ROWS = 16u;
@@ -23,31 +22,20 @@ const THREADS = 4u * LANES;
 const HALF_THREADS = 2u * LANES;
 
 const ROW_UNITS = SUBGROUP_ROWS / UNIT_ROWS;
-const OTHER_UNITS = OTHER / UNIT_COLUMNS;
-const OTHER_STEPS = OTHER / UNIT_DEPTH;
-const HEAD_STEPS = COLUMNS / UNIT_DEPTH;
-const HEAD_UNITS = COLUMNS / UNIT_COLUMNS;
+const OWN_UNITS = OWN / UNIT_ROWS;
+const HEAD_UNITS = COLUMNS / EDGE;
 const HEAD_QUADS = COLUMNS / 4u;
 // Columns of scores that a thread has, in quads.
 const THREAD_QUADS = OTHER / 8u;
 
-const ROW_STRIDE = HEAD_QUADS + PADDING_QUADS;
-const AREA = OTHER * ROW_STRIDE;
-const SCORE_STRIDE = OTHER / 4u + 1u;
-const WEIGHT_STRIDE = OTHER / 4u + PADDING_QUADS;
-const RESULT_STRIDE = HEAD_QUADS + 1u;
-
 // OTHER rows of q (or k), then of d_o (or v).
-var<workgroup> staged: array<vec4<Shared>, 2u * AREA>;
+const STAGED_WIDTH = HEAD_UNITS;
+const AREA = OTHER / EDGE * HEAD_UNITS;
+const STAGED_UNITS = 2u * AREA;
 // p and ds, of each own row.
-var<workgroup> weights: array<vec4<Shared>, 2u * OWN * WEIGHT_STRIDE>;
+const WEIGHT_UNITS = 2u * OWN_UNITS * (OTHER / EDGE);
 // q · k, then p; d_o · v. At the end 16 rows of the result.
-var<workgroup> scores:
-  array<vec4f, max(2u * OWN * SCORE_STRIDE, SUBGROUP_ROWS * RESULT_STRIDE)>;
-
-alias Own = array<Left, ROW_UNITS * HEAD_STEPS>;
-alias Sums = array<Result, ROW_UNITS * HEAD_UNITS>;
-alias HalfSums = array<Result, ROW_UNITS * HEAD_UNITS / 2u>;
+const SCORE_UNITS = max(2u * OWN_UNITS * (OTHER / EDGE), ROW_UNITS * HEAD_UNITS);
 
 /// Stages OTHER of the rows of queries that are noted, from `first` on.
 fn stage_queries(first: u32, thread: u32) {
@@ -60,8 +48,8 @@ fn stage_queries(first: u32, thread: u32) {
       query = vec4<Shared>(qkv[query_starts[first + row] + quad]);
       gradient = vec4<Shared>(d_o[query_starts[32u + first + row] + quad]);
     }
-    staged[row * ROW_STRIDE + quad] = query;
-    staged[AREA + row * ROW_STRIDE + quad] = gradient;
+    put_staged(0u, row, quad, query);
+    put_staged(AREA, row, quad, gradient);
   }
 }
 
@@ -76,53 +64,54 @@ fn stage_keys(start: u32, kv_head: u32, thread: u32) {
       key = vec4<Shared>(qkv[at + k_column(kv_head)]);
       value = vec4<Shared>(qkv[at + v_column(kv_head)]);
     }
-    staged[row * ROW_STRIDE + quad] = key;
-    staged[AREA + row * ROW_STRIDE + quad] = value;
+    put_staged(0u, row, quad, key);
+    put_staged(AREA, row, quad, value);
   }
 }
 
-/// Takes a subgroup's own rows, if they are among the OTHER from `first` on that are staged.
-fn take_own(own: ptr<function, Own>, first: u32, subgroup: u32) {
-  let first_row = subgroup % 2u * SUBGROUP_ROWS;
-  if (first_row / OTHER == first / OTHER) {
-    for (var row = 0u; row < ROW_UNITS; row++) {
-      let at = subgroup / 2u * AREA + (first_row + row * UNIT_ROWS - first) * ROW_STRIDE;
-      for (var k = 0u; k < HEAD_STEPS; k++) {
-        (*own)[row * HEAD_STEPS + k] = left_of_rows(at + k * (UNIT_DEPTH / 4u));
-      }
-    }
+/// Takes one unit of a subgroup's own rows, if it is among the OTHER from `first` on that are staged.
+fn take_own(own: ptr<function, Lefts>, first: u32, subgroup: u32, unit: u32) {
+  let row = subgroup % 2u * SUBGROUP_ROWS + unit * UNIT_ROWS;
+  if (row / OTHER == first / OTHER) {
+    let staged_unit = subgroup / 2u * AREA + (row - first) / EDGE * HEAD_UNITS;
+    take_lefts(own, HEAD_UNITS, staged_unit, row % EDGE);
   }
 }
 
 /// Products of own rows with those staged: the scores of one half, d_o · v of the other.
-fn make_products(own: ptr<function, Own>, subgroup: u32) {
+fn make_products(own: ptr<function, Lefts>, subgroup: u32, unit: u32) {
   let half = subgroup / 2u;
-  for (var row = 0u; row < ROW_UNITS; row++) {
-    for (var column = 0u; column < OTHER_UNITS; column++) {
-      // Not left to WGSL's zero: in a loop, dawn.node 0.6.2 keeps what an array without initializer held before.
-      var sum = Result();
-      let others = half * AREA + column * UNIT_COLUMNS * ROW_STRIDE;
-      for (var k = 0u; k < HEAD_STEPS; k++) {
-        let right = right_of_columns(others + k * (UNIT_DEPTH / 4u));
-        sum = multiply_add((*own)[row * HEAD_STEPS + k], right, sum);
-      }
-      let at = half * OWN + subgroup % 2u * SUBGROUP_ROWS + row * UNIT_ROWS;
-      store_result(at * SCORE_STRIDE + column * (UNIT_COLUMNS / 4u), SCORE_STRIDE, sum);
-    }
+  let row_unit = half * OWN_UNITS + subgroup % 2u * ROW_UNITS + unit;
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    let product = multiply_lefts(own, HEAD_UNITS, half * AREA + n * HEAD_UNITS);
+    store_result(row_unit * OTHER_UNITS + n, product);
   }
 }
 
-/// Writes a unit of the sums to the rows of the result in scores.
-fn put_unit(unit: Result, row: u32, column: u32) {
-  let at = row * UNIT_ROWS * RESULT_STRIDE + column * (UNIT_COLUMNS / 4u);
-  store_result(at, RESULT_STRIDE, unit);
+/// Adds to `count` units of the sums the products of one unit of rows of the weights with staged rows.
+fn add_weighted(sums: ptr<function, Results>, count: u32, row_unit: u32, first: u32) {
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    let weight = left_of_weights(row_unit * OTHER_UNITS + n);
+    add_products(sums, count, weight, first + n * HEAD_UNITS);
+  }
+}
+
+/// Writes `count` units of the sums to the rows of the result in scores, from its column `first` on, in units.
+fn put_rows(sums: ptr<function, Results>, count: u32, unit: u32, first: u32) {
+  for (var n = 0u; n < count; n++) {
+    put_result(sums, n, unit * HEAD_UNITS + first + n);
+  }
+}
+
+fn result(row: u32, quad: u32) -> vec4f {
+  let unit = row / UNIT_ROWS * HEAD_UNITS + quad / EDGE_QUADS;
+  return scores[unit][row % UNIT_ROWS * SCORE_STRIDE + quad % EDGE_QUADS];
 }
 
 /// Pair p of row `row` of the result.
 fn result_pair(row: u32, p: u32, factor: f32) -> mat2x4f {
   let quads = min(quads_of_pair(p), vec2u(HEAD_QUADS - 1u));
-  let at = row * RESULT_STRIDE;
-  return mat2x4f(factor * scores[at + quads.x], factor * scores[at + quads.y]);
+  return mat2x4f(factor * result(row, quads.x), factor * result(row, quads.y));
 }
 
 fn differentiate_queries(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
@@ -137,11 +126,13 @@ fn differentiate_queries(workgroup: vec3u, count: u32, subgroup: u32, thread: u3
   note_queries(first_row, kv_head, thread);
   workgroupBarrier();
   sum_rows(first_row, kv_head, thread, true);
-  var own: Own;
+  var own_0: Lefts;
+  var own_1: Lefts;
   for (var first = 0u; first < OWN; first += OTHER) {
     stage_queries(first, thread);
     workgroupBarrier();
-    take_own(&own, first, subgroup);
+    take_own(&own_0, first, subgroup, 0u);
+    if (ROW_UNITS > 1u) { take_own(&own_1, first, subgroup, 1u); }
     workgroupBarrier();
   }
 
@@ -152,56 +143,45 @@ fn differentiate_queries(workgroup: vec3u, count: u32, subgroup: u32, thread: u3
   let start_of_row = query_first_keys[row];
   let log_sum = query_sums[row];
   let row_sum = query_sums[32u + row];
-  let scores_at = row * SCORE_STRIDE + first_column / 4u;
-  let weights_at = (OWN + row) * WEIGHT_STRIDE + first_column / 4u;
-  let own_row = subgroup % 2u * SUBGROUP_ROWS;
+  let quad = first_column / 4u;
+  let weight_unit = OWN_UNITS + subgroup % 2u * ROW_UNITS;
   let first_unit = subgroup / 2u * (HEAD_UNITS / 2u);
 
-  var sums: HalfSums;
+  var sums_0: Results;
+  var sums_1: Results;
   for (var start = first_key(first_token); start <= last_token; start += OTHER) {
     stage_keys(start, kv_head, thread);
     workgroupBarrier();
-    make_products(&own, subgroup);
+    make_products(&own_0, subgroup, 0u);
+    if (ROW_UNITS > 1u) { make_products(&own_1, subgroup, 1u); }
     workgroupBarrier();
     if (half == 0u) {
       for (var n = 0u; n < THREAD_QUADS; n++) {
         let j = start + first_column + 4u * n + vec4u(0u, 1u, 2u, 3u);
         let is_seen = (vec4u(start_of_row) <= j) & (j <= vec4u(i));
-        let score = params.scale * LOG2_E * scores[scores_at + n];
-        scores[scores_at + n] = weigh(score, vec4f(log_sum), is_seen);
+        let scaled = params.scale * LOG2_E * score(row, quad + n);
+        put_score(row, quad + n, weigh(scaled, vec4f(log_sum), is_seen));
       }
     }
     workgroupBarrier();
     if (half == 1u) {
       for (var n = 0u; n < THREAD_QUADS; n++) {
-        let dp = scores[OWN * SCORE_STRIDE + scores_at + n];
-        let ds = f32(GRADIENT_FACTOR) * scores[scores_at + n] * (dp - row_sum);
-        weights[weights_at + n] = vec4<Shared>(ds);
+        let dp = score(OWN + row, quad + n);
+        let ds = f32(GRADIENT_FACTOR) * score(row, quad + n) * (dp - row_sum);
+        put_weight(OWN + row, quad + n, ds);
       }
     }
     workgroupBarrier();
-    for (var unit = 0u; unit < ROW_UNITS; unit++) {
-      for (var k = 0u; k < OTHER_STEPS; k++) {
-        let at = (OWN + own_row + unit * UNIT_ROWS) * WEIGHT_STRIDE + k * (UNIT_DEPTH / 4u);
-        let ds = left_of_weights(at);
-        for (var column = 0u; column < HEAD_UNITS / 2u; column++) {
-          let keys_at = k * UNIT_DEPTH * ROW_STRIDE + (first_unit + column) * (UNIT_COLUMNS / 4u);
-          let sum = sums[unit * (HEAD_UNITS / 2u) + column];
-          sums[unit * (HEAD_UNITS / 2u) + column] = multiply_add(ds, right_of_rows(keys_at), sum);
-        }
-      }
-    }
+    add_weighted(&sums_0, HEAD_UNITS / 2u, weight_unit, first_unit);
+    if (ROW_UNITS > 1u) { add_weighted(&sums_1, HEAD_UNITS / 2u, weight_unit + 1u, first_unit); }
     workgroupBarrier();
   }
 
   let factor = params.scale / f32(GRADIENT_FACTOR);
   for (var round = 0u; round < 2u; round++) {
     if (subgroup % 2u == round) {
-      for (var unit = 0u; unit < ROW_UNITS; unit++) {
-        for (var column = 0u; column < HEAD_UNITS / 2u; column++) {
-          put_unit(sums[unit * (HEAD_UNITS / 2u) + column], unit, first_unit + column);
-        }
-      }
+      put_rows(&sums_0, HEAD_UNITS / 2u, 0u, first_unit);
+      if (ROW_UNITS > 1u) { put_rows(&sums_1, HEAD_UNITS / 2u, 1u, first_unit); }
     }
     workgroupBarrier();
     for (var n = thread; n < SUBGROUP_ROWS * (HEAD_QUADS / 2u); n += THREADS) {
@@ -225,24 +205,26 @@ fn differentiate_keys(workgroup: vec3u, subgroup: u32, thread: u32) {
   let last_own = min(first_own + OWN, params.tokens) - 1u;
   let end_row = end_of_queries(last_own) * group;
 
-  var own: Own;
+  var own_0: Lefts;
+  var own_1: Lefts;
   for (var first = 0u; first < OWN; first += OTHER) {
     stage_keys(first_own + first, kv_head, thread);
     workgroupBarrier();
-    take_own(&own, first, subgroup);
+    take_own(&own_0, first, subgroup, 0u);
+    if (ROW_UNITS > 1u) { take_own(&own_1, first, subgroup, 1u); }
     workgroupBarrier();
   }
 
   let row = thread % HALF_THREADS / 2u;
   let first_column = thread % 2u * (OTHER / 2u);
   let j = first_own + row;
-  let scores_at = row * SCORE_STRIDE + first_column / 4u;
-  let weights_at = row * WEIGHT_STRIDE + first_column / 4u;
-  let own_row = subgroup / 2u * OWN + subgroup % 2u * SUBGROUP_ROWS;
+  let quad = first_column / 4u;
+  let weight_unit = subgroup / 2u * OWN_UNITS + subgroup % 2u * ROW_UNITS;
   // p goes with d_o, ds with q.
   let others = (1u - subgroup / 2u) * AREA;
 
-  var sums: Sums;
+  var sums_0: Results;
+  var sums_1: Results;
   for (var start = first_own * group; start < end_row; start += OTHER) {
     note_queries(start, kv_head, thread);
     if (thread < 32u) {
@@ -252,7 +234,8 @@ fn differentiate_keys(workgroup: vec3u, subgroup: u32, thread: u32) {
     workgroupBarrier();
     stage_queries(0u, thread);
     workgroupBarrier();
-    make_products(&own, subgroup);
+    make_products(&own_0, subgroup, 0u);
+    if (ROW_UNITS > 1u) { make_products(&own_1, subgroup, 1u); }
     workgroupBarrier();
     if (half == 0u) {
       for (var n = 0u; n < THREAD_QUADS; n++) {
@@ -267,9 +250,9 @@ fn differentiate_keys(workgroup: vec3u, subgroup: u32, thread: u32) {
         );
         let is_row = start + at + vec4u(0u, 1u, 2u, 3u) < vec4u(end_row);
         let is_seen = (starts <= vec4u(j)) & (vec4u(j) <= i) & is_row;
-        let p = weigh(params.scale * LOG2_E * scores[scores_at + n], log_sums, is_seen);
-        scores[scores_at + n] = p;
-        weights[weights_at + n] = vec4<Shared>(p);
+        let p = weigh(params.scale * LOG2_E * score(row, quad + n), log_sums, is_seen);
+        put_score(row, quad + n, p);
+        put_weight(row, quad + n, p);
       }
     }
     workgroupBarrier();
@@ -279,33 +262,21 @@ fn differentiate_keys(workgroup: vec3u, subgroup: u32, thread: u32) {
         let row_sums = vec4f(
           query_sums[at], query_sums[at + 1u], query_sums[at + 2u], query_sums[at + 3u],
         );
-        let dp = scores[OWN * SCORE_STRIDE + scores_at + n];
-        let ds = f32(GRADIENT_FACTOR) * scores[scores_at + n] * (dp - row_sums);
-        weights[OWN * WEIGHT_STRIDE + weights_at + n] = vec4<Shared>(ds);
+        let dp = score(OWN + row, quad + n);
+        let ds = f32(GRADIENT_FACTOR) * score(row, quad + n) * (dp - row_sums);
+        put_weight(OWN + row, quad + n, ds);
       }
     }
     workgroupBarrier();
-    for (var unit = 0u; unit < ROW_UNITS; unit++) {
-      for (var k = 0u; k < OTHER_STEPS; k++) {
-        let at = (own_row + unit * UNIT_ROWS) * WEIGHT_STRIDE + k * (UNIT_DEPTH / 4u);
-        let weight = left_of_weights(at);
-        for (var column = 0u; column < HEAD_UNITS; column++) {
-          let right_at = others + k * UNIT_DEPTH * ROW_STRIDE + column * (UNIT_COLUMNS / 4u);
-          let sum = sums[unit * HEAD_UNITS + column];
-          sums[unit * HEAD_UNITS + column] = multiply_add(weight, right_of_rows(right_at), sum);
-        }
-      }
-    }
+    add_weighted(&sums_0, HEAD_UNITS, weight_unit, others);
+    if (ROW_UNITS > 1u) { add_weighted(&sums_1, HEAD_UNITS, weight_unit + 1u, others); }
     workgroupBarrier();
   }
 
   for (var round = 0u; round < 4u; round++) {
     if (subgroup == round) {
-      for (var unit = 0u; unit < ROW_UNITS; unit++) {
-        for (var column = 0u; column < HEAD_UNITS; column++) {
-          put_unit(sums[unit * HEAD_UNITS + column], unit, column);
-        }
-      }
+      put_rows(&sums_0, HEAD_UNITS, 0u, 0u);
+      if (ROW_UNITS > 1u) { put_rows(&sums_1, HEAD_UNITS, 1u, 0u); }
     }
     workgroupBarrier();
     let is_key = round / 2u == 1u;

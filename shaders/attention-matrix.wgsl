@@ -13,9 +13,8 @@
 // have to go through workgroup memory to be scaled down. Scores are multiplied by log2 e before. Shared is the
 // type that is multiplied; sums are f32. Heads past 128 dimensions are cut into slices (z) of VALUE_COLUMNS.
 //
-// Matrices of queries and of sums lie in arrays that loops of constant length index. A compiler has to unroll them
-// all to keep the matrices in registers, as matmul's blocks, named by numbers, are kept; whether drivers do is
-// unproven.
+// What a subgroup holds is in lib/attention-held.wgsl, workgroup memory in lib/attention-unit-memory.wgsl. A subgroup's
+// rows are one unit high, or two.
 
 const OWN = 64u;
 const SUBGROUP_ROWS = 16u;
@@ -23,38 +22,31 @@ const THREADS = OWN / SUBGROUP_ROWS * LANES;
 const SLACK = 8.0;
 
 const ROW_UNITS = SUBGROUP_ROWS / UNIT_ROWS;
-const SCORE_UNITS = OTHER / UNIT_COLUMNS;
-const WEIGHT_UNITS = OTHER / UNIT_DEPTH;
-const HEAD_UNITS = HEAD_COLUMNS / UNIT_DEPTH;
-const VALUE_UNITS = VALUE_COLUMNS / UNIT_COLUMNS;
+const HEAD_UNITS = HEAD_COLUMNS / EDGE;
+const VALUE_UNITS = VALUE_COLUMNS / EDGE;
 // Columns of scores that a thread has, in quads.
 const THREAD_QUADS = OTHER / 8u;
 
-const ROW_STRIDE = max(HEAD_COLUMNS, VALUE_COLUMNS) / 4u + PADDING_QUADS;
-const SCORE_STRIDE = OTHER / 4u + 1u;
-const WEIGHT_STRIDE = OTHER / 4u + PADDING_QUADS;
+// OTHER rows of queries, of keys, of values; weights and scores of each own row, and OTHER columns of the sums at a
+// time in place of scores.
+const STAGED_WIDTH = max(HEAD_UNITS, VALUE_UNITS);
+const STAGED_UNITS = OTHER / EDGE * STAGED_WIDTH;
+const WEIGHT_UNITS = OWN / UNIT_ROWS * (OTHER / EDGE);
+const SCORE_UNITS = WEIGHT_UNITS;
 
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<Act>>;
 
-// OTHER rows of queries, of keys, of values.
-var<workgroup> staged: array<vec4<Shared>, OTHER * ROW_STRIDE>;
-var<workgroup> weights: array<vec4<Shared>, OWN * WEIGHT_STRIDE>;
-// Scores of each own row; and OTHER columns of the sums at a time.
-var<workgroup> scores: array<vec4f, OWN * SCORE_STRIDE>;
 // Of each thread: the largest of its scores, later their sum.
 var<workgroup> parts: array<f32, THREADS>;
 // Whether a reference moved, and sums have to follow. A flag alone: nothing is summed by atomics.
 var<workgroup> moved: atomic<u32>;
-
-alias Queries = array<Left, ROW_UNITS * HEAD_UNITS>;
-alias Sums = array<Result, ROW_UNITS * VALUE_UNITS>;
 
 fn stage(row: u32, quad: u32, source: u32, first_quad: u32) {
   var value = vec4<Shared>();
   if (first_quad + quad < params.head_quads) {
     value = vec4<Shared>(qkv[source + first_quad + quad]);
   }
-  staged[row * ROW_STRIDE + quad] = value;
+  put_staged(0u, row, quad, value);
 }
 
 fn stage_tokens(start: u32, column: u32, first_quad: u32, quads: u32, thread: u32) {
@@ -64,87 +56,45 @@ fn stage_tokens(start: u32, column: u32, first_quad: u32, quads: u32, thread: u3
   }
 }
 
-/// Leaves a subgroup's own rows of queries in its matrices.
-fn take_queries(
-  queries: ptr<function, Queries>, first_row: u32, kv_head: u32, subgroup: u32, thread: u32,
-) {
-  for (var first = 0u; first < OWN; first += OTHER) {
-    workgroupBarrier();
-    for (var n = thread; n < OTHER * (HEAD_COLUMNS / 4u); n += THREADS) {
-      let row = min(first_row + first + n / (HEAD_COLUMNS / 4u), query_rows() - 1u);
-      let quad = n % (HEAD_COLUMNS / 4u);
-      stage(n / (HEAD_COLUMNS / 4u), quad, query_row(row, kv_head), 0u);
-    }
-    workgroupBarrier();
-    if (subgroup * SUBGROUP_ROWS / OTHER == first / OTHER) {
-      for (var row = 0u; row < ROW_UNITS; row++) {
-        let own = subgroup * SUBGROUP_ROWS + row * UNIT_ROWS - first;
-        for (var k = 0u; k < HEAD_UNITS; k++) {
-          (*queries)[row * HEAD_UNITS + k] = left_of_rows(own * ROW_STRIDE + k * (UNIT_DEPTH / 4u));
-        }
-      }
-    }
-  }
-  workgroupBarrier();
-}
-
-fn make_scores(queries: ptr<function, Queries>, subgroup: u32) {
-  for (var row = 0u; row < ROW_UNITS; row++) {
-    for (var column = 0u; column < SCORE_UNITS; column++) {
-      // Not left to WGSL's zero: in a loop, dawn.node 0.6.2 keeps what an array without initializer held before.
-      var sum = Result();
-      for (var k = 0u; k < HEAD_UNITS; k++) {
-        let keys = right_of_columns(column * UNIT_COLUMNS * ROW_STRIDE + k * (UNIT_DEPTH / 4u));
-        sum = multiply_add((*queries)[row * HEAD_UNITS + k], keys, sum);
-      }
-      let own = subgroup * SUBGROUP_ROWS + row * UNIT_ROWS;
-      store_result(own * SCORE_STRIDE + column * (UNIT_COLUMNS / 4u), SCORE_STRIDE, sum);
-    }
+/// Stages OTHER of the own rows of queries.
+fn stage_queries(first_row: u32, kv_head: u32, thread: u32) {
+  for (var n = thread; n < OTHER * (HEAD_COLUMNS / 4u); n += THREADS) {
+    let row = min(first_row + n / (HEAD_COLUMNS / 4u), query_rows() - 1u);
+    stage(n / (HEAD_COLUMNS / 4u), n % (HEAD_COLUMNS / 4u), query_row(row, kv_head), 0u);
   }
 }
 
-fn add_values(sums: ptr<function, Sums>, subgroup: u32) {
-  for (var row = 0u; row < ROW_UNITS; row++) {
-    let own = subgroup * SUBGROUP_ROWS + row * UNIT_ROWS;
-    for (var k = 0u; k < WEIGHT_UNITS; k++) {
-      let weight = left_of_weights(own * WEIGHT_STRIDE + k * (UNIT_DEPTH / 4u));
-      for (var column = 0u; column < VALUE_UNITS; column++) {
-        let at = row * VALUE_UNITS + column;
-        let values = right_of_rows(k * UNIT_DEPTH * ROW_STRIDE + column * (UNIT_COLUMNS / 4u));
-        (*sums)[at] = multiply_add(weight, values, (*sums)[at]);
-      }
-    }
+/// Leaves one unit of a subgroup's own rows of queries in its matrices, if it is among the OTHER from `first` on.
+fn take_queries(queries: ptr<function, Lefts>, first: u32, row_unit: u32) {
+  let own = row_unit * UNIT_ROWS;
+  if (own / OTHER == first / OTHER) {
+    take_lefts(queries, HEAD_UNITS, (own - first) / EDGE * STAGED_WIDTH, own % EDGE);
   }
 }
 
-/// Writes OTHER columns of a subgroup's sums, from `first` on, to its rows of scores.
-fn put_sums(sums: ptr<function, Sums>, first: u32, subgroup: u32) {
-  for (var row = 0u; row < ROW_UNITS; row++) {
-    let own = subgroup * SUBGROUP_ROWS + row * UNIT_ROWS;
-    for (var n = 0u; n < SCORE_UNITS; n++) {
-      let unit = (*sums)[row * VALUE_UNITS + first / UNIT_COLUMNS + n];
-      store_result(own * SCORE_STRIDE + n * (UNIT_COLUMNS / 4u), SCORE_STRIDE, unit);
-    }
+fn make_scores(queries: ptr<function, Lefts>, row_unit: u32) {
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    store_result(row_unit * OTHER_UNITS + n, multiply_lefts(queries, HEAD_UNITS, n * STAGED_WIDTH));
   }
 }
 
-/// Multiplies each row of the sums by what its threads say.
-fn scale_sums(sums: ptr<function, Sums>, factor: f32, scores_at: u32, subgroup: u32) {
-  for (var first = 0u; first < VALUE_COLUMNS; first += OTHER) {
-    put_sums(sums, first, subgroup);
-    workgroupBarrier();
-    for (var n = 0u; n < THREAD_QUADS; n++) {
-      scores[scores_at + n] *= factor;
-    }
-    workgroupBarrier();
-    for (var row = 0u; row < ROW_UNITS; row++) {
-      let own = subgroup * SUBGROUP_ROWS + row * UNIT_ROWS;
-      for (var n = 0u; n < SCORE_UNITS; n++) {
-        let at = own * SCORE_STRIDE + n * (UNIT_COLUMNS / 4u);
-        (*sums)[row * VALUE_UNITS + first / UNIT_COLUMNS + n] = load_result(at, SCORE_STRIDE);
-      }
-    }
-    workgroupBarrier();
+fn add_values(sums: ptr<function, Results>, row_unit: u32) {
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    let weight = left_of_weights(row_unit * OTHER_UNITS + n);
+    add_products(sums, VALUE_UNITS, weight, n * STAGED_WIDTH);
+  }
+}
+
+/// Writes OTHER columns of the sums, from `first` on, in place of the scores.
+fn put_sums(sums: ptr<function, Results>, first: u32, row_unit: u32) {
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    put_result(sums, first / EDGE + n, row_unit * OTHER_UNITS + n);
+  }
+}
+
+fn take_sums(sums: ptr<function, Results>, first: u32, row_unit: u32) {
+  for (var n = 0u; n < OTHER_UNITS; n++) {
+    take_result(sums, first / EDGE + n, row_unit * OTHER_UNITS + n);
   }
 }
 
@@ -165,19 +115,29 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
   let row = first_row + own;
   let i = min(row, last_row) / group;
   let start_of_row = first_key(i);
-  let scores_at = own * SCORE_STRIDE + first_column / 4u;
-  let weights_at = own * WEIGHT_STRIDE + first_column / 4u;
+  let quad = first_column / 4u;
 
-  var queries: Queries;
-  take_queries(&queries, first_row, kv_head, subgroup, thread);
-  var sums: Sums;
+  let unit = subgroup * ROW_UNITS;
+  var queries_0: Lefts;
+  var queries_1: Lefts;
+  for (var first = 0u; first < OWN; first += OTHER) {
+    workgroupBarrier();
+    stage_queries(first_row + first, kv_head, thread);
+    workgroupBarrier();
+    take_queries(&queries_0, first, unit);
+    if (ROW_UNITS > 1u) { take_queries(&queries_1, first, unit + 1u); }
+  }
+  workgroupBarrier();
+  var sums_0: Results;
+  var sums_1: Results;
   var reference = LOWEST;
   var sum = 0.0;
   for (var start = first_key(first_token); start <= last_token; start += OTHER) {
     if (thread == 0u) { atomicStore(&moved, 0u); }
     stage_tokens(start, k_column(kv_head), 0u, HEAD_COLUMNS / 4u, thread);
     workgroupBarrier();
-    make_scores(&queries, subgroup);
+    make_scores(&queries_0, unit);
+    if (ROW_UNITS > 1u) { make_scores(&queries_1, unit + 1u); }
     workgroupBarrier();
     stage_tokens(start, v_column(kv_head), first_value, VALUE_COLUMNS / 4u, thread);
 
@@ -186,9 +146,9 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
     for (var n = 0u; n < THREAD_QUADS; n++) {
       let j = start + first_column + 4u * n + vec4u(0u, 1u, 2u, 3u);
       let is_seen = (vec4u(start_of_row) <= j) & (j <= vec4u(i));
-      let score = params.scale * LOG2_E * scores[scores_at + n];
-      let kept = select(vec4f(LOWEST), score, is_seen | vec4<bool>(all_seen));
-      scores[scores_at + n] = kept;
+      let scaled = params.scale * LOG2_E * score(own, quad + n);
+      let kept = select(vec4f(LOWEST), scaled, is_seen | vec4<bool>(all_seen));
+      put_score(own, quad + n, kept);
       largest = max(largest, kept);
     }
     parts[thread] = max(max(largest.x, largest.y), max(largest.z, largest.w));
@@ -202,16 +162,28 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
     }
     var added = vec4f();
     for (var n = 0u; n < THREAD_QUADS; n++) {
-      let score = scores[scores_at + n];
-      let weight = select(vec4f(), exp2(score - reference), score > vec4f(LOWEST));
-      weights[weights_at + n] = vec4<Shared>(weight);
+      let kept = score(own, quad + n);
+      let weight = select(vec4f(), exp2(kept - reference), kept > vec4f(LOWEST));
+      put_weight(own, quad + n, weight);
       added += weight;
     }
     sum = sum * factor + ((added.x + added.y) + (added.z + added.w));
     if (workgroupUniformLoad(&moved) != 0u) {
-      scale_sums(&sums, factor, scores_at, subgroup);
+      for (var first = 0u; first < VALUE_COLUMNS; first += OTHER) {
+        put_sums(&sums_0, first, unit);
+        if (ROW_UNITS > 1u) { put_sums(&sums_1, first, unit + 1u); }
+        workgroupBarrier();
+        for (var n = 0u; n < THREAD_QUADS; n++) {
+          put_score(own, quad + n, factor * score(own, quad + n));
+        }
+        workgroupBarrier();
+        take_sums(&sums_0, first, unit);
+        if (ROW_UNITS > 1u) { take_sums(&sums_1, first, unit + 1u); }
+        workgroupBarrier();
+      }
     }
-    add_values(&sums, subgroup);
+    add_values(&sums_0, unit);
+    if (ROW_UNITS > 1u) { add_values(&sums_1, unit + 1u); }
     workgroupBarrier();
   }
 
@@ -219,14 +191,15 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
   workgroupBarrier();
   let whole = parts[thread] + parts[thread ^ 1u];
   for (var first = 0u; first < VALUE_COLUMNS; first += OTHER) {
-    put_sums(&sums, first, subgroup);
+    put_sums(&sums_0, first, unit);
+    if (ROW_UNITS > 1u) { put_sums(&sums_1, first, unit + 1u); }
     workgroupBarrier();
     if (row <= last_row) {
       for (var n = 0u; n < THREAD_QUADS; n++) {
-        let quad = first_value + (first + first_column) / 4u + n;
-        if (quad < params.head_quads) {
-          let at = head_row(row, kv_head) * params.head_quads + quad;
-          o[at] = vec4<Act>(scores[scores_at + n] / whole);
+        let value_quad = first_value + first / 4u + quad + n;
+        if (value_quad < params.head_quads) {
+          let at = head_row(row, kv_head) * params.head_quads + value_quad;
+          o[at] = vec4<Act>(score(own, quad + n) / whole);
         }
       }
     }

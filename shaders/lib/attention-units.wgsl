@@ -1,42 +1,43 @@
-// Small matrices that a subgroup multiplies at once, for attention: left [UNIT_ROWS, UNIT_DEPTH] · right
-// [UNIT_DEPTH, UNIT_COLUMNS], added to a result in f32. They are read from `staged` and `weights` and written to
-// `scores`, workgroup memory of vectors of four: all places and strides count quads.
-// lib/attention-units-emulated.wgsl has the same functions without subgroup matrices.
+// Small matrices that a subgroup multiplies at once, for attention: left [UNIT_ROWS, EDGE] · right [EDGE, EDGE],
+// added to a result in f32. They are read from the units of `staged` and `weights` and written to those of
+// `scores`, lib/attention-unit-memory.wgsl. lib/attention-units-emulated.wgsl has the same functions without
+// subgroup matrices.
 //
 // Every call must be made by whole subgroups. No operations on the values of a subgroup beside these: on one
-// driver (NVIDIA 595.58) a shader with both takes the process down.
+// driver (NVIDIA 595.58) a shader with both takes the process down. Offsets and strides are constants where it
+// matters: others are tested, at every call.
 
-alias Left = subgroup_matrix_left<Shared, UNIT_DEPTH, UNIT_ROWS>;
-alias Right = subgroup_matrix_right<Shared, UNIT_COLUMNS, UNIT_DEPTH>;
-alias Result = subgroup_matrix_result<f32, UNIT_COLUMNS, UNIT_ROWS>;
+alias Left = subgroup_matrix_left<Shared, EDGE, UNIT_ROWS>;
+alias Right = subgroup_matrix_right<Shared, EDGE, EDGE>;
+alias Result = subgroup_matrix_result<f32, EDGE, UNIT_ROWS>;
 
-/// Staged rows as rows of the left.
-fn left_of_rows(at: u32) -> Left {
-  return subgroupMatrixLoad<Left, row_major>(&staged, at, ROW_STRIDE);
+/// Staged rows as rows of the left, from row `row` of a unit on.
+fn left_of_rows(unit: u32, row: u32) -> Left {
+  return subgroupMatrixLoad<Left, row_major>(&staged[unit], row * ROW_STRIDE, ROW_STRIDE);
 }
 
-fn left_of_weights(at: u32) -> Left {
-  return subgroupMatrixLoad<Left, row_major>(&weights, at, WEIGHT_STRIDE);
+fn left_of_weights(unit: u32) -> Left {
+  return subgroupMatrixLoad<Left, row_major>(&weights[unit], 0u, ROW_STRIDE);
 }
 
 /// Staged rows as steps of the right.
-fn right_of_rows(at: u32) -> Right {
-  return subgroupMatrixLoad<Right, row_major>(&staged, at, ROW_STRIDE);
+fn right_of_rows(unit: u32) -> Right {
+  return subgroupMatrixLoad<Right, row_major>(&staged[unit], 0u, ROW_STRIDE);
 }
 
 /// Staged rows as columns of the right.
-fn right_of_columns(at: u32) -> Right {
-  return subgroupMatrixLoad<Right, col_major>(&staged, at, ROW_STRIDE);
+fn right_of_columns(unit: u32) -> Right {
+  return subgroupMatrixLoad<Right, col_major>(&staged[unit], 0u, ROW_STRIDE);
 }
 
 fn multiply_add(left: Left, right: Right, sum: Result) -> Result {
   return subgroupMatrixMultiplyAccumulate(left, right, sum);
 }
 
-fn store_result(at: u32, stride: u32, unit: Result) {
-  subgroupMatrixStore<row_major>(&scores, at, unit, stride);
+fn store_result(place: u32, result: Result) {
+  subgroupMatrixStore<row_major>(&scores[place], 0u, result, SCORE_STRIDE);
 }
 
-fn load_result(at: u32, stride: u32) -> Result {
-  return subgroupMatrixLoad<Result, row_major>(&scores, at, stride);
+fn load_result(place: u32) -> Result {
+  return subgroupMatrixLoad<Result, row_major>(&scores[place], 0u, SCORE_STRIDE);
 }

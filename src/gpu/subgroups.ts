@@ -1,4 +1,5 @@
 // Subgroups and what they multiply: the names WebGPU has for them, and what an adapter tells of them.
+import type { Gpu } from "./device.ts";
 
 /** Matrices that a subgroup multiplies together: experimental in Dawn and Chromium, under this name alone. */
 export const SUBGROUP_MATRIX = {
@@ -13,6 +14,17 @@ export const SUBGROUP_SIZE = {
   feature: "subgroup-size-control",
   enable: "subgroup_size_control",
 } as const;
+
+/**
+ * How shaders that count on subgroups of so many lanes get them: "whole" where all are of that size, "sized" where
+ * it is asked for; undefined where they cannot.
+ */
+export function subgroupsOf(gpu: Gpu, lanes: number): "whole" | "sized" | undefined {
+  const { subgroupMinSize: least = 0, subgroupMaxSize: most = 0 } = gpu.info;
+  if (!gpu.hasSubgroups) return undefined;
+  if (least === lanes && most === lanes) return "whole";
+  return gpu.hasSubgroupSizes && least <= lanes && lanes <= most ? "sized" : undefined;
+}
 
 /** A size of matrices that an adapter multiplies: left [M, K] · right [K, N], added to a result [M, N]. */
 export interface SubgroupMatrixConfig {

@@ -6,15 +6,22 @@ import sizedEntry from "../../shaders/lib/attention-backward-entry-sized.wgsl?ra
 import list from "../../shaders/lib/attention-list.wgsl?raw";
 import noted from "../../shaders/lib/attention-noted.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
-import emulatedUnits from "../../shaders/lib/attention-units-emulated.wgsl?raw";
-import units from "../../shaders/lib/attention-units.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
 import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { SUBGROUP_MATRIX, SUBGROUP_SIZE, SUBGROUPS } from "../gpu/subgroups.ts";
-import { LANES, type MatrixVariant, runsUnits, subgroupsOf } from "./attention-matrix.ts";
+import {
+  EMULATED_UNITS,
+  type MatrixVariant,
+  memoryBytes,
+  memoryConstants,
+  MOST_HELD,
+  runsUnits,
+  wayOf,
+  UNITS,
+} from "./attention-matrix.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionGradients,
@@ -37,19 +44,19 @@ function shaders(label: string, turn: string) {
     whole: {
       ...base,
       label,
-      source: [...source, units, attentionMatrixBackward, entry],
+      source: [...source, ...UNITS, attentionMatrixBackward, entry],
       enables,
     },
     sized: {
       ...base,
       label: `${label}-sized`,
-      source: [...source, units, attentionMatrixBackward, sizedEntry],
+      source: [...source, ...UNITS, attentionMatrixBackward, sizedEntry],
       enables: [...enables, SUBGROUP_SIZE.enable],
     },
     emulated: {
       ...base,
       label: `${label}-emulated`,
-      source: [...source, emulatedUnits, attentionMatrixBackward, emulatedEntry],
+      source: [...source, ...EMULATED_UNITS, attentionMatrixBackward, emulatedEntry],
     },
   } as const satisfies Readonly<Record<string, Shader<string, string>>>;
 }
@@ -69,7 +76,7 @@ export function recordMatrixBackward(
   const { qkv, segmentStart, lse, layout, o, dO, dqkv, rope } = operands;
   const { heads, kvHeads, headSize } = layout;
   const [tokens = 0] = qkv.shape;
-  const way = subgroupsOf(recorder.gpu, variant);
+  const way = wayOf(recorder.gpu, variant);
   const shader = rope ? TURNING_SHADERS[way] : SHADERS[way];
   const flops = pairsOf(tokens, operands) * heads * headSize;
   const shared = {
@@ -96,31 +103,31 @@ export function recordMatrixBackward(
 
 /** Whether `gpu` has the units, the subgroups and the workgroup memory that `recordMatrixBackward` takes. */
 export function runsBackward(gpu: Gpu, variant: MatrixVariant, headSize: number): boolean {
-  const { other, type } = variant;
-  const { COLUMNS, PADDING_QUADS } = constantsFor(variant, headSize);
-  const quadBytes = type === "f32" ? 16 : 8;
-  const stagedQuads = 2 * other * (COLUMNS / 4 + PADDING_QUADS);
-  const weightQuads = 2 * OWN * (other / 4 + PADDING_QUADS);
-  const scoreQuads = Math.max(2 * OWN * (other / 4 + 1), SUBGROUP_ROWS * (COLUMNS / 4 + 1));
-  const bytes = (stagedQuads + weightQuads) * quadBytes + scoreQuads * 16 + 32 * 6 * 4 + 128 * 4;
+  const { other, unit } = variant;
+  const { COLUMNS } = constantsFor(variant, headSize);
+  const ownUnits = (2 * OWN * other) / (unit.rows * unit.columns);
+  const bytes =
+    memoryBytes(variant, {
+      staged: (2 * other * COLUMNS) / unit.columns ** 2,
+      weights: ownUnits,
+      scores: Math.max(ownUnits, (SUBGROUP_ROWS * COLUMNS) / (unit.rows * unit.columns)),
+    }) +
+    32 * 6 * 4 +
+    128 * 4;
   return (
     headSize <= MAX_HEAD_SIZE &&
+    COLUMNS / unit.columns <= MOST_HELD &&
     runsUnits(gpu, variant) &&
     bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize
   );
 }
 
-function constantsFor({ other, unit, type }: MatrixVariant, headSize: number) {
+function constantsFor(variant: MatrixVariant, headSize: number) {
   return {
-    LANES,
-    UNIT_ROWS: unit.rows,
-    UNIT_COLUMNS: unit.columns,
-    UNIT_DEPTH: unit.depth,
-    OTHER: other,
+    ...memoryConstants(variant),
+    OTHER: variant.other,
     // Two halves of whole units.
     COLUMNS: Math.ceil(headSize / 32) * 32,
-    // Keeps rows on 16 bytes, and neighbors out of each other's banks.
-    PADDING_QUADS: type === "f16" ? 2 : 1,
-    GRADIENT_FACTOR: type === "f16" ? 32 : 1,
+    GRADIENT_FACTOR: variant.type === "f16" ? 32 : 1,
   };
 }

@@ -6,14 +6,17 @@ import attentionMatrix from "../../shaders/attention-matrix.wgsl?raw";
 import entry from "../../shaders/lib/attention-entry.wgsl?raw";
 import emulatedEntry from "../../shaders/lib/attention-entry-emulated.wgsl?raw";
 import sizedEntry from "../../shaders/lib/attention-entry-sized.wgsl?raw";
+import held from "../../shaders/lib/attention-held.wgsl?raw";
+import emulatedHeld from "../../shaders/lib/attention-held-emulated.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
+import unitMemory from "../../shaders/lib/attention-unit-memory.wgsl?raw";
 import emulatedUnits from "../../shaders/lib/attention-units-emulated.wgsl?raw";
 import units from "../../shaders/lib/attention-units.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
-import { SUBGROUP_MATRIX, SUBGROUP_SIZE, SUBGROUPS } from "../gpu/subgroups.ts";
+import { SUBGROUP_MATRIX, SUBGROUP_SIZE, SUBGROUPS, subgroupsOf } from "../gpu/subgroups.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionOperands,
@@ -38,24 +41,28 @@ const OWN = 64;
 // Columns of values that a subgroup has registers for.
 const MAX_VALUE_COLUMNS = 128;
 
+/** What kernels of both passes multiply by: subgroup matrices, or what stands in for them. */
+export const UNITS = [unitMemory, units, held];
+export const EMULATED_UNITS = [unitMemory, emulatedUnits, emulatedHeld];
+
 const base = { label: "attention-matrix", bindings: FORWARD_BINDINGS, params: ATTENTION_PARAMS };
 
 const SHADERS = {
   whole: {
     ...base,
-    source: [rows, list, units, attentionMatrix, entry],
+    source: [rows, list, ...UNITS, attentionMatrix, entry],
     enables: [SUBGROUPS.enable, SUBGROUP_MATRIX.enable],
   },
   sized: {
     ...base,
     label: "attention-matrix-sized",
-    source: [rows, list, units, attentionMatrix, sizedEntry],
+    source: [rows, list, ...UNITS, attentionMatrix, sizedEntry],
     enables: [SUBGROUPS.enable, SUBGROUP_MATRIX.enable, SUBGROUP_SIZE.enable],
   },
   emulated: {
     ...base,
     label: "attention-matrix-emulated",
-    source: [rows, list, emulatedUnits, attentionMatrix, emulatedEntry],
+    source: [rows, list, ...EMULATED_UNITS, attentionMatrix, emulatedEntry],
   },
 } as const satisfies Readonly<Record<string, Shader<string, string>>>;
 
@@ -69,7 +76,7 @@ export function recordMatrixForward(
   const { heads, kvHeads, headSize } = layout;
   const [tokens = 0] = qkv.shape;
   const { valueColumns, ...constants } = constantsFor(variant, headSize);
-  recorder.dispatch(SHADERS[subgroupsOf(recorder.gpu, variant)], {
+  recorder.dispatch(SHADERS[wayOf(recorder.gpu, variant)], {
     entry: "forward",
     types: { Act: qkv.dtype, Shared: variant.type },
     constants: { ...constants, VALUE_COLUMNS: valueColumns },
@@ -85,9 +92,8 @@ export function recordMatrixForward(
 }
 
 /** Whether subgroups have LANES lanes, may be asked to, or are not needed. */
-export function subgroupsOf(gpu: Gpu, { isEmulated }: MatrixVariant): keyof typeof SHADERS {
-  if (isEmulated) return "emulated";
-  return gpu.hasSubgroupSizes ? "sized" : "whole";
+export function wayOf(gpu: Gpu, { isEmulated }: MatrixVariant): keyof typeof SHADERS {
+  return isEmulated ? "emulated" : (subgroupsOf(gpu, LANES) ?? "whole");
 }
 
 export function matrixNamed(name: string | undefined): MatrixVariant | undefined {
@@ -123,26 +129,64 @@ export function matrixVariants(
 
 /** Whether `gpu` has the units, the subgroups and the workgroup memory that `recordMatrixForward` takes. */
 export function runsForward(gpu: Gpu, variant: MatrixVariant, headSize: number): boolean {
-  const { other, type } = variant;
-  const { HEAD_COLUMNS, PADDING_QUADS, valueColumns } = constantsFor(variant, headSize);
-  const quadBytes = type === "f32" ? 16 : 8;
-  const stagedQuads = other * (Math.max(HEAD_COLUMNS, valueColumns) / 4 + PADDING_QUADS);
-  const weightQuads = OWN * (other / 4 + PADDING_QUADS);
-  const scoreBytes = OWN * (other / 4 + 1) * 16;
-  const bytes = (stagedQuads + weightQuads) * quadBytes + scoreBytes + 4 * LANES * 4 + 16;
-  return runsUnits(gpu, variant) && bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize;
+  const { other, unit } = variant;
+  const { HEAD_COLUMNS, valueColumns } = constantsFor(variant, headSize);
+  const columns = Math.max(HEAD_COLUMNS, valueColumns);
+  const bytes =
+    memoryBytes(variant, {
+      staged: (other * columns) / unit.columns ** 2,
+      weights: (OWN / unit.rows) * (other / unit.columns),
+      scores: (OWN / unit.rows) * (other / unit.columns),
+    }) +
+    4 * LANES * 4 +
+    16;
+  return (
+    columns / unit.columns <= MOST_HELD &&
+    runsUnits(gpu, variant) &&
+    bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize
+  );
 }
 
-/** Whether units fill the 16 rows of a subgroup, and the adapter has them. */
+/** Units side by side of which a subgroup holds its rows: so many have names in lib/attention-held.wgsl. */
+export const MOST_HELD = 16;
+
+/** How units lie in workgroup memory, for lib/attention-unit-memory.wgsl. */
+export function memoryConstants({ unit, type }: MatrixVariant) {
+  return {
+    LANES,
+    UNIT_ROWS: unit.rows,
+    EDGE: unit.columns,
+    // 16 bytes where a row has 32; shorter rows, and units of f32, which are read in pairs, fill all banks as they are.
+    PADDING_QUADS: type === "f16" && unit.columns > 8 ? 2 : 0,
+    // 32 bytes: the next unit begins in other banks.
+    GAP_QUADS: type === "f16" ? 4 : 2,
+  };
+}
+
+/** Bytes of workgroup memory for so many units. */
+export function memoryBytes(
+  variant: MatrixVariant,
+  count: { staged: number; weights: number; scores: number },
+): number {
+  const { UNIT_ROWS, EDGE, PADDING_QUADS, GAP_QUADS } = memoryConstants(variant);
+  const stride = EDGE / 4 + PADDING_QUADS;
+  const quads = count.staged * (EDGE * stride + GAP_QUADS) + count.weights * UNIT_ROWS * stride;
+  const scoreQuads = count.scores * UNIT_ROWS * (EDGE / 4 + Math.floor(EDGE / 16));
+  return quads * (variant.type === "f32" ? 16 : 8) + scoreQuads * 16;
+}
+
+/** Whether units fill the 16 rows of a subgroup and lie whole in squares, and the adapter has them. */
 export function runsUnits(gpu: Gpu, { isEmulated, other, unit, type }: MatrixVariant): boolean {
   const { rows: unitRows, columns, depth } = unit;
   const fills =
-    [8, 16].includes(unitRows) && [columns, depth].every((n) => n % 8 === 0 && other % n === 0);
+    [8, 16].includes(unitRows) &&
+    [8, 16].includes(columns) &&
+    depth === columns &&
+    unitRows <= columns &&
+    other % columns === 0;
   if (!fills || isEmulated) return fills && (type === "f32" || gpu.hasF16);
-  const isSized = gpu.hasSubgroupSizes;
-  const { subgroupMinSize: least, subgroupMaxSize: most } = gpu.info;
   return (
-    (isSized ? least <= LANES && LANES <= most : least === LANES && most === LANES) &&
+    subgroupsOf(gpu, LANES) !== undefined &&
     gpu.matrixConfigs.some(
       ({ M, N, K, componentType, resultComponentType }) =>
         M === unitRows &&
@@ -154,16 +198,12 @@ export function runsUnits(gpu: Gpu, { isEmulated, other, unit, type }: MatrixVar
   );
 }
 
-function constantsFor({ other, unit, type }: MatrixVariant, headSize: number) {
+function constantsFor(variant: MatrixVariant, headSize: number) {
+  const { other, unit } = variant;
   return {
-    LANES,
-    UNIT_ROWS: unit.rows,
-    UNIT_COLUMNS: unit.columns,
-    UNIT_DEPTH: unit.depth,
+    ...memoryConstants(variant),
     OTHER: other,
-    HEAD_COLUMNS: Math.ceil(headSize / unit.depth) * unit.depth,
-    // Keeps rows on 16 bytes, and neighbors out of each other's banks.
-    PADDING_QUADS: type === "f16" ? 2 : 1,
+    HEAD_COLUMNS: Math.ceil(headSize / unit.columns) * unit.columns,
     valueColumns: Math.min(Math.ceil(headSize / other) * other, MAX_VALUE_COLUMNS),
   };
 }

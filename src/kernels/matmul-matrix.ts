@@ -11,6 +11,7 @@ import {
   SUBGROUP_SIZE,
   type SubgroupMatrixConfig,
   SUBGROUPS,
+  subgroupsOf,
 } from "../gpu/subgroups.ts";
 import quadsLib from "../../shaders/lib/matmul-quads.wgsl?raw";
 import block2x2 from "../../shaders/lib/matrix-block-2x2.wgsl?raw";
@@ -188,7 +189,7 @@ function runs(gpu: Gpu, layout: Layout, type: Type): boolean {
   if (!isWhole) return false;
   const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize } = gpu.device.limits;
   const hasMatrices =
-    hasLanes(gpu) &&
+    subgroupsOf(gpu, LANES) !== undefined &&
     gpu.matrixConfigs.some(
       (config) =>
         isUsable(config, type) &&
@@ -201,14 +202,6 @@ function runs(gpu: Gpu, layout: Layout, type: Type): boolean {
     threads <= maxComputeInvocationsPerWorkgroup &&
     workgroupBytes(layout, type, LEAST_STAGED) <= maxComputeWorkgroupStorageSize
   );
-}
-
-/** Whether subgroups have 32 lanes, always or on request. */
-function hasLanes({ hasSubgroups, hasSubgroupSizes, info }: Gpu): boolean {
-  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
-  const isFixed = subgroupMinSize === LANES && subgroupMaxSize === LANES;
-  const isWithin = subgroupMinSize <= LANES && LANES <= subgroupMaxSize;
-  return hasSubgroups && (isFixed || (hasSubgroupSizes && isWithin));
 }
 
 // Of NF4's table, which only that storage takes.
@@ -257,7 +250,7 @@ const made = new Map<string, (product: Product) => ProductShader>();
 
 function shaderFor(gpu: Gpu, layout: Layout, product: Product): ProductShader {
   const { isEmulated, hasNumberTiles, block } = layout;
-  const isSized = !isEmulated && gpu.hasSubgroupSizes;
+  const isSized = !isEmulated && subgroupsOf(gpu, LANES) === "sized";
   const label = [
     "matmul-matrix",
     ...(isEmulated ? ["emulated"] : []),

@@ -29,6 +29,25 @@ describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
   );
 });
 
+// Of minutes: by hand, after a change to these kernels (CONTRIBUTING.md).
+test.runIf(process.env["HONE_LARGE_UNITS"] && gpu.hasF16)(
+  "tiles of 32 and units of 16 × 16 × 16 agree with the reference, for heads of 64",
+  async () => {
+    const shape: Case = {
+      tokens: 70,
+      heads: 2,
+      kvHeads: 1,
+      headSize: 64,
+      starts: [0, 33],
+      rotary: 64,
+    };
+    await expectBackward(gpu, shape, "f16", {
+      "attention.f16.backward": "emulated 32 of 16x16x16 f16",
+    });
+  },
+  1_800_000,
+);
+
 test("a second run gives the same bits", async () => {
   const choices = { "attention.f32.backward": variants.f32 };
   const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };

@@ -41,6 +41,18 @@ describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
   );
 });
 
+// Of minutes: by hand, after a change to these kernels (CONTRIBUTING.md).
+test.runIf(process.env["HONE_LARGE_UNITS"] && gpu.hasF16)(
+  "tiles of 32 keys and units of 16 × 16 × 16 agree with the reference, for heads of 64",
+  async () => {
+    const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 64, starts: [0, 33] };
+    await expectForward(gpu, shape, "f16", {
+      "attention.f16.forward": "emulated 32 of 16x16x16 f16",
+    });
+  },
+  1_800_000,
+);
+
 const choices = { "attention.f32.forward": variants.f32 };
 
 test("sums follow a reference that moves", async () => {
