@@ -1,8 +1,16 @@
 // Configs as text and as plain objects: read, checked against the table, changed by settings, written.
 //
 // Every problem of a config is found before any is reported, with its line.
-import { isCollection, isMap, isScalar, LineCounter, parse, parseDocument, stringify } from "yaml";
-import type { Node } from "yaml";
+import {
+  isCollection,
+  isMap,
+  isScalar,
+  LineCounter,
+  type Node,
+  parse,
+  parseDocument,
+  stringify,
+} from "yaml";
 import { messageOf, UsageError } from "./base/error.ts";
 import { nearestName } from "./base/nearest.ts";
 import type { Option } from "./config-option.ts";

@@ -1,7 +1,6 @@
 // Where a chat template writes a conversation's answers.
 // The template is a program, so it is asked: rendered once more with a mark in place of each answer, it shows
 // what it writes around them; rendered up to a question, it shows where the model takes over.
-
 import { trimEnd, trimStart } from "../formats/white-space.ts";
 import { UserError } from "../base/error.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";

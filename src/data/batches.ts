@@ -1,6 +1,5 @@
 // Rows to batches of fixed shape: which rows, in which order, as the arrays a step uploads.
 // A batch is a pure function of (rows, options, index), so a run resumes from one integer.
-
 import { invariant } from "../base/error.ts";
 import { createRandom } from "../base/random.ts";
 import type { PackedRow, RowList } from "./pack.ts";

@@ -1,5 +1,4 @@
 // A conversation in standard form: what every dataset format is mapped to, and every encoder reads.
-
 import type { ChatMessage } from "../formats/chat-template.ts";
 
 /** One exchange. Before templating, texts are the data's own; after, `input` has the whole prompt. */

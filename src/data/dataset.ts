@@ -1,6 +1,5 @@
 // Data files to packed rows: read → map → template → encode → drop → split → pack.
 // Nothing is lost silently: a funnel report counts every row that goes in and why each one stops.
-
 import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import { createRandom } from "../base/random.ts";
@@ -8,18 +7,23 @@ import type { ChatTemplate } from "../formats/chat-template.ts";
 import { isJsonObject } from "../formats/json.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { Conversation } from "./conversation.ts";
-import { encodeByChatTemplate, encodeExample } from "./encode.ts";
-import type { EncodedExample, ExampleList } from "./encode.ts";
-import { isPlainText } from "./formats.ts";
-import type { DatasetFormatName, DetectedFormat, FieldNames } from "./formats.ts";
-import { nothingLeft } from "./funnel.ts";
-import type { FunnelReport } from "./funnel.ts";
-import { createIntake } from "./intake.ts";
-import type { EncodedDataset, Intake } from "./intake.ts";
+import {
+  encodeByChatTemplate,
+  type EncodedExample,
+  encodeExample,
+  type ExampleList,
+} from "./encode.ts";
+import {
+  type DatasetFormatName,
+  type DetectedFormat,
+  type FieldNames,
+  isPlainText,
+} from "./formats.ts";
+import { type FunnelReport, nothingLeft } from "./funnel.ts";
+import { createIntake, type EncodedDataset, type Intake } from "./intake.ts";
 import { textColumn } from "./map-conversations.ts";
 import { type MappedRow, type MapRowsOptions, readMappedRows } from "./mapped-rows.ts";
-import { packSpans, rowOf, selectRows, tokensOf } from "./pack.ts";
-import type { PackedRow, RowList } from "./pack.ts";
+import { type PackedRow, packSpans, type RowList, rowOf, selectRows, tokensOf } from "./pack.ts";
 import { createTextEncoder } from "./plain-text.ts";
 import type { DataFile } from "./read-data.ts";
 import type { PromptTemplate } from "./template-table.ts";

@@ -1,15 +1,13 @@
 // Conversations to token ids and labels: what is shown, and which of it is learned.
 // By a named template each text is encoded by itself, as XTuner does; by the model's own, the whole text at
 // once, as transformers does: a token may then hold the end of the prompt and the start of an answer.
-
 import { UserError } from "../base/error.ts";
 import type { ChatTemplate } from "../formats/chat-template.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import type { EncodedText } from "../formats/tokenizer-pipeline.ts";
 import type { Answer } from "./answers.ts";
 import type { Conversation } from "./conversation.ts";
-import { IGNORE_INDEX } from "./pack.ts";
-import type { Example } from "./pack.ts";
+import { type Example, IGNORE_INDEX } from "./pack.ts";
 import { renderConversation } from "./render-chat.ts";
 
 export interface EncodedExample extends Example {

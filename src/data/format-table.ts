@@ -1,6 +1,5 @@
 // Every dataset format: what its rows look like, how they are told from others, and what maps them.
 // XTuner's twenty come first, under XTuner's names and in its order.
-
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import type { Turn } from "./conversation.ts";
 import {

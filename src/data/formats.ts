@@ -1,5 +1,4 @@
 // Dataset formats by name and by sight: a row of a file to a conversation.
-
 import { UserError } from "../base/error.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import type { Conversation } from "./conversation.ts";

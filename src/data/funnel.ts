@@ -1,5 +1,4 @@
 // The funnel report: what became of each row of a data file, counted, and in words.
-
 import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import type { DatasetFormatName } from "./formats.ts";

@@ -1,6 +1,5 @@
 // Rows of columns, one question and one answer each: XTuner's map functions of that kind, and TRL's prompt and
 // completion. Several put a system text of their own before the question.
-
 import type { Turn } from "./conversation.ts";
 import type { MapOptions, RowReader } from "./map-row.ts";
 import { pairUp, withTools } from "./map-messages.ts";

@@ -1,5 +1,4 @@
 // XTuner's map functions for whole conversations that are not lists of OpenAI's messages, quirks included.
-
 import { isJsonObject } from "../formats/json.ts";
 import { trimEnd, trimStart } from "../formats/white-space.ts";
 import type { Turn } from "./conversation.ts";

@@ -1,6 +1,5 @@
 // Lists of messages to turns: OpenAI's and TRL's `messages`, ShareGPT's `conversations`, under any of their names.
 // What XTuner's `openai_map_fn` does with odd orders is kept, because a data set made for it must train the same.
-
 import type { ChatMessage } from "../formats/chat-template.ts";
 import type { JsonObject } from "../formats/json.ts";
 import type { Turn } from "./conversation.ts";

@@ -1,6 +1,5 @@
 // XTuner's `msagent_react_map_fn`: transcripts of ModelScope's agents, rewritten as ReAct's Thought, Action, Action
 // Input, Response and Final Answer. The list may be a text as Python writes it, which is read and never executed.
-
 import { trimEnd, trimStart } from "../formats/white-space.ts";
 import type { Turn } from "./conversation.ts";
 import type { RowReader } from "./map-row.ts";

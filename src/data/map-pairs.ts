@@ -1,6 +1,5 @@
 // Questions and answers under whatever names people give their columns, with a system text or a context beside.
 // Nothing is put into the prompt that is not in the file.
-
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import type { Turn } from "./conversation.ts";
 import type { RowReader } from "./map-row.ts";

@@ -1,6 +1,5 @@
 // Pairs of a good and a bad answer. They are made for methods that this project does not have, so they are
 // refused, unless somebody says that the good answers are to be learned.
-
 import type { JsonObject } from "../formats/json.ts";
 import type { Turn } from "./conversation.ts";
 import { messagesIn } from "./map-columns.ts";

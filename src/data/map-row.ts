@@ -1,5 +1,4 @@
 // One object of a file, read field by field. What is missing or of the wrong kind is refused with its place.
-
 import { UserError } from "../base/error.ts";
 import { describeJson, isJsonObject, type JsonObject } from "../formats/json.ts";
 import { readPythonLiteral } from "./python-literal.ts";

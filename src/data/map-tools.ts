@@ -1,6 +1,5 @@
 // Tools in a conversation: those that a row offers, the calls that an answer makes, and what came back.
 // Files write them in several ways; all are brought into the one that chat templates are written for.
-
 import type { ChatMessage } from "../formats/chat-template.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import { asList, type RowReader } from "./map-row.ts";

@@ -1,8 +1,15 @@
 // A file's rows with the format they are in, which its first rows tell where the config does not.
 import type { UserError } from "../base/error.ts";
 import type { Conversation } from "./conversation.ts";
-import { detectFormat, mapRow, placeOf, warnOfRow } from "./formats.ts";
-import type { DatasetFormatName, DetectedFormat, FieldNames } from "./formats.ts";
+import {
+  type DatasetFormatName,
+  type DetectedFormat,
+  detectFormat,
+  type FieldNames,
+  mapRow,
+  placeOf,
+  warnOfRow,
+} from "./formats.ts";
 import { type DataFile, readDataRows } from "./read-data.ts";
 import type { DataRow } from "./read.ts";
 

@@ -1,7 +1,12 @@
 // Accuracy over MMLU's subjects and what they are grouped into, by XTuner's `MMLUMetric`: within a group
 // every question counts the same, and the average counts every subject the same.
-import { CATEGORY_OF, SUBCATEGORY_OF } from "./mmlu.ts";
-import type { Category, Subcategory, Subject } from "./mmlu.ts";
+import {
+  type Category,
+  CATEGORY_OF,
+  type Subcategory,
+  SUBCATEGORY_OF,
+  type Subject,
+} from "./mmlu.ts";
 
 /** One question and how it was answered, both as indices among the letters. */
 export interface Answered {

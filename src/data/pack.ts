@@ -1,6 +1,5 @@
 // Packing: examples end to end, cut into rows of a fixed length.
 // Every row knows where its documents begin, so that attention and labels can stop there.
-
 import { invariant } from "../base/error.ts";
 
 /** Labels of tokens that are not learned. */

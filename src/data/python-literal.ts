@@ -1,6 +1,5 @@
 // Python's literals, and JSON as Python's `json` reads it: texts, numbers, lists, dicts. Nothing is ever executed;
 // a name, an operator or a call is no literal. What cannot be read is undefined, and nesting has a limit.
-
 import { FloatValue } from "../formats/jinja-values.ts";
 import { PythonTuple, type PythonValue } from "./python-values.ts";
 

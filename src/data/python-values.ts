@@ -1,6 +1,5 @@
 // Values of Python's literals and JSON, and how Python writes them. An int has any number of digits, and 1 is not
 // 1.0: where Python writes a value into a text, both are seen.
-
 import { FloatValue, toText } from "../formats/jinja-values.ts";
 
 /** An int is a bigint, a list or tuple an array, a dict a Map. */

@@ -1,10 +1,8 @@
 // Tables (CSV, TSV) to rows: one object a record, with the names of the first record as keys.
 // RFC 4180, read with good will: a quote inside a field is a letter, text after a closing quote too.
-
 import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
-import { decodeText } from "./read.ts";
-import type { DataRow, ReadOptions, TextChunks } from "./read.ts";
+import { type DataRow, decodeText, type ReadOptions, type TextChunks } from "./read.ts";
 
 interface TableRecord {
   fields: string[];

@@ -1,7 +1,12 @@
 // Parquet to rows, one row group at a time, as the same values that JSON would hold.
 // What the file says of its sizes is held against its bytes before anything is decoded: see parquet-column.ts.
-import type { FileMetaData, RowGroup, SchemaTree } from "hyparquet";
-import { parquetMetadata, parquetSchema } from "hyparquet";
+import {
+  type FileMetaData,
+  parquetMetadata,
+  parquetSchema,
+  type RowGroup,
+  type SchemaTree,
+} from "hyparquet";
 import { assembleAsync } from "hyparquet/src/rowgroup.js";
 import { getTreePath } from "hyparquet/src/schema.js";
 import { messageOf, UserError } from "../base/error.ts";

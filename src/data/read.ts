@@ -1,6 +1,5 @@
 // JSON lists and JSONL to rows, from a stream of text or bytes.
 // One row is held at a time. Each knows its number and line, so that every later fault can be found.
-
 import { messageOf, UserError } from "../base/error.ts";
 
 export interface DataRow {

@@ -1,6 +1,5 @@
 // A conversation by a model's own chat template, with tools where it has them. Files and templates differ in how
 // they write tools, so a template that refuses one way is asked again with the others.
-
 import { UserError } from "../base/error.ts";
 import type { ChatMessage, ChatTemplate, ChatTemplateOptions } from "../formats/chat-template.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";

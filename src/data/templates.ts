@@ -1,10 +1,8 @@
 // Prompt templates: a conversation in standard form to one with the whole prompt in each input.
 // Values are put in by plain replacement in one pass, so braces in people's text mean nothing.
-
 import { UserError } from "../base/error.ts";
 import { type Conversation, type Turn, usesTools } from "./conversation.ts";
-import { NO_TEMPLATE, PROMPT_TEMPLATES } from "./template-table.ts";
-import type { PromptTemplate } from "./template-table.ts";
+import { NO_TEMPLATE, PROMPT_TEMPLATES, type PromptTemplate } from "./template-table.ts";
 
 /** The template of that name, or a refusal that lists all names. "none" writes nothing around texts. */
 export function promptTemplate(name: string): PromptTemplate {

@@ -1,6 +1,5 @@
 // How much of the forward pass a run keeps: the memory of its steps, counted for each way of keeping.
-import { countingGpu } from "../gpu/counting.ts";
-import type { AdapterLimits } from "../gpu/counting.ts";
+import { type AdapterLimits, countingGpu } from "../gpu/counting.ts";
 import { TooLargeError } from "../gpu/device.ts";
 import { Workspace } from "../gpu/workspace.ts";
 import { allocateBatch } from "../model/batch.ts";

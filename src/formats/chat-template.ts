@@ -1,14 +1,11 @@
 // Jinja chat templates, as models carry them, rendered to text.
 // The template comes from a model folder, so it is data that may be hostile: it gets only the globals
 // below, its loops over `range` have a budget, and its size and output are capped.
-
 import { parse, tokenize } from "@huggingface/jinja";
 import { messageOf, UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
-import { renderProgram } from "./jinja-interpreter.ts";
-import type { Node } from "./jinja-interpreter.ts";
-import { toText, toValue } from "./jinja-values.ts";
-import type { Callable, Value } from "./jinja-values.ts";
+import { type Node, renderProgram } from "./jinja-interpreter.ts";
+import { type Callable, toText, toValue, type Value } from "./jinja-values.ts";
 import { isSpace } from "./white-space.ts";
 
 export interface ChatMessage {

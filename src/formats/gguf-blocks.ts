@@ -2,7 +2,6 @@
 // Values are equal to the bit to ggml's reference (ggml-quants.c) and to Python's gguf.quants, which
 // compute in f32: f16 units, scales and codes have at most 23 bits together, so every product is exact in
 // f32 and a double alike, and both round once, at the end.
-
 import { invariant } from "../base/error.ts";
 import { decodeFloats, f16ToF32 } from "./float.ts";
 

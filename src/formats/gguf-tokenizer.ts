@@ -1,14 +1,15 @@
 // The tokenizer in a GGUF file's metadata as tokenizer.json and its companions.
 // GGUF only names how text is cut into words ("tokenizer.ggml.pre"); the rules behind the names are those
 // of the families' own tokenizer.json. A name that is not known here is refused: ids would be wrong.
-
 import { UserError } from "../base/error.ts";
 import type { GgufMetadata, GgufValue } from "./gguf.ts";
 import type { JsonObject } from "./json.ts";
-import { convertSentencePiece, postProcessorOf } from "./sentencepiece-tokenizer.ts";
-import type { SentencePieceFiles } from "./sentencepiece-tokenizer.ts";
-import { checkSentencePiece, pieceTypeOf } from "./sentencepiece.ts";
-import type { PieceType } from "./sentencepiece.ts";
+import {
+  convertSentencePiece,
+  postProcessorOf,
+  type SentencePieceFiles,
+} from "./sentencepiece-tokenizer.ts";
+import { checkSentencePiece, type PieceType, pieceTypeOf } from "./sentencepiece.ts";
 import type { TokenizerFiles } from "./tokenizer.ts";
 
 const OTHER = "Use the model's Hugging Face folder, which has its own tokenizer.json.";

@@ -1,7 +1,6 @@
 // The GGUF format, versions 2 and 3, little-endian: its header, which is metadata and a list of tensors.
 // Nothing that a file claims is believed before it was held against the file's size: no count makes a
 // loop or an allocation longer than the bytes that are there.
-
 import { UserError } from "../base/error.ts";
 import { formatBytes } from "../base/format.ts";
 import { ggmlBlock, type GgmlType, ggmlTypeOf } from "./gguf-blocks.ts";

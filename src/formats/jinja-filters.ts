@@ -1,5 +1,4 @@
 // Jinja's filters (`x | trim`) and tests (`x is defined`), as far as chat templates use them.
-
 import {
   attributeOf,
   backwards,
@@ -27,8 +26,8 @@ import {
   toJson,
   toText,
   typeName,
+  type Value,
 } from "./jinja-values.ts";
-import type { Value } from "./jinja-values.ts";
 
 type Filter = (value: Value, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value;
 type Test = (value: Value, args: readonly Value[]) => boolean;

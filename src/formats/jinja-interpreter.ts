@@ -1,12 +1,12 @@
 // Runs a parsed Jinja template as Python's Jinja does, with a budget. The parser is a library's; its interpreter is
 // JavaScript at heart, where templates need Python: `strip("\n")`, `==` of dicts, scopes, "None". Past 400 lines,
 // since it is one case for each kind of node.
-
 import { applyFilter, applyTest, itemOf } from "./jinja-filters.ts";
 import { attributeOf, intOf } from "./jinja-methods.ts";
 import { calculate, joined, partOfLoop, slice } from "./jinja-operators.ts";
 import {
   areEqual,
+  type Callable,
   compare,
   contains,
   costOf,
@@ -21,8 +21,8 @@ import {
   TemplateError,
   toText,
   typeName,
+  type Value,
 } from "./jinja-values.ts";
-import type { Callable, Value } from "./jinja-values.ts";
 
 /** What the parser makes. Which parts a node has follows from its type. */
 export interface Node {

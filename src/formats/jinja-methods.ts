@@ -1,8 +1,8 @@
 // Methods of Python's strings, dicts and lists, as far as chat templates use them.
-
 import {
   areEqual,
   asNumber,
+  type Callable,
   checkSize,
   costOf,
   isDict,
@@ -15,8 +15,8 @@ import {
   spendSearch,
   TemplateError,
   typeName,
+  type Value,
 } from "./jinja-values.ts";
-import type { Callable, Value } from "./jinja-values.ts";
 import { isSpace, trimEnd, trimStart } from "./white-space.ts";
 
 /** Python's `getattr`, or undefined. Nothing that changes a value is offered. */

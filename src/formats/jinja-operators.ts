@@ -1,15 +1,15 @@
 // Operators of Jinja's values: arithmetic as Python does it, slices, and what a loop tells of its rounds.
-
 import {
   asNumber,
   checkSize,
   FloatValue,
   isList,
+  type LoopValue,
   spend,
   TemplateError,
   typeName,
+  type Value,
 } from "./jinja-values.ts";
-import type { LoopValue, Value } from "./jinja-values.ts";
 
 /** `loop.first` and its kin. */
 export function partOfLoop({ items, index }: LoopValue, name: string): Value {

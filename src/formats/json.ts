@@ -1,5 +1,4 @@
 // JSON text to checked values. What a file says is parsed here once, or refused with its place.
-
 import { messageOf, UserError } from "../base/error.ts";
 
 export type JsonObject = Record<string, unknown>;

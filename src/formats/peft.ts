@@ -1,9 +1,7 @@
 // PEFT's LoRA adapters: adapter_config.json, which modules it targets, and the names of its tensors.
 // Written configs have exactly the keys of PEFT 0.10.0: releases up to 0.13 fail on any they do not know.
-
 import { UserError } from "../base/error.ts";
-import { describeJson, isJsonObject, parseJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { describeJson, isJsonObject, type JsonObject, parseJsonObject } from "./json.ts";
 
 /** What of adapter_config.json says how the adapter acts. Absent keys take PEFT's defaults. */
 export interface AdapterConfig {

@@ -1,11 +1,15 @@
 // The safetensors format: header parser and writer, and the index of a model in several files.
 // The rules are those of the Rust library, so what is refused there is refused here: the data must be
 // covered exactly once, from the first byte after the header to the last byte of the file.
-
 import { formatBytes } from "../base/format.ts";
 import { invariant, UserError } from "../base/error.ts";
-import { describeJson, findDuplicateKey, isJsonObject, parseJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import {
+  describeJson,
+  findDuplicateKey,
+  isJsonObject,
+  type JsonObject,
+  parseJsonObject,
+} from "./json.ts";
 
 /** Bits of one element. */
 const DTYPE_BITS = {

@@ -1,10 +1,7 @@
 // The tokens of a SentencePiece model that stand beside its pieces, from the model and from
 // tokenizer_config.json, in the form of tokenizer.json's "added_tokens".
-
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
-import { keepsText } from "./sentencepiece.ts";
-import type { SentencePieceModel } from "./sentencepiece.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
+import { keepsText, type SentencePieceModel } from "./sentencepiece.ts";
 import { ID_LIMIT } from "./tokenizer-model.ts";
 
 /** An entry of "added_tokens". */

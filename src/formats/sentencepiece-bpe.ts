@@ -1,9 +1,7 @@
 // SentencePiece's BPE: of all neighbors whose joint text is a piece, those of the best score are joined,
 // the leftmost first, until none is left. There is no list of merges; only the result's score counts.
-
 import type { PieceTrie } from "./piece-trie.ts";
-import { isPlain } from "./sentencepiece.ts";
-import type { SentencePieceModel } from "./sentencepiece.ts";
+import { isPlain, type SentencePieceModel } from "./sentencepiece.ts";
 import { type EncodedWord, WordBuilder } from "./tokenizer-model.ts";
 import { WordTable } from "./word-table.ts";
 

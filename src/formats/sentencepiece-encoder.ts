@@ -1,14 +1,11 @@
 // Text to ids as SentencePiece does it, by scores. tokenizer.json cannot say all of it: its BPE goes by a
 // list of pairs, and its user-defined symbols end the text that they stand in.
-
 import { PieceTrie } from "./piece-trie.ts";
 import { createBpe } from "./sentencepiece-bpe.ts";
-import { createNormalizer } from "./sentencepiece-normalizer.ts";
-import type { NormalizeOptions } from "./sentencepiece-normalizer.ts";
+import { createNormalizer, type NormalizeOptions } from "./sentencepiece-normalizer.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
 import { createUnigram } from "./sentencepiece-unigram.ts";
-import { createSegmenter } from "./tokenizer-added.ts";
-import type { AddedToken } from "./tokenizer-added.ts";
+import { type AddedToken, createSegmenter } from "./tokenizer-added.ts";
 import { fallbackToken, utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
 import { endOf, startOf } from "./tokenizer-piece.ts";
 import type { EncodedText } from "./tokenizer-pipeline.ts";

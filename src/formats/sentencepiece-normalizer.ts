@@ -1,12 +1,10 @@
 // What SentencePiece does to a text before it cuts it into pieces: rules of replacement, whitespace, and
 // the dummy space. User-defined symbols pass unchanged.
-
 import { UserError } from "../base/error.ts";
 import type { PieceTrie } from "./piece-trie.ts";
 import type { SentencePieceModel } from "./sentencepiece.ts";
 import { utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
-import { PieceBuilder, slicePiece } from "./tokenizer-piece.ts";
-import type { Piece } from "./tokenizer-piece.ts";
+import { type Piece, PieceBuilder, slicePiece } from "./tokenizer-piece.ts";
 
 const SPACE = "\u2581"; // ▁
 

@@ -1,13 +1,15 @@
 // A SentencePiece model as tokenizer.json and tokenizer_config.json, for Hone and for Python's libraries.
 // Hone itself encodes by the model (`sentencePiece`); tokenizer.json says the same where its form can.
-
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
-import { collectAddedTokens } from "./sentencepiece-added.ts";
-import type { ListedToken } from "./sentencepiece-added.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
+import { collectAddedTokens, type ListedToken } from "./sentencepiece-added.ts";
 import type { SentencePieceEncoding } from "./sentencepiece-encoder.ts";
-import { isPlain, isUsable, keepsText, parseSentencePiece } from "./sentencepiece.ts";
-import type { SentencePieceModel } from "./sentencepiece.ts";
+import {
+  isPlain,
+  isUsable,
+  keepsText,
+  parseSentencePiece,
+  type SentencePieceModel,
+} from "./sentencepiece.ts";
 import type { TokenizerFiles } from "./tokenizer.ts";
 
 export interface SentencePieceFiles extends TokenizerFiles {

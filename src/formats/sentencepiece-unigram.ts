@@ -1,11 +1,9 @@
 // SentencePiece's Unigram: of all ways to cut a text into pieces, the one with the largest sum of scores,
 // found from left to right. Sums are 32-bit floats as in the original, since close calls depend on it.
-
 import { PieceTrie } from "./piece-trie.ts";
 import type { CutText } from "./sentencepiece-bpe.ts";
 import { utf8Length } from "./tokenizer-bytes.ts";
-import { isUsable } from "./sentencepiece.ts";
-import type { SentencePieceModel } from "./sentencepiece.ts";
+import { isUsable, type SentencePieceModel } from "./sentencepiece.ts";
 
 /** How much worse than the worst piece a character is that has none. */
 const UNKNOWN_PENALTY = 10;

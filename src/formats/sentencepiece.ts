@@ -1,6 +1,5 @@
 // The SentencePiece model format (`tokenizer.model`): protobuf bytes to pieces and rules.
 // Only what encoding needs is read; fields that are unknown here are skipped, and broken bytes refused.
-
 import { UserError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 

@@ -1,5 +1,4 @@
 // Tokens that stand beside the model's vocabulary: found in a text before the model sees what is between.
-
 import { PieceTrie } from "./piece-trie.ts";
 
 export interface AddedToken {

@@ -1,12 +1,14 @@
 // Byte-pair encoding as Rust's tokenizers do it: characters to ids, then the pair of lowest rank is merged,
 // the leftmost of equals, until no pair has a merge.
-
 import { UserError } from "../base/error.ts";
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
 import { fallbackToken } from "./tokenizer-bytes.ts";
-import { NoTokenError, WordBuilder } from "./tokenizer-model.ts";
-import type { EncodedWord, TokenizerModel } from "./tokenizer-model.ts";
+import {
+  type EncodedWord,
+  NoTokenError,
+  type TokenizerModel,
+  WordBuilder,
+} from "./tokenizer-model.ts";
 import { unsupported } from "./tokenizer-piece.ts";
 import { WordTable } from "./word-table.ts";
 

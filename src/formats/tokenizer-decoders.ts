@@ -1,7 +1,5 @@
 // The "decoder" of tokenizer.json: tokens back to text.
-
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
 import { byteOfFallback, bytesOfToken } from "./tokenizer-bytes.ts";
 import { patternOf, unsupported } from "./tokenizer-piece.ts";
 import { escapeRegex, translateRegex } from "./tokenizer-regex.ts";

@@ -1,10 +1,15 @@
 // The "normalizer" of tokenizer.json: what happens to text before it is cut.
 // Each does what Rust's tokenizers 0.23 does, down to its version of Unicode.
-
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
-import { patternOf, PieceBuilder, slicePiece, startOf, unsupported } from "./tokenizer-piece.ts";
-import type { Normalizer, Piece } from "./tokenizer-piece.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
+import {
+  type Normalizer,
+  patternOf,
+  type Piece,
+  PieceBuilder,
+  slicePiece,
+  startOf,
+  unsupported,
+} from "./tokenizer-piece.ts";
 import { escapeRegex, translateRegex } from "./tokenizer-regex.ts";
 
 /** Undefined where text stays as it is. */

@@ -1,6 +1,5 @@
 // A stretch of text on its way through a tokenizer, and where in the original each of its units came from.
 // Every stage makes new pieces; positions are UTF-16 units, as everywhere in JavaScript.
-
 import { UserError } from "../base/error.ts";
 import type { JsonObject } from "./json.ts";
 

@@ -1,21 +1,26 @@
 // tokenizer.json put together: text → added tokens → normalizer → words → ids → what goes around them.
 // Ids are those of Rust's tokenizers 0.23 (Python's `tokenizers`), which the interop suite compares.
-
 import { messageOf, UserError } from "../base/error.ts";
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
-import { createTextEncoder } from "./sentencepiece-encoder.ts";
-import type { SentencePieceEncoding } from "./sentencepiece-encoder.ts";
-import { createSegmenter } from "./tokenizer-added.ts";
-import type { AddedToken } from "./tokenizer-added.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
+import { createTextEncoder, type SentencePieceEncoding } from "./sentencepiece-encoder.ts";
+import { type AddedToken, createSegmenter } from "./tokenizer-added.ts";
 import { createBpe } from "./tokenizer-bpe.ts";
-import { createDecoder } from "./tokenizer-decoders.ts";
-import type { TokenDecoder } from "./tokenizer-decoders.ts";
-import { ID_LIMIT } from "./tokenizer-model.ts";
-import type { EncodedWord, TokenizerModel, WordTokens } from "./tokenizer-model.ts";
+import { createDecoder, type TokenDecoder } from "./tokenizer-decoders.ts";
+import {
+  type EncodedWord,
+  ID_LIMIT,
+  type TokenizerModel,
+  type WordTokens,
+} from "./tokenizer-model.ts";
 import { createNormalizer } from "./tokenizer-normalizers.ts";
-import { endOf, slicePiece, startOf, unsupported } from "./tokenizer-piece.ts";
-import type { Piece, Splitter } from "./tokenizer-piece.ts";
+import {
+  endOf,
+  type Piece,
+  slicePiece,
+  type Splitter,
+  startOf,
+  unsupported,
+} from "./tokenizer-piece.ts";
 import { PatternError } from "./tokenizer-regex.ts";
 import { createSplitter } from "./tokenizer-splitters.ts";
 import { createUnigram } from "./tokenizer-unigram.ts";

@@ -1,10 +1,17 @@
 // The "pre_tokenizer" of tokenizer.json: text cut into the words that the model then sees one by one.
-
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
 import { BYTE_CHARS, toByteChars, utf8Byte, utf8Length } from "./tokenizer-bytes.ts";
-import { patternOf, slicePiece, startOf, endOf, unsupported } from "./tokenizer-piece.ts";
-import type { Normalizer, Piece, ScanWords, Splitter } from "./tokenizer-piece.ts";
+import {
+  endOf,
+  type Normalizer,
+  patternOf,
+  type Piece,
+  type ScanWords,
+  slicePiece,
+  type Splitter,
+  startOf,
+  unsupported,
+} from "./tokenizer-piece.ts";
 import { escapeRegex, translateRegex } from "./tokenizer-regex.ts";
 
 /** What to do with a match: cut it out, leave it alone, or join it to what is beside it. */

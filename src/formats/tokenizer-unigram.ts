@@ -1,10 +1,13 @@
 // Unigram as Rust's tokenizers do it: of all ways to cut a word into pieces, the one with the highest sum of
 // scores. Sums are doubles added from left to right, so that ties fall as they do there.
-
 import type { JsonObject } from "./json.ts";
 import { fallbackToken } from "./tokenizer-bytes.ts";
-import { NoTokenError, WordBuilder } from "./tokenizer-model.ts";
-import type { EncodedWord, TokenizerModel } from "./tokenizer-model.ts";
+import {
+  type EncodedWord,
+  NoTokenError,
+  type TokenizerModel,
+  WordBuilder,
+} from "./tokenizer-model.ts";
 import { unsupported } from "./tokenizer-piece.ts";
 import { PieceTrie } from "./piece-trie.ts";
 

@@ -1,15 +1,12 @@
 // tokenizer.json and its companions to a tokenizer: text to ids and back.
 // Decoding gives the tokens' own text: `clean_up_tokenization_spaces` is ignored, because it eats spaces
 // before punctuation, so that ids → text → ids would not return, and a stream would change its past.
-
 import { UserError } from "../base/error.ts";
-import { isJsonObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
 import type { SentencePieceEncoding } from "./sentencepiece-encoder.ts";
 import { byteOfFallback } from "./tokenizer-bytes.ts";
 import { NoTokenError } from "./tokenizer-model.ts";
-import { createPipeline } from "./tokenizer-pipeline.ts";
-import type { EncodedText, TokenizerPipeline } from "./tokenizer-pipeline.ts";
+import { createPipeline, type EncodedText, type TokenizerPipeline } from "./tokenizer-pipeline.ts";
 
 export interface Tokenizer {
   /** `addSpecialTokens` adds what the model wants around a whole text, such as BOS. Off by default. */

@@ -3,8 +3,7 @@
 import { UserError } from "../base/error.ts";
 import { TruncatedPickle, unpickle } from "./pickle.ts";
 import { describePickled, PickleRefusal, type PickleValue } from "./pickle-values.ts";
-import type { PickledStorage } from "./torch-pickle.ts";
-import { storageBytes, TORCH_GLOBALS } from "./torch-pickle.ts";
+import { type PickledStorage, storageBytes, TORCH_GLOBALS } from "./torch-pickle.ts";
 import type { ReadRange } from "./zip-read.ts";
 
 /** How such a file begins: protocol 2, and the number 0x1950a86a20f9469cfc6c. */

@@ -3,8 +3,7 @@
 // A file is written under a temporary name, synced and renamed, so that a full disk or a killed
 // process leaves what was there before. Every failure of the disk is told as a UserError.
 import { createHash } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../base/error.ts";
 import { checkName, type Folder, readOnly } from "../base/folder.ts";
