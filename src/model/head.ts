@@ -24,8 +24,11 @@ import type { TableShard } from "./weights.ts";
 
 /** A chunk of logits takes this much memory, or has this many rows, whichever is more. */
 const LOGITS_BYTES = 64 * 2 ** 20;
-/** So many rows keep a GPU busy that reads the head once for them. */
-const LOGITS_ROWS = 256;
+/**
+ * So many rows keep a GPU busy that reads the head once for them. The gradient of the rows is the scarce one: as small
+ * as the rows, it makes few workgroups for long sums, one to each 128 rows and columns on matrix units.
+ */
+const LOGITS_ROWS = 512;
 
 /**
  * Rows of logits that are made at one time, as far as one tensor may hold them. Not a matter of free memory:

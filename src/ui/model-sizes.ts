@@ -33,7 +33,7 @@ export const RULE = { tokens: 512, rank: 16, answerTokens: 256 } as const;
 /** Half a byte for a weight, and the scales of its block of 64, themselves in 8 bits. */
 const NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256);
 // Logits of so many rows are there at a time, or as many as this takes.
-const LOSS_ROWS = 256;
+const LOSS_ROWS = 512;
 const LOSS_BYTES = 64 * 2 ** 20;
 const STAGING_BYTES = 16 * 2 ** 20;
 
