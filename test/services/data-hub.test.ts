@@ -1,5 +1,5 @@
 // Data sets of the hub in the page: told before the download, verified, gone on with, and taken in as rows.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { StoredData } from "../../src/services/api.ts";
 import { createDataDownloads } from "../../src/services/data-downloads.ts";
 import { tableRows } from "../../src/services/data-read.ts";
@@ -82,10 +82,10 @@ describe("a data set of the hub", () => {
       if (!path.endsWith("train.jsonl")) return undefined;
       return { kind: "stall", afterBytes: 200_000 };
     };
-    const stop = (bytes: number) => {
-      if (bytes > 0) void store.cancelDataDownload(found.id);
-    };
-    expect(await refusal(store.downloadData(found, stop))).toContain("what came so far is kept");
+    const stopped = refusal(store.downloadData(found, quiet));
+    await vi.waitFor(() => expect(tab.disk.usedBytes()).toBeGreaterThan(50_000), 20_000);
+    await store.cancelDataDownload(found.id);
+    expect(await stopped).toContain("what came so far is kept");
     expect(await listData()).toEqual([]);
     const other = open();
     const [half] = await other.listDataDownloads();
