@@ -1,41 +1,18 @@
 // Attention of one new token over a long cache, the keys dealt out to many workgroups: `part` makes what each
 // chunk of keys has to say, and `join` weighs them against each other.
 //
-//   qkv     Act   [1, stride]                          heads by the layout of src/kernels/attention.ts
-//   keys    Quad  [capacity, kv_heads, head size / 4]  values as keys
-//   parts   f32   [chunks, heads, head size]           Σ exp(score − largest) · v of a chunk
-//   sums    f32   [chunks, heads, 2]                   the chunk's largest score, and Σ exp(score − largest)
-//   o       Act   [heads, head size]
+//   parts  f32  [chunks, heads, head size]  Σ exp(score − largest) · v of a chunk
+//   sums   f32  [chunks, heads, 2]          the chunk's largest score, and Σ exp(score − largest)
+//   o      Act  [heads, head size]
 //
 // A workgroup of part makes four query heads of one key head for one chunk of CHUNK keys, so that what is
 // read of the cache serves four times. Chunks are counted from the cache's first row, and those that the
 // token does not see end at once: the grid is that of a full cache. The sums are f32, in a fixed order, and
-// do not depend on how much room the cache has. Requires a head size that is a multiple of 4, up to 256.
-// Needs lib/grid.wgsl, lib/step.wgsl, `widen` of Quad, and one of lib/cache-plain and -scaled.wgsl.
+// do not depend on how much room the cache has. Requires a head size of up to 256, and a cache for more than
+// LANES tokens. Operands are those of lib/attention-cached-rows.wgsl.
 
 const LANES = 64u;
-const LOWEST = -3.4028234e38; // there is no literal for −∞
 
-struct Params {
-  rows: u32,
-  heads: u32,
-  kv_heads: u32,
-  stride: u32,
-  q_group_stride: u32,
-  k_base: u32,
-  v_base: u32,
-  kv_stride: u32,
-  head_quads: u32,     // head size / 4
-  capacity: u32,
-  scale: f32,
-  window: u32,         // at least 1
-  lanes: u32,          // LANES, as a bound that compilers do not unroll
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<Act>>;
-@group(0) @binding(2) var<storage, read> keys: array<Quad>;
-@group(0) @binding(3) var<storage, read> values: array<Quad>;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<Act>>;
 @group(0) @binding(7) var<storage, read_write> parts: array<vec4f>;
 @group(0) @binding(8) var<storage, read_write> sums: array<vec2f>;
@@ -48,8 +25,13 @@ var<workgroup> team_sums: array<vec4f, LANES>;
 
 /// The rows of the cache that the token sees.
 fn seen_rows() -> vec2u {
-  let end = min(step.position + 1u, params.capacity);
-  return vec2u(end - min(end, params.window), end);
+  let position = position_of(0u);
+  return vec2u(first_key(position), position + 1u);
+}
+
+/// LANES, as a bound that compilers do not unroll.
+fn lanes() -> u32 {
+  return min(LANES, params.capacity);
 }
 
 @compute @workgroup_size(LANES)
@@ -71,7 +53,7 @@ fn part(
   }
   let quads = params.head_quads;
   if (lane < quads) {
-    let column = (kv_head * params.q_group_stride) / 4u + first * quads + lane;
+    let column = q_column(kv_head * group + first) + lane;
     // Past the group's end its last head is made again, and not stored.
     queries[lane] = mat4x4f(
       vec4f(qkv[column]),
@@ -84,12 +66,12 @@ fn part(
 
   var largest = vec4f(LOWEST);
   for (var key = start + lane; key < end; key += LANES) {
-    let head = key * params.kv_heads + kv_head;
+    let at = key_start(key, kv_head);
     var score = vec4f();
     for (var quad = 0u; quad < quads; quad++) {
-      score += widen(keys[head * quads + quad]) * queries[quad];
+      score += widen(keys[at + quad]) * queries[quad];
     }
-    score *= params.scale * key_scale(head);
+    score *= params.scale * key_scale(cached_head(key, kv_head));
     scores[key - start] = score;
     largest = max(largest, score);
   }
@@ -98,7 +80,7 @@ fn part(
   for (var key = start + lane; key < end; key += LANES) {
     let share = exp(scores[key - start] - largest);
     weight += share;
-    scores[key - start] = share * value_scale(key * params.kv_heads + kv_head);
+    scores[key - start] = share * value_scale(cached_head(key, kv_head));
   }
   weight = sum_of_workgroup(lane, weight);         // and every score is there
 
@@ -112,7 +94,7 @@ fn part(
   var sum_3 = vec4f();
   if (team < teams) {
     for (var key = start + team; key < end; key += teams) {
-      let value = widen(values[(key * params.kv_heads + kv_head) * quads + quad]);
+      let value = widen(values[value_start(key, kv_head) + quad]);
       let share = scores[key - start];
       sum_0 += share.x * value;
       sum_1 += share.y * value;
@@ -182,7 +164,7 @@ fn largest_of_workgroup(lane: u32, own: vec4f) -> vec4f {
   lane_values[lane] = own;
   workgroupBarrier();
   var largest = own;
-  for (var i = 0u; i < params.lanes; i++) {
+  for (var i = 0u; i < lanes(); i++) {
     largest = max(largest, lane_values[i]);
   }
   workgroupBarrier();
@@ -193,7 +175,7 @@ fn sum_of_workgroup(lane: u32, own: vec4f) -> vec4f {
   lane_values[lane] = own;
   workgroupBarrier();
   var sum = vec4f();
-  for (var i = 0u; i < params.lanes; i++) {
+  for (var i = 0u; i < lanes(); i++) {
     sum += lane_values[i];
   }
   workgroupBarrier();

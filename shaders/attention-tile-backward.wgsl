@@ -127,7 +127,7 @@ fn backward_queries(
   let sums = vec4f(
     query_sums[at_sums.x], query_sums[at_sums.y], query_sums[at_sums.z], query_sums[at_sums.w],
   );
-  let i = tokens_of(first_row + own);
+  let i = row_positions(first_row + own);
   let starts = first_keys(i);
   let last_start = first_key(last_token);
   let row_lane = local / LANES;

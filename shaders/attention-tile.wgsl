@@ -1,9 +1,10 @@
-// Causal grouped-query attention within documents, from tiles in workgroup memory.
+// Causal grouped-query attention within documents, or over a cache, from tiles in workgroup memory.
 //
 //   o    Act  [tokens, heads, head size]
 //   lse  f32  [tokens, heads]            log Σ exp(scores)
 //
-// Operands are those of lib/attention-rows.wgsl, rows and products those of lib/attention-tiles.wgsl. A
+// Operands are those of lib/attention-rows.wgsl or lib/attention-cached-rows.wgsl, rows and products those of
+// lib/attention-tiles.wgsl; of tokens that are not real o is 0. A
 // workgroup owns 64 rows of queries of one key head and walks over the keys they see, 32 at a time:
 // scores from slices of the head, the largest of each row so far, weights into workgroup memory, and then
 // every thread sums four or eight rows of two quads of the values. Tiles that all rows see are not masked.
@@ -25,25 +26,30 @@ var<workgroup> kept_rows: array<vec4f, OWN_GROUPS>;
 // Where own rows start in qkv.
 var<workgroup> own_rows: array<u32, OWN>;
 
-fn stage_slice(first_quad: u32, start: u32, keys_at: u32, lane: u32) {
+fn stage_slice(first_quad: u32, start: u32, kv_head: u32, lane: u32) {
   for (var n = lane; n < (OWN + OTHER) * SLICE_QUADS; n += THREADS) {
     let row = n / SLICE_QUADS;
     let quad = first_quad + n % SLICE_QUADS;
-    var at = keys_at + min(start + row - OWN, params.tokens - 1u) * (params.stride / 4u);
-    if (row < OWN) { at = own_rows[row]; }
     var value = vec4<Staged>();
-    if (quad < params.head_quads) { value = vec4<Staged>(qkv[at + quad]); }
+    if (quad < params.head_quads) {
+      if (row < OWN) {
+        value = vec4<Staged>(qkv[own_rows[row] + quad]);
+      } else {
+        let key = min(start + row - OWN, last_key());
+        value = vec4<Staged>(key_quad(key_start(key, kv_head) + quad));
+      }
+    }
     staged[row * STRIDE + n % SLICE_QUADS] = value;
   }
 }
 
-fn stage_values(first_key_row: u32, values_at: u32, first_quad: u32, lane: u32) {
+fn stage_values(start: u32, kv_head: u32, first_quad: u32, lane: u32) {
   for (var n = lane; n < VALUE_ROWS * QUADS; n += THREADS) {
     let quad = first_quad + n % QUADS;
-    let row = min(first_key_row + n / QUADS, params.tokens - 1u);
+    let key = min(start + n / QUADS, last_key());
     var value = vec4<Staged>();
     if (quad < params.head_quads) {
-      value = vec4<Staged>(qkv[values_at + row * (params.stride / 4u) + quad]);
+      value = vec4<Staged>(value_quad(value_start(key, kv_head) + quad));
     }
     staged[n] = value;
   }
@@ -74,10 +80,15 @@ fn whole_sum(group: u32) -> vec4f {
 fn write_o(first_row: u32, kv_head: u32, quad: u32, a: mat4x4f, b: mat4x4f) {
   for (var n = 0u; n < 4u; n++) {
     let row = first_row + n * OWN_GROUPS;
-    if (row < query_rows()) {
+    if (row < all_query_rows()) {
       let at = head_row(row, kv_head) * params.head_quads + quad;
-      if (quad < params.head_quads) { o[at] = vec4<Act>(a[n]); }
-      if (quad + LANES < params.head_quads) { o[at + LANES] = vec4<Act>(b[n]); }
+      let is_real = row < query_rows();
+      if (quad < params.head_quads) {
+        o[at] = vec4<Act>(select(vec4f(), a[n], is_real));
+      }
+      if (quad + LANES < params.head_quads) {
+        o[at + LANES] = vec4<Act>(select(vec4f(), b[n], is_real));
+      }
     }
   }
 }
@@ -95,18 +106,16 @@ fn forward(
   let first_row = (count.x - 1u - workgroup.x) * OWN;
   let last_row = min(first_row + OWN, query_rows()) - 1u;
   let group = params.heads / params.kv_heads;
-  let first_token = first_row / group;
-  let last_token = last_row / group;
-  let keys_at = k_column(kv_head);
-  let values_at = v_column(kv_head);
+  let first_position = position_of(first_row / group);
+  let last_position = position_of(last_row / group);
   let factor = params.scale * LOG2_E;
 
   if (lane < OWN) { own_rows[lane] = query_row(min(first_row + lane, last_row), kv_head); }
   workgroupBarrier();
 
-  let i = tokens_of(first_row + own_group + FOUR * OWN_GROUPS);
+  let i = row_positions(first_row + own_group + FOUR * OWN_GROUPS);
   let starts = first_keys(i);
-  let last_start = first_key(last_token);
+  let last_start = first_key(last_position);
   // What this thread sums: own groups row_lane and row_lane + OWN_GROUPS / 2, quads `quad` and quad + LANES.
   let row_lane = lane / LANES;
   let quad_lane = lane % LANES;
@@ -118,10 +127,12 @@ fn forward(
   var a_1 = mat4x4f();
   var b_0 = mat4x4f();
   var b_1 = mat4x4f();
-  for (var start = first_key(first_token); start <= last_token; start += OTHER) {
+  // Rows of tokens that are not real see nothing.
+  let end = select(0u, last_position + 1u, first_row < query_rows());
+  for (var start = first_key(first_position); start < end; start += OTHER) {
     var scores = mat4x4f();
     for (var quad = 0u; quad < params.head_quads; quad += SLICE_QUADS) {
-      stage_slice(quad, start, keys_at, lane);
+      stage_slice(quad, start, kv_head, lane);
       workgroupBarrier();
       scores += products(own_group * STRIDE, (OWN + other_group) * STRIDE);
       workgroupBarrier();
@@ -130,7 +141,7 @@ fn forward(
     var scores_1 = factor * scores[1];
     var scores_2 = factor * scores[2];
     var scores_3 = factor * scores[3];
-    if (start + OTHER - 1u > first_token || start < last_start) {
+    if (start + OTHER - 1u > first_position || start < last_start) {
       let j = start + other_group;
       scores_0 = masked(scores_0, j, i, starts);
       scores_1 = masked(scores_1, j + OTHER_GROUPS, i, starts);
@@ -162,8 +173,8 @@ fn forward(
     largest = higher;
     sum = sum * kept + ((p_0 + p_1) + (p_2 + p_3));
 
-    for (var key = 0u; key < OTHER && start + key <= last_token; key += VALUE_ROWS) {
-      stage_values(start + key, values_at, first_quad, lane);
+    for (var key = 0u; key < OTHER && start + key < end; key += VALUE_ROWS) {
+      stage_values(start + key, kv_head, first_quad, lane);
       workgroupBarrier();
       if (key == 0u) {
         a_0 = scale_rows(a_0, kept_rows[row_lane]);
@@ -204,7 +215,7 @@ fn forward(
     let log_sum = (largest + log2(whole_sum(own_group))) / LOG2_E;
     for (var n = 0u; n < 4u; n++) {
       let row = first_row + own_group + n * OWN_GROUPS;
-      if (row <= last_row) { lse[head_row(row, kv_head)] = log_sum[n]; }
+      if (row < query_rows()) { note_sum(head_row(row, kv_head), log_sum[n]); }
     }
   }
 }

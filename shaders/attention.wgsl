@@ -1,11 +1,12 @@
-// Causal grouped-query attention within documents: o = softmax(scale · q · kᵀ) · v.
+// Causal grouped-query attention within documents, or over a cache: o = softmax(scale · q · kᵀ) · v.
 //
 //   o    Act  [tokens, heads, head size]
 //   lse  f32  [tokens, heads]            log Σ exp(scores)
 //
-// Operands are those of lib/attention-rows.wgsl, and the work is shared out as lib/attention-pieces.wgsl says:
-// a workgroup owns 32 queries of one head. The largest score so far and the sum are kept by row, and what was
-// summed before is scaled down where a larger score turns up.
+// Operands are those of lib/attention-rows.wgsl or lib/attention-cached-rows.wgsl, and o of tokens that are not
+// real is 0. The work is shared out as lib/attention-pieces.wgsl says: a workgroup owns 32 queries of one head.
+// The largest score so far and the sum are kept by row, and what was summed before is scaled down where a
+// larger score turns up.
 
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<Act>>;
 
@@ -18,14 +19,41 @@ fn scale_rows(rows: mat4x4f, factor: vec4f) -> mat4x4f {
   return mat4x4f(rows[0] * factor.x, rows[1] * factor.y, rows[2] * factor.z, rows[3] * factor.w);
 }
 
-fn write_o(tokens: vec4u, head: u32, quad: u32, rows: mat4x4f) {
-  if (quad < params.head_quads) {
-    let at = (tokens * params.heads + head) * params.head_quads + quad;
-    if (tokens.x < params.tokens) { o[at.x] = vec4<Act>(rows[0]); }
-    if (tokens.y < params.tokens) { o[at.y] = vec4<Act>(rows[1]); }
-    if (tokens.z < params.tokens) { o[at.z] = vec4<Act>(rows[2]); }
-    if (tokens.w < params.tokens) { o[at.w] = vec4<Act>(rows[3]); }
+fn key_starts(keys: vec4u, kv_head: u32) -> vec4u {
+  return vec4u(
+    key_start(keys.x, kv_head), key_start(keys.y, kv_head),
+    key_start(keys.z, kv_head), key_start(keys.w, kv_head),
+  );
+}
+
+fn key_quads(starts: vec4u, quad: u32) -> mat4x4f {
+  let at = starts + quad;
+  return mat4x4f(
+    vec4f(key_quad(at.x)), vec4f(key_quad(at.y)), vec4f(key_quad(at.z)), vec4f(key_quad(at.w)),
+  );
+}
+
+/// Products of queries at four rows of qkv with keys at four starts: [key][query].
+fn products(queries: vec4u, keys: vec4u) -> mat4x4f {
+  var sums = mat4x4f();
+  for (var quad = 0u; quad < params.head_quads; quad++) {
+    sums += transpose(qkv_quads(queries, quad)) * key_quads(keys, quad);
   }
+  return sums;
+}
+
+fn write_o(token: u32, head: u32, quad: u32, row: vec4f) {
+  if (token < all_tokens() && quad < params.head_quads) {
+    let at = (token * params.heads + head) * params.head_quads + quad;
+    o[at] = vec4<Act>(select(vec4f(), row, token < real_tokens()));
+  }
+}
+
+fn write_rows(tokens: vec4u, head: u32, quad: u32, rows: mat4x4f) {
+  write_o(tokens.x, head, quad, rows[0]);
+  write_o(tokens.y, head, quad, rows[1]);
+  write_o(tokens.z, head, quad, rows[2]);
+  write_o(tokens.w, head, quad, rows[3]);
 }
 
 @compute @workgroup_size(THREADS)
@@ -34,17 +62,20 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
   let other_group = lane % GROUPS;
   let head = workgroup.y;
   let kv_head = head / (params.heads / params.kv_heads);
-  let stride = params.stride / 4u;
-  let last_token = params.tokens - 1u;
-  let last_query = min(workgroup.x * TILE + TILE - 1u, last_token);
+  let first_query = workgroup.x * TILE;
+  let last_token = real_tokens() - 1u;
 
-  // Rows past the end repeat the last token and are not written.
-  let i = workgroup.x * TILE + own_group * 4u + FOUR;
-  let q_rows = min(i, vec4u(last_token)) * stride + q_column(head);
-  let starts = first_keys(min(i, vec4u(last_token)));
+  // Rows past the end repeat the last token.
+  let tokens = first_query + own_group * 4u + FOUR;
+  let i = positions_of(min(tokens, vec4u(last_token)));
+  let q_rows = min(tokens, vec4u(last_token)) * (params.stride / 4u) + q_column(head);
+  let starts = first_keys(i);
   let quad = workgroup.z * SLOTS * GROUPS + other_group;
   // Threads without a quad of the head sum its last one in vain.
-  let v_quads = v_column(kv_head) + min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
+  let v_quads = min(quad + FOUR * GROUPS, vec4u(params.head_quads - 1u));
+  // Tokens that are not real see nothing.
+  let last_position = position_of(min(first_query + TILE - 1u, last_token));
+  let end = select(0u, last_position + 1u, first_query < real_tokens());
 
   var largest = vec4f(LOWEST);
   var sum = vec4f();
@@ -52,9 +83,9 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
   var out_1 = mat4x4f();
   var out_2 = mat4x4f();
   var out_3 = mat4x4f();
-  for (var start = first_key(workgroup.x * TILE); start <= last_query; start += TILE) {
+  for (var start = first_key(position_of(first_query)); start < end; start += TILE) {
     let j = start + other_group * 4u + FOUR;
-    let scores = dots(q_rows, min(j, vec4u(last_token)) * stride + k_column(kv_head));
+    let scores = products(q_rows, key_starts(min(j, vec4u(last_key())), kv_head));
     let scores_0 = masked(scores[0], j.x, i, starts);
     let scores_1 = masked(scores[1], j.y, i, starts);
     let scores_2 = masked(scores[2], j.z, i, starts);
@@ -82,28 +113,28 @@ fn forward(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_in
     if (SLOTS > 1u) { out_1 = scale_rows(out_1, kept); }
     if (SLOTS > 2u) { out_2 = scale_rows(out_2, kept); }
     if (SLOTS > 3u) { out_3 = scale_rows(out_3, kept); }
-    for (var key = 0u; key < min(TILE, last_query + 1u - start); key++) {
+    for (var key = 0u; key < min(TILE, end - start); key++) {
       let weight = weights[key * GROUPS + own_group];
-      let row = (start + key) * stride;
+      let row = value_start(start + key, kv_head);
       sum += weight;
-      out_0 += spread(weight, vec4f(qkv[row + v_quads.x]));
-      if (SLOTS > 1u) { out_1 += spread(weight, vec4f(qkv[row + v_quads.y])); }
-      if (SLOTS > 2u) { out_2 += spread(weight, vec4f(qkv[row + v_quads.z])); }
-      if (SLOTS > 3u) { out_3 += spread(weight, vec4f(qkv[row + v_quads.w])); }
+      out_0 += spread(weight, vec4f(value_quad(row + v_quads.x)));
+      if (SLOTS > 1u) { out_1 += spread(weight, vec4f(value_quad(row + v_quads.y))); }
+      if (SLOTS > 2u) { out_2 += spread(weight, vec4f(value_quad(row + v_quads.z))); }
+      if (SLOTS > 3u) { out_3 += spread(weight, vec4f(value_quad(row + v_quads.w))); }
     }
   }
 
   let share = 1.0 / sum;
-  write_o(i, head, quad, scale_rows(out_0, share));
-  if (SLOTS > 1u) { write_o(i, head, quad + GROUPS, scale_rows(out_1, share)); }
-  if (SLOTS > 2u) { write_o(i, head, quad + 2u * GROUPS, scale_rows(out_2, share)); }
-  if (SLOTS > 3u) { write_o(i, head, quad + 3u * GROUPS, scale_rows(out_3, share)); }
+  write_rows(tokens, head, quad, scale_rows(out_0, share));
+  if (SLOTS > 1u) { write_rows(tokens, head, quad + GROUPS, scale_rows(out_1, share)); }
+  if (SLOTS > 2u) { write_rows(tokens, head, quad + 2u * GROUPS, scale_rows(out_2, share)); }
+  if (SLOTS > 3u) { write_rows(tokens, head, quad + 3u * GROUPS, scale_rows(out_3, share)); }
   if (quad == 0u) {
     let log_sum = largest + log(sum);
-    let at = i * params.heads + head;
-    if (i.x < params.tokens) { lse[at.x] = log_sum.x; }
-    if (i.y < params.tokens) { lse[at.y] = log_sum.y; }
-    if (i.z < params.tokens) { lse[at.z] = log_sum.z; }
-    if (i.w < params.tokens) { lse[at.w] = log_sum.w; }
+    let at = tokens * params.heads + head;
+    if (tokens.x < real_tokens()) { note_sum(at.x, log_sum.x); }
+    if (tokens.y < real_tokens()) { note_sum(at.y, log_sum.y); }
+    if (tokens.z < real_tokens()) { note_sum(at.z, log_sum.z); }
+    if (tokens.w < real_tokens()) { note_sum(at.w, log_sum.w); }
   }
 }

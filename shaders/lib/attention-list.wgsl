@@ -4,9 +4,13 @@
 
 const LOG2_E = 1.4426950408889634;
 
-/// Rows of queries to a key head.
+/// Rows of queries to a key head, and of them those of real tokens: the first.
+fn all_query_rows() -> u32 {
+  return all_tokens() * (params.heads / params.kv_heads);
+}
+
 fn query_rows() -> u32 {
-  return params.tokens * (params.heads / params.kv_heads);
+  return real_tokens() * (params.heads / params.kv_heads);
 }
 
 /// Where a row of queries is in lse, and in units of a head in o and d_o.

@@ -1,4 +1,4 @@
-// What every training attention knows of its rows: where heads lie, and which keys a query sees.
+// What every training attention knows of its rows: which keys a query sees, and where keys lie.
 //
 //   qkv            Act  [tokens, stride]   heads by the layout of src/kernels/attention-layout.ts
 //   segment_start  u32  [tokens]           non-decreasing; query i sees the last `window` of the keys
@@ -7,7 +7,8 @@
 //                                          queries for the one over keys
 //
 // Columns, and all indices into arrays of heads, count quads: vectors of four. The head size and all columns
-// of the layout are multiples of 4.
+// of the layout are multiples of 4. lib/attention-cached-rows.wgsl has the functions of forward passes again, over
+// a cache.
 
 const LOWEST = -3.4028234e38; // there is no literal for −∞
 const FOUR = vec4u(0u, 1u, 2u, 3u);
@@ -33,6 +34,29 @@ struct Params {
 @group(0) @binding(2) var<storage, read> segment_start: array<u32>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;
 
+/// Tokens in qkv, and of them those that are real: the first.
+fn all_tokens() -> u32 {
+  return params.tokens;
+}
+
+fn real_tokens() -> u32 {
+  return params.tokens;
+}
+
+/// Where tokens stand among the keys.
+fn position_of(token: u32) -> u32 {
+  return token;
+}
+
+fn positions_of(tokens: vec4u) -> vec4u {
+  return tokens;
+}
+
+/// The last key that any query sees.
+fn last_key() -> u32 {
+  return params.tokens - 1u;
+}
+
 fn q_column(head: u32) -> u32 {
   let group = params.heads / params.kv_heads;
   return (head / group) * params.q_group_stride / 4u + (head % group) * params.head_quads;
@@ -44,6 +68,28 @@ fn k_column(kv_head: u32) -> u32 {
 
 fn v_column(kv_head: u32) -> u32 {
   return (params.v_base + kv_head * params.kv_stride) / 4u;
+}
+
+/// The first quad of a key, and of a value.
+fn key_start(key: u32, kv_head: u32) -> u32 {
+  return key * (params.stride / 4u) + k_column(kv_head);
+}
+
+fn value_start(key: u32, kv_head: u32) -> u32 {
+  return key * (params.stride / 4u) + v_column(kv_head);
+}
+
+fn key_quad(at: u32) -> vec4<Act> {
+  return qkv[at];
+}
+
+fn value_quad(at: u32) -> vec4<Act> {
+  return qkv[at];
+}
+
+/// Keeps the log of a softmax's sum; heads of queries are counted token by token.
+fn note_sum(head_row: u32, log_sum: f32) {
+  lse[head_row] = log_sum;
 }
 
 /// The first key that a query sees: its document's, or its window's.

@@ -11,9 +11,9 @@ const OWN_GROUPS = OWN / 4u;
 const OTHER_GROUPS = OTHER / 4u;
 const STRIDE = SLICE_QUADS + 1u;
 
-/// Tokens of rows of queries; rows past the last count as the last.
-fn tokens_of(rows: vec4u) -> vec4u {
-  return min(rows, vec4u(query_rows() - 1u)) / (params.heads / params.kv_heads);
+/// Where the tokens of rows of queries stand; rows past the last count as the last.
+fn row_positions(rows: vec4u) -> vec4u {
+  return positions_of(min(rows, vec4u(query_rows() - 1u)) / (params.heads / params.kv_heads));
 }
 
 /// Products of four staged rows from `own` on with four from `other` on: [other][own].

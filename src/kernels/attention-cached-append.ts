@@ -10,14 +10,15 @@ import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import { type AttentionLayout, LAYOUT_PARAMS, layoutParams } from "./attention-layout.ts";
 import {
+  byStorage,
   CACHE_SOURCES,
+  cacheBuffers,
   cacheQuad,
-  type CacheStorage,
   checkCache,
   type KvCache,
 } from "./kv-cache.ts";
 
-function shaderOf(storage: CacheStorage) {
+const shaders = byStorage((storage) => {
   return {
     label: storage === "native" ? "attention-cached-append" : `attention-cached-append-${storage}`,
     source: [grid, step, reduce, CACHE_SOURCES[storage].narrow, shader],
@@ -41,13 +42,7 @@ function shaderOf(storage: CacheStorage) {
     },
     usesStep: true,
   } as const satisfies Shader<string, string>;
-}
-
-const shaders = {
-  native: shaderOf("native"),
-  f16: shaderOf("f16"),
-  int8: shaderOf("int8"),
-} as const;
+});
 
 /** How query and key heads are normed: see `headNormForward`. f32 [headSize] each. */
 export interface HeadNorms {
@@ -87,10 +82,9 @@ export function attentionCachedAppend(recorder: Recorder, operands: CachedAppend
   for (const weight of norms ? [norms.queryWeight, norms.keyWeight] : []) {
     requireShape(kernel, weight, "f32", [1, headSize], qkv);
   }
-  const { keys, values, scales } = cache;
   const lanes = headSize <= 64 ? { LANES: 16, LANES_ROOT: 4 } : { LANES: 64, LANES_ROOT: 8 };
   recorder.dispatch(shaders[cache.storage], {
-    entry: scales ? "append_scaled" : "append",
+    entry: cache.scales ? "append_scaled" : "append",
     types: { Act: qkv.dtype, Quad: cacheQuad(cache) },
     constants: { NORMED: norms !== undefined, ...lanes },
     buffers: {
@@ -99,9 +93,7 @@ export function attentionCachedAppend(recorder: Recorder, operands: CachedAppend
       // The shader names the weights even where it does not read them; any memory will do.
       query_weight: norms?.queryWeight ?? table,
       key_weight: norms?.keyWeight ?? table,
-      keys,
-      values,
-      ...(scales && { key_scales: scales.keys, value_scales: scales.values }),
+      ...cacheBuffers(cache),
     },
     params: {
       rows,

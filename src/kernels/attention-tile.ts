@@ -6,6 +6,8 @@ import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import type { AttentionLayout } from "./attention-layout.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionOperands,
@@ -25,9 +27,12 @@ export interface Tile {
 const OWN = 64;
 const OTHER = 32;
 
+/** Comes after the text that says where keys and values are. */
+export const TILE_SOURCE = [list, tiles, attentionTile] as const;
+
 const shader = {
   label: "attention-tile",
-  source: [rows, list, tiles, attentionTile],
+  source: [rows, ...TILE_SOURCE],
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -39,24 +44,37 @@ export function recordTileForward(
   tile: Tile,
 ): void {
   const { qkv, segmentStart, o, lse, layout } = operands;
-  const { heads, kvHeads, headSize } = layout;
+  const { heads, headSize } = layout;
   const [tokens = 0] = qkv.shape;
-  const staged = tile.widens ? "f32" : qkv.dtype;
-  const lanes = lanesOf(headSize);
+  const { types, ...call } = tileCall(tile, qkv.dtype, tokens, layout);
   recorder.dispatch(shader, {
-    entry: "forward",
-    types: { Act: qkv.dtype, Staged: staged },
-    constants: {
-      LANES: lanes,
-      SLICE_QUADS: tile.sliceQuads,
-      // As many as fit where slices of queries and keys were.
-      VALUE_ROWS: largestPowerOfTwo(((OWN + OTHER) * (tile.sliceQuads + 1)) / (2 * lanes), OTHER),
-    },
+    ...call,
+    types: { Act: qkv.dtype, ...types },
     buffers: { qkv, segment_start: segmentStart, o, lse },
     params: attentionParams(tokens, layout, operands),
-    grid: [workgroups((tokens * heads) / kvHeads, OWN), kvHeads, workgroups(headSize, 8 * lanes)],
     flops: 4 * pairsOf(tokens, operands) * heads * headSize,
   });
+}
+
+/** What is the same wherever keys and values are. */
+export function tileCall(
+  { sliceQuads, widens }: Tile,
+  act: Tensor["dtype"],
+  tokens: number,
+  { heads, kvHeads, headSize }: AttentionLayout,
+) {
+  const lanes = lanesOf(headSize);
+  return {
+    entry: "forward",
+    types: { Staged: widens ? "f32" : act },
+    constants: {
+      LANES: lanes,
+      SLICE_QUADS: sliceQuads,
+      // As many as fit where slices of queries and keys were.
+      VALUE_ROWS: largestPowerOfTwo(((OWN + OTHER) * (sliceQuads + 1)) / (2 * lanes), OTHER),
+    },
+    grid: [workgroups((tokens * heads) / kvHeads, OWN), kvHeads, workgroups(headSize, 8 * lanes)],
+  } as const;
 }
 
 /** Bytes of workgroup memory that `recordTileForward` takes. */

@@ -4,6 +4,7 @@ import pieces from "../../shaders/lib/attention-pieces.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
+import type { AttentionLayout } from "./attention-layout.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionOperands,
@@ -22,9 +23,12 @@ const SLOT_DIMENSIONS = 32;
 // Slots a thread has registers for. A longer head takes more workgroups, each with scores of its own.
 const MAX_SLOTS = 4;
 
+/** Comes after the text that says where keys and values are. */
+export const DIRECT_SOURCE = [pieces, attention] as const;
+
 const shader = {
   label: "attention",
-  source: [rows, pieces, attention],
+  source: [rows, ...DIRECT_SOURCE],
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -46,16 +50,23 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
     recordTileForward(recorder, operands, tile);
     return;
   }
+  recorder.dispatch(shader, {
+    ...directCall(tokens, layout),
+    types: { Act: qkv.dtype },
+    buffers: { qkv, segment_start: segmentStart, o, lse },
+    params: attentionParams(tokens, layout, operands),
+    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
+  });
+}
+
+/** What is the same wherever keys and values are. */
+export function directCall(tokens: number, { heads, headSize }: AttentionLayout) {
   const needed = workgroups(headSize, SLOT_DIMENSIONS);
   // 1, 2 or 4, to have few variants of the shader.
   const slots = needed < 3 ? needed : MAX_SLOTS;
-  recorder.dispatch(shader, {
+  return {
     entry: "forward",
-    types: { Act: qkv.dtype },
     constants: { SLOTS: slots },
-    buffers: { qkv, segment_start: segmentStart, o, lse },
-    params: attentionParams(tokens, layout, operands),
     grid: [workgroups(tokens, TILE), heads, workgroups(headSize, slots * SLOT_DIMENSIONS)],
-    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
-  });
+  } as const;
 }

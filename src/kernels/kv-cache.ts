@@ -33,6 +33,18 @@ export const CACHE_SOURCES = {
   int8: { widen: widenInt8, narrow: narrowInt8, scales: cacheScaled },
 } as const;
 
+/** What `make` makes for each storage. */
+export function byStorage<T>(
+  make: (storage: CacheStorage) => T,
+): Readonly<Record<CacheStorage, T>> {
+  return { native: make("native"), f16: make("f16"), int8: make("int8") };
+}
+
+/** A cache's tensors by the names of shaders' bindings. */
+export function cacheBuffers({ keys, values, scales }: KvCache) {
+  return { keys, values, ...(scales && { key_scales: scales.keys, value_scales: scales.values }) };
+}
+
 /** Numbers in an element of the tensors. */
 const PER_ELEMENT = { native: 1, f16: 2, int8: 4 } as const;
 

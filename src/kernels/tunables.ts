@@ -2,7 +2,10 @@
 // kernel's own candidates, and what a run needs most stands first here: a budget may end the trying. A kernel in
 // whose work others take part stands after them.
 import { ATTENTION_TUNABLES } from "./attention-tunables.ts";
-import { ATTENTION_DECODE_TUNABLE } from "./attention-cached-split.ts";
+import {
+  ATTENTION_DECODE_TUNABLE,
+  ATTENTION_PREFILL_TUNABLES,
+} from "./attention-cached-tunables.ts";
 import { DEQUANTIZE_TUNABLE } from "./dequantize.ts";
 import { GEMV_TUNABLE } from "./gemv.ts";
 import { LORA_TUNABLE } from "./lora.ts";
@@ -16,6 +19,7 @@ export const TUNABLES: readonly Tunable[] = [
   NF4_GEMV_TUNABLE,
   GEMV_TUNABLE,
   ATTENTION_DECODE_TUNABLE,
+  ...ATTENTION_PREFILL_TUNABLES,
   DEQUANTIZE_TUNABLE,
   LORA_TUNABLE,
 ];

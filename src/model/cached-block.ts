@@ -5,7 +5,7 @@
 import type { Recorder } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attentionCachedAppend } from "../kernels/attention-cached-append.ts";
-import { attentionCached } from "../kernels/attention-cached-split.ts";
+import { attentionCached } from "../kernels/attention-cached.ts";
 import { gemv } from "../kernels/gemv.ts";
 import { gluForward } from "../kernels/glu.ts";
 import type { KvCache } from "../kernels/kv-cache.ts";

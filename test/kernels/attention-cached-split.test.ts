@@ -3,11 +3,9 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { type StoredTensor, write } from "../../src/gpu/tensor.ts";
-import {
-  attentionCached,
-  ATTENTION_DECODE_SLOT,
-  ATTENTION_DECODE_TUNABLE,
-} from "../../src/kernels/attention-cached-split.ts";
+import { ATTENTION_DECODE_SLOT } from "../../src/kernels/attention-cached-split.ts";
+import { ATTENTION_DECODE_TUNABLE } from "../../src/kernels/attention-cached-tunables.ts";
+import { attentionCached } from "../../src/kernels/attention-cached.ts";
 import { allocateCache, cacheTensors, type CacheStorage } from "../../src/kernels/kv-cache.ts";
 import {
   type ActivationType,

@@ -1,41 +1,28 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { attentionCachedAppend } from "../../src/kernels/attention-cached-append.ts";
-import { attentionCachedForward } from "../../src/kernels/attention-cached.ts";
-import type { AttentionLayout } from "../../src/kernels/attention-layout.ts";
+import { PREFILL_SLOTS } from "../../src/kernels/attention-cached-prefill.ts";
+import { attentionCached } from "../../src/kernels/attention-cached.ts";
 import {
   type ActivationType,
   activationTypes,
   guarded,
   largestDifference,
   poisoned,
-  randomF32,
-  roundTo,
   runOnce,
   testGpu,
   uploadActivation,
   uploadF32,
 } from "../gpu.ts";
 import * as reference from "../reference/attention.ts";
+import { type Case, prepare } from "./attention-cached-cases.ts";
+
+const choices = { [PREFILL_SLOTS.short]: "rows", [PREFILL_SLOTS.long]: "rows" };
 
 const devices = {
   "all features": await testGpu(),
   baseline: await testGpu({ baseline: true }),
 };
-
-interface Case {
-  /** Tokens already in the cache. */
-  position: number;
-  /** Rows of the run, and how many of them are real. */
-  rows: number;
-  real: number;
-  heads: number;
-  kvHeads: number;
-  headSize: number;
-  interleaved?: boolean;
-  window?: number;
-  scale?: number;
-}
 
 const cases: Case[] = [
   { position: 0, rows: 1, real: 1, heads: 1, kvHeads: 1, headSize: 16 }, // the first token
@@ -82,6 +69,7 @@ const windowed: Case[] = [
 ];
 
 for (const [name, gpu] of Object.entries(devices)) {
+  gpu.choices = choices;
   describe.each(activationTypes(gpu))(`on ${name}, %s`, (dtype) => {
     test.each(cases)(
       "new tokens attend as in one long row: $real/$rows after $position, $heads/$kvHeads × $headSize",
@@ -142,61 +130,6 @@ async function expectAgreement(gpu: Gpu, shape: Case, dtype: ActivationType): Pr
   expect(Array.from(values)).toEqual(Array.from(data.values));
 }
 
-function prepare(shape: Case, dtype: ActivationType) {
-  const { position, real, heads, kvHeads, headSize, interleaved = false, window, scale } = shape;
-  const tokens = position + real;
-  const group = heads / kvHeads;
-  const groupStride = (group + 2) * headSize;
-  const layout: AttentionLayout = {
-    heads,
-    kvHeads,
-    headSize,
-    ...(interleaved
-      ? {
-          stride: kvHeads * groupStride,
-          qGroupStride: groupStride,
-          kBase: group * headSize,
-          vBase: (group + 1) * headSize,
-          kStride: groupStride,
-        }
-      : {
-          stride: (heads + 2 * kvHeads) * headSize,
-          qGroupStride: group * headSize,
-          kBase: heads * headSize,
-          vBase: (heads + kvHeads) * headSize,
-          kStride: headSize,
-        }),
-  };
-  const qkv = roundTo(dtype, randomF32(tokens * layout.stride, tokens + headSize));
-  const columns = (token: number, base: number) =>
-    Array.from({ length: kvHeads }, (_, g) => {
-      const start = token * layout.stride + base + g * layout.kStride;
-      return Array.from(qkv.subarray(start, start + headSize));
-    }).flat();
-  const cacheOf = (base: number) =>
-    Float32Array.from(Array.from({ length: tokens }, (_, t) => columns(t, base)).flat());
-  return {
-    tokens,
-    layout,
-    qkv,
-    /** The caches as they must be in the end. */
-    keys: cacheOf(layout.kBase),
-    values: cacheOf(layout.vBase),
-    referenceLayout: {
-      tokens,
-      heads,
-      kvHeads,
-      headSize,
-      rowSize: layout.stride,
-      ...(window !== undefined && { window }),
-      ...(scale !== undefined && { scale }),
-      qColumn: (h: number) => Math.floor(h / group) * layout.qGroupStride + (h % group) * headSize,
-      kColumn: (g: number) => layout.kBase + g * layout.kStride,
-      vColumn: (g: number) => layout.vBase + g * layout.kStride,
-    },
-  };
-}
-
 /** Appends and attends; the caches hold the old tokens, then NaN that must be overwritten or unread. */
 async function run(
   gpu: Gpu,
@@ -228,7 +161,7 @@ async function run(
       // No turn: cosine 1, sine 0.
       const table = uploadF32(gpu, "table", [1, 2], [1, 0]);
       attentionCachedAppend(recorder, { ...operands, table });
-      attentionCachedForward(recorder, { ...operands, o: o.tensor, window, scale });
+      attentionCached(recorder, { ...operands, o: o.tensor, window, scale });
     },
     { position, rows: real },
   );
