@@ -24,6 +24,8 @@ const HALF_THREADS = 2u * LANES;
 const ROW_UNITS = SUBGROUP_ROWS / UNIT_ROWS;
 const OWN_UNITS = OWN / UNIT_ROWS;
 const HEAD_UNITS = COLUMNS / EDGE;
+const HELD_LEFTS = HEAD_UNITS;
+const HELD_RESULTS = HEAD_UNITS;
 const HEAD_QUADS = COLUMNS / 4u;
 // Columns of scores that a thread has, in quads.
 const THREAD_QUADS = OTHER / 8u;

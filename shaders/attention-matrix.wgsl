@@ -24,6 +24,8 @@ const SLACK = 8.0;
 const ROW_UNITS = SUBGROUP_ROWS / UNIT_ROWS;
 const HEAD_UNITS = HEAD_COLUMNS / EDGE;
 const VALUE_UNITS = VALUE_COLUMNS / EDGE;
+const HELD_LEFTS = HEAD_UNITS;
+const HELD_RESULTS = VALUE_UNITS;
 // Columns of scores that a thread has, in quads.
 const THREAD_QUADS = OTHER / 8u;
 

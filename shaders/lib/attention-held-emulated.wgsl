@@ -1,8 +1,9 @@
 // What lib/attention-held.wgsl does, in loops, for emulated units: software compiles each of those for seconds, and
-// keeps arrays in memory anyway.
+// keeps arrays in memory anyway; the longer, the longer it compiles. The includer says how many HELD_LEFTS and
+// HELD_RESULTS there are.
 
-alias Lefts = array<Left, 16u>;
-alias Results = array<Result, 16u>;
+alias Lefts = array<Left, HELD_LEFTS>;
+alias Results = array<Result, HELD_RESULTS>;
 
 fn take_lefts(lefts: ptr<function, Lefts>, count: u32, unit: u32, row: u32) {
   for (var n = 0u; n < count; n++) {

@@ -31,7 +31,7 @@ const variants = { f32: "emulated 16 of 8x8x8 f32", f16: "emulated 16 of 16x16x1
 
 // Where there is f16, software takes up to a minute to compile a kernel for heads of another size: long heads are
 // then left to adapters without, and f32 to one size.
-const longest = (dtype: ActivationType) => (dtype === "f16" ? 40 : gpu.hasF16 ? 16 : Infinity);
+const longest = (dtype: ActivationType) => (dtype === "f16" ? 20 : gpu.hasF16 ? 16 : Infinity);
 
 describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
   test.each(cases.filter(({ headSize }) => headSize <= longest(dtype)))(
