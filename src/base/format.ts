@@ -23,6 +23,11 @@ export function formatCount(count: number): string {
   return String(Math.round(count)).replaceAll(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
+/** "1 row", "2,000 rows". */
+export function countOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** "8 s", "3:07", "1:02:45". */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "–";

@@ -1,6 +1,6 @@
 // The funnel report: what became of each row of a data file, counted, and in words.
 import { UserError } from "../base/error.ts";
-import { formatCount } from "../base/format.ts";
+import { countOf, formatCount } from "../base/format.ts";
 import type { DatasetFormatName } from "./formats.ts";
 
 /** How a file was read. */
@@ -140,9 +140,4 @@ function describeDrops(funnel: EncodeFunnel): string {
   ];
   const named = drops.filter(([count]) => count > 0);
   return named.map(([count, why]) => `${formatCount(count)} ${why}`).join(", ");
-}
-
-/** "1 row", "2,000 rows". */
-export function countOf(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -1,9 +1,9 @@
 // What is wrong or doubtful about a data set, each with what to do about it.
 import { UserError } from "../base/error.ts";
-import { formatCount } from "../base/format.ts";
+import { countOf, formatCount } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 import type { EncodedExample, ExampleList } from "../data/encode.ts";
-import { countOf, type EncodeFunnel } from "../data/funnel.ts";
+import type { EncodeFunnel } from "../data/funnel.ts";
 import { countUnlabeled } from "../data/pack.ts";
 import { encodePrompt } from "../data/prompt.ts";
 import type { DatasetView } from "./dataset-view.ts";
