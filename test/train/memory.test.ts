@@ -18,7 +18,7 @@ import type { SourceTensor } from "../../src/model/checkpoint-files.ts";
 import { blockLinears } from "../../src/model/linears.ts";
 import { findFittingSettings, type MemoryEstimate } from "../../src/train/memory.ts";
 import { temporaryFolder, writeTinyData, writeTinyModel } from "../engine/tiny-folder.ts";
-import { nullGpu, testGpu } from "../gpu.ts";
+import { nullGpu, testGpu, zeroGpu } from "../gpu.ts";
 
 const choice = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
 const host: Host = { ...nodeHost({ adapter: choice }), freeGpuBytes: () => undefined };
@@ -55,7 +55,8 @@ function meter({ device }: { device: GPUDevice }) {
   return counts;
 }
 
-const gpu = await testGpu();
+/** Takes what a real GPU takes, with f16 and with the kernels of one, and compiles nothing. */
+const gpu = await zeroGpu();
 const counts = meter(gpu);
 
 function configOf(changes: object): TrainConfig {
@@ -147,6 +148,14 @@ test.each(Object.entries(CASES))(
   },
 );
 
+test("so it is on an adapter that computes, with its kernels", async () => {
+  const own = await testGpu();
+  const measured = meter(own);
+  const { memory } = await run(own, configOf(CASES["questions to answer, and most of the above"]!));
+  judge(memory, measured.peak);
+  expect(measured.held).toBe(0);
+});
+
 /** The adapter under test with lower limits than it has. */
 async function cutGpu(maxStorageBufferBindingSize: number): Promise<Gpu> {
   const { adapter } = await findAdapter(choice);
@@ -188,7 +197,7 @@ const LARGE = {
   eval_split: 0.1,
 };
 
-/** The estimate for a config on the adapter under test. */
+/** The estimate for a config. */
 async function estimate(config: TrainConfig): Promise<number> {
   const { total } = await estimateMemory(
     limitsOf(gpu),
@@ -276,8 +285,7 @@ test("with checkpointing on, expanded weights are kept where they fit", async ()
 });
 
 test("memory that the driver refuses although it was not foreseen is told with settings too", async () => {
-  const { adapter } = await findAdapter(choice);
-  const own = new Gpu(await adapter.requestDevice(), adapter.info);
+  const own = await zeroGpu();
   const create = own.device.createBuffer.bind(own.device);
   const both = GPUBufferUsage.MAP_READ | GPUBufferUsage.MAP_WRITE; // which no buffer may have
   Object.assign(own.device, {
@@ -287,7 +295,6 @@ test("memory that the driver refuses although it was not foreseen is told with s
   const fault: unknown = await run(own, configOf(LARGE)).catch((error: unknown) => error);
   expect(String(fault)).toMatch(/refused .+ for evaluate\.losses, with .+ in use: .+\.\n/);
   expect(String(fault)).toMatch(/\nSet gradient_checkpointing: true \(then .+ MiB\)\.$/);
-  own.close();
 });
 
 // Bytes by a formula whose every change is easy to follow.
