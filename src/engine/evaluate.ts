@@ -88,6 +88,7 @@ export class Evaluator {
   }
 }
 
+/** Means over label tokens; not numbers where there is none. */
 export function reportOf({ loss, correct, labelTokens }: Sums): EvalReport {
   const mean = loss / labelTokens;
   return {

@@ -82,6 +82,7 @@ async function isCopy(source: Folder, copy: Folder, name: string): Promise<boole
   return true;
 }
 
+/** Writes the base with the adapter added to its weights, and reads it back. */
 export async function merge(gpu: Gpu, request: MergeRequest): Promise<ExportSummary> {
   const { model, adapter, output } = request;
   refuseSameFolder(model, output);

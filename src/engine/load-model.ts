@@ -128,6 +128,7 @@ function weightOptions(options: LoadOptions): LoadWeightsOptions {
   return { quantization, doubleQuant, positions, contextTokens, signal };
 }
 
+/** Frees a model with its adapter and the arena of its programs, which are to be freed before. */
 export function freeModel({ gpu, weights, adapter, workspace, step }: Model): void {
   freeWeights(gpu, weights);
   adapter?.free();

@@ -38,6 +38,7 @@ export interface Manifest {
   readonly doubleQuant: boolean;
 }
 
+/** Opens a model by its small files. Refuses one whose tokenizer and config do not fit together. */
 export async function openModelFolder(folder: Folder): Promise<ModelFolder> {
   const source = await openModelSource(folder);
   const { config, place, files } = source;

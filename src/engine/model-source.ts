@@ -40,11 +40,13 @@ export interface ModelLayout extends Pick<ModelSource, "config" | "place" | "fil
   readChatTemplate(): Promise<string | undefined>;
 }
 
+/** Opens a Hugging Face folder, or one with a single GGUF file in it. Refuses any other, with what is missing. */
 export async function openModelSource(folder: Folder): Promise<ModelSource> {
   if ((await folder.size("config.json")) !== undefined) return openHuggingFace(folder);
   return openGgufSource(folder, await findGguf(folder));
 }
 
+/** As `openModelSource`, reading only what a model is laid out by. */
 export async function openModelLayout(folder: Folder): Promise<ModelLayout> {
   if ((await folder.size("config.json")) === undefined) {
     const { config, place, files, tokenizer } = await openModelSource(folder);

@@ -9,6 +9,7 @@ import { checkWritten, filesOf, refuseSameFolder } from "./model-output.ts";
 /** What stays behind: the weights themselves, in whatever form, and hidden files. */
 const LEFT_OUT = /^(pytorch_model|model-|model\.safetensors|\.)/;
 
+/** Writes a model with one tensor in each file, and reads it back. Weights keep their types. */
 export async function splitModel(model: Folder, output: Folder): Promise<ExportSummary> {
   refuseSameFolder(model, output);
   const files = await openModelFiles(model);

@@ -65,6 +65,7 @@ function allF16(): Float32Array {
   return f16Table;
 }
 
+/** Each f16, given as its 16 bits, as f32. */
 export function decodeF16(halves: Uint16Array): Float32Array<ArrayBuffer> {
   const table = allF16();
   const values = new Float32Array(halves.length);
@@ -72,16 +73,19 @@ export function decodeF16(halves: Uint16Array): Float32Array<ArrayBuffer> {
   return values;
 }
 
+/** Each bf16, given as its 16 bits, as f32. */
 export function decodeBf16(halves: Uint16Array): Float32Array<ArrayBuffer> {
   const bits = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) bits[i] = (halves[i] as number) << 16;
   return new Float32Array(bits.buffer);
 }
 
+/** The 16 bits of the f16 nearest to each value, as a new array. */
 export function encodeF16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return narrow(values, narrowToF16);
 }
 
+/** The 16 bits of the bf16 nearest to each value, as a new array. */
 export function encodeBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return narrow(values, narrowToBf16);
 }

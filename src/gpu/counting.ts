@@ -14,6 +14,7 @@ export interface AdapterLimits {
   readonly choices?: Choices;
 }
 
+/** What of a GPU decides how memory is laid out, for another that only counts. */
 export function limitsOf({ info, device, choices }: Gpu): AdapterLimits {
   return { info, features: device.features, limits: device.limits, choices };
 }

@@ -53,6 +53,7 @@ export function cacheQuad({ storage, keys }: KvCache): string {
   return { native: `vec4<${keys.dtype}>`, f16: "vec2u", int8: "u32" }[storage];
 }
 
+/** An empty cache of one layer. Whoever calls this frees its `cacheTensors`. */
 export function allocateCache(
   gpu: Gpu,
   label: string,
@@ -82,6 +83,7 @@ export interface CacheShape {
   readonly act: "f32" | "f16";
 }
 
+/** All that a cache holds on the GPU. */
 export function cacheTensors({ keys, values, scales }: KvCache<StoredTensor>): StoredTensor[] {
   return [keys, values, ...(scales ? [scales.keys, scales.values] : [])];
 }

@@ -40,6 +40,7 @@ const PARTS = ["ids", "positions", "segmentStart", "labeled", "targets", "places
 // A part begins on a multiple of 256 bytes, as WebGPU wants of what is bound.
 const ALIGNED_ELEMENTS = 64;
 
+/** Room for a micro-batch of `tokens` tokens, padding included. Whoever calls this frees `whole`. */
 export function allocateBatch(gpu: Gpu, tokens: number): BatchTensors {
   const stride = strideOf(tokens);
   const whole = gpu.allocate("batch", "u32", [PARTS.length * stride]);

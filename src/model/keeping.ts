@@ -35,6 +35,7 @@ export interface Keeping {
 /** True keeps the least, and false everything. */
 export type Checkpointing = boolean | Keeping;
 
+/** What of each of `layers` layers is kept. */
 export function keepingOf(checkpointing: Checkpointing, layers: number): Keeping {
   if (typeof checkpointing !== "boolean") return checkpointing;
   const parts = Array<number>(layers).fill(checkpointing ? 0 : PARTS.length);

@@ -190,6 +190,7 @@ function native(tensor: Tensor): PlainWeight {
   return { tensor, shape: [outputs, inputs], kind: "native" };
 }
 
+/** An adapter's part of a product, of which `recordLoraDown` made h. */
 export function loraOf(slot: LoraSlot, h: Tensor) {
   return { h, b: slot.b, rank: slot.rank, segmentEnds: endsOf(slot.shape) };
 }

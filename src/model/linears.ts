@@ -27,6 +27,7 @@ export type BlockLinears = Readonly<Record<LinearName, LinearShape>>;
 // Module ids per layer; more than the segments of any family.
 const IDS_PER_LAYER = 16;
 
+/** The frozen maps of a layer, by name. */
 export function blockLinears(architecture: Architecture, layer: number): BlockLinears {
   const { family, hidden, heads, kvHeads, headSize, intermediate, biased } = architecture;
   const prefix = family.layerPrefix(layer);
@@ -69,6 +70,7 @@ export function blockLinears(architecture: Architecture, layer: number): BlockLi
   };
 }
 
+/** The map from the last hidden row to logits: no part of a layer, and adapted by some runs. */
 export function headLinear(architecture: Architecture): LinearShape {
   const { family, hidden, vocab, layers } = architecture;
   return {

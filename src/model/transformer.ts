@@ -148,6 +148,7 @@ export async function buildLogitsProgram(
   return { program: await recorder.build(), logits };
 }
 
+/** The blocks of a model in order, each map with what the adapter has for it. */
 export function blocksOf({ architecture, weights, adapter }: Model): Block[] {
   return weights.blocks.map(({ norms, linears }, index) => {
     const shapes = blockLinears(architecture, index);
@@ -169,6 +170,7 @@ export function blocksOf({ architecture, weights, adapter }: Model): Block[] {
   });
 }
 
+/** Records the look-up of ids, u32 [tokens]. Returns what the first block reads, f32 [tokens, hidden]. */
 export function recordEmbedding(
   { recorder }: Recording,
   { architecture, weights }: Model,

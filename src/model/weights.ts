@@ -162,6 +162,7 @@ function planNorms(
   };
 }
 
+/** Frees every tensor of the weights. What was recorded over them must not run any more. */
 export function freeWeights(gpu: Gpu, { tensors }: Weights): void {
   for (const tensor of tensors) gpu.free(tensor);
 }

@@ -166,6 +166,7 @@ function equalWeight(microBatches: readonly MicroBatch[]): number {
   return labelTokens > 0 ? 1 / labelTokens : 0;
 }
 
+/** Label tokens of micro-batches together. */
 export function countLabels(microBatches: readonly MicroBatch[]): number {
   return microBatches.reduce((sum, { labelTokens }) => sum + labelTokens, 0);
 }
