@@ -1,12 +1,13 @@
-// Causal grouped-query attention within documents, by subgroup matrices.
+// Causal grouped-query attention within documents, or over a cache, by subgroup matrices.
 //
 //   o    Act  [tokens, heads, head size]
 //   lse  f32  [tokens, heads]            log Σ exp(scores)
 //
-// Operands are those of lib/attention-rows.wgsl, rows of queries those of lib/attention-list.wgsl, matrices
-// those of lib/attention-units.wgsl. A workgroup owns 64 rows of queries of one key head, each subgroup 16,
-// whose queries and sums it keeps in matrices; it walks over the keys they see, OTHER at a time. Scores go
-// through workgroup memory, where two threads to a row mask and weigh them.
+// Operands are those of lib/attention-rows.wgsl or lib/attention-cached-rows.wgsl, and o of tokens that are not
+// real is 0; rows of queries are those of lib/attention-list.wgsl, matrices those of lib/attention-units.wgsl. A
+// workgroup owns 64 rows of queries of one key head, each subgroup 16, whose queries and sums it keeps in
+// matrices; it walks over the keys they see, OTHER at a time. Scores go through workgroup memory, where two
+// threads to a row mask and weigh them.
 //
 // Rows of a matrix cannot be scaled. So weights are 2^(score − reference), and the reference of a row follows
 // its largest score only when that is past it by more than SLACK: weights stay below 2^SLACK, and sums seldom
@@ -26,6 +27,8 @@ const HEAD_UNITS = HEAD_COLUMNS / EDGE;
 const VALUE_UNITS = VALUE_COLUMNS / EDGE;
 const HELD_LEFTS = HEAD_UNITS;
 const HELD_RESULTS = VALUE_UNITS;
+const HEAD_QUADS = HEAD_COLUMNS / 4u;
+const VALUE_QUADS = VALUE_COLUMNS / 4u;
 // Columns of scores that a thread has, in quads.
 const THREAD_QUADS = OTHER / 8u;
 
@@ -43,26 +46,38 @@ var<workgroup> parts: array<f32, THREADS>;
 // Whether a reference moved, and sums have to follow. A flag alone: nothing is summed by atomics.
 var<workgroup> moved: atomic<u32>;
 
-fn stage(row: u32, quad: u32, source: u32, first_quad: u32) {
-  var value = vec4<Shared>();
-  if (first_quad + quad < params.head_quads) {
-    value = vec4<Shared>(qkv[source + first_quad + quad]);
+fn stage_keys(start: u32, kv_head: u32, thread: u32) {
+  for (var n = thread; n < OTHER * HEAD_QUADS; n += THREADS) {
+    let key = min(start + n / HEAD_QUADS, last_key());
+    let quad = n % HEAD_QUADS;
+    var value = vec4<Shared>();
+    if (quad < params.head_quads) {
+      value = vec4<Shared>(key_quad(key_start(key, kv_head) + quad));
+    }
+    put_staged(0u, n / HEAD_QUADS, quad, value);
   }
-  put_staged(0u, row, quad, value);
 }
 
-fn stage_tokens(start: u32, column: u32, first_quad: u32, quads: u32, thread: u32) {
-  for (var n = thread; n < OTHER * quads; n += THREADS) {
-    let token = min(start + n / quads, params.tokens - 1u);
-    stage(n / quads, n % quads, column + token * (params.stride / 4u), first_quad);
+fn stage_values(start: u32, kv_head: u32, first_quad: u32, thread: u32) {
+  for (var n = thread; n < OTHER * VALUE_QUADS; n += THREADS) {
+    let key = min(start + n / VALUE_QUADS, last_key());
+    let quad = first_quad + n % VALUE_QUADS;
+    var value = vec4<Shared>();
+    if (quad < params.head_quads) {
+      value = vec4<Shared>(value_quad(value_start(key, kv_head) + quad));
+    }
+    put_staged(0u, n / VALUE_QUADS, n % VALUE_QUADS, value);
   }
 }
 
 /// Stages OTHER of the own rows of queries.
 fn stage_queries(first_row: u32, kv_head: u32, thread: u32) {
-  for (var n = thread; n < OTHER * (HEAD_COLUMNS / 4u); n += THREADS) {
-    let row = min(first_row + n / (HEAD_COLUMNS / 4u), query_rows() - 1u);
-    stage(n / (HEAD_COLUMNS / 4u), n % (HEAD_COLUMNS / 4u), query_row(row, kv_head), 0u);
+  for (var n = thread; n < OTHER * HEAD_QUADS; n += THREADS) {
+    let row = min(first_row + n / HEAD_QUADS, query_rows() - 1u);
+    let quad = n % HEAD_QUADS;
+    var value = vec4<Shared>();
+    if (quad < params.head_quads) { value = vec4<Shared>(qkv[query_row(row, kv_head) + quad]); }
+    put_staged(0u, n / HEAD_QUADS, quad, value);
   }
 }
 
@@ -106,16 +121,16 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
   let first_row = (count - 1u - workgroup.x) * OWN;
   let last_row = min(first_row + OWN, query_rows()) - 1u;
   let group = params.heads / params.kv_heads;
-  let first_token = first_row / group;
-  let last_token = last_row / group;
-  let last_start = first_key(last_token);
-  let first_value = workgroup.z * (VALUE_COLUMNS / 4u);
+  let first_position = position_of(first_row / group);
+  let last_position = position_of(last_row / group);
+  let last_start = first_key(last_position);
+  let first_value = workgroup.z * VALUE_QUADS;
 
   // Two threads to a row, of its own subgroup.
   let own = thread / 2u;
   let first_column = thread % 2u * (OTHER / 2u);
   let row = first_row + own;
-  let i = min(row, last_row) / group;
+  let i = position_of(min(row, last_row) / group);
   let start_of_row = first_key(i);
   let quad = first_column / 4u;
 
@@ -134,16 +149,18 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
   var sums_1: Results;
   var reference = LOWEST;
   var sum = 0.0;
-  for (var start = first_key(first_token); start <= last_token; start += OTHER) {
+  // Rows of tokens that are not real see nothing.
+  let end = select(0u, last_position + 1u, first_row < query_rows());
+  for (var start = first_key(first_position); start < end; start += OTHER) {
     if (thread == 0u) { atomicStore(&moved, 0u); }
-    stage_tokens(start, k_column(kv_head), 0u, HEAD_COLUMNS / 4u, thread);
+    stage_keys(start, kv_head, thread);
     workgroupBarrier();
     make_scores(&queries_0, unit);
     if (ROW_UNITS > 1u) { make_scores(&queries_1, unit + 1u); }
     workgroupBarrier();
-    stage_tokens(start, v_column(kv_head), first_value, VALUE_COLUMNS / 4u, thread);
+    stage_values(start, kv_head, first_value, thread);
 
-    let all_seen = start + OTHER - 1u <= first_token && start >= last_start;
+    let all_seen = start + OTHER - 1u <= first_position && start >= last_start;
     var largest = vec4f(LOWEST);
     for (var n = 0u; n < THREAD_QUADS; n++) {
       let j = start + first_column + 4u * n + vec4u(0u, 1u, 2u, 3u);
@@ -196,18 +213,18 @@ fn attend(workgroup: vec3u, count: u32, subgroup: u32, thread: u32) {
     put_sums(&sums_0, first, unit);
     if (ROW_UNITS > 1u) { put_sums(&sums_1, first, unit + 1u); }
     workgroupBarrier();
-    if (row <= last_row) {
+    if (row < all_query_rows()) {
       for (var n = 0u; n < THREAD_QUADS; n++) {
-        let value_quad = first_value + first / 4u + quad + n;
-        if (value_quad < params.head_quads) {
-          let at = head_row(row, kv_head) * params.head_quads + value_quad;
-          o[at] = vec4<Act>(score(own, quad + n) / whole);
+        let o_quad = first_value + first / 4u + quad + n;
+        if (o_quad < params.head_quads) {
+          let at = head_row(row, kv_head) * params.head_quads + o_quad;
+          o[at] = vec4<Act>(select(vec4f(), score(own, quad + n) / whole, row < query_rows()));
         }
       }
     }
     workgroupBarrier();
   }
-  if (workgroup.z == 0u && thread % 2u == 0u && row <= last_row) {
-    lse[head_row(row, kv_head)] = (reference + log2(whole)) / LOG2_E;
+  if (workgroup.z == 0u && thread % 2u == 0u && row < query_rows()) {
+    note_sum(head_row(row, kv_head), (reference + log2(whole)) / LOG2_E);
   }
 }

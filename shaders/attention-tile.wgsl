@@ -3,13 +3,13 @@
 //   o    Act  [tokens, heads, head size]
 //   lse  f32  [tokens, heads]            log Σ exp(scores)
 //
-// Operands are those of lib/attention-rows.wgsl or lib/attention-cached-rows.wgsl, rows and products those of
-// lib/attention-tiles.wgsl; of tokens that are not real o is 0. A
-// workgroup owns 64 rows of queries of one key head and walks over the keys they see, 32 at a time:
-// scores from slices of the head, the largest of each row so far, weights into workgroup memory, and then
-// every thread sums four or eight rows of two quads of the values. Tiles that all rows see are not masked.
-// Weights are powers of two: scores are multiplied by log2 e before. Heads of more than LANES pairs of quads
-// are cut into slices (z), each of which makes the scores again. Sums are f32.
+// Operands are those of lib/attention-rows.wgsl or lib/attention-cached-rows.wgsl, and o of tokens that are not
+// real is 0; rows and products are those of lib/attention-tiles.wgsl. A workgroup owns 64 rows of queries of one
+// key head and walks over the keys they see, 32 at a time: scores from slices of the head, the largest of each
+// row so far, weights into workgroup memory, and then every thread sums four or eight rows of two quads of the
+// values. Tiles that all rows see are not masked. Weights are powers of two: scores are multiplied by log2 e
+// before. Heads of more than LANES pairs of quads are cut into slices (z), each of which makes the scores again.
+// Sums are f32.
 
 const OWN = 64u;
 const OTHER = 32u;

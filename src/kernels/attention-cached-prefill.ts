@@ -6,6 +6,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { type CachedAttention, cachedShaders } from "./attention-cached-operands.ts";
+import { byWay, matrixCall, matrixNamed, runsForward, wayOf } from "./attention-matrix.ts";
 import { fitsForward, TILE_SOURCE, tileCall, tileNamed } from "./attention-tile.ts";
 import { DIRECT_SOURCE, directCall } from "./attention.ts";
 
@@ -19,6 +20,7 @@ const SHORT_ROWS = 128;
 
 const DIRECT = cachedShaders("attention-cached-direct", DIRECT_SOURCE);
 const TILE = cachedShaders("attention-cached-tile", TILE_SOURCE);
+const MATRIX = byWay("attention-cached-matrix", cachedShaders);
 
 /** The shader for `rows` new tokens, and how to dispatch it; undefined where each makes its own. */
 export function prefillVariant(
@@ -30,6 +32,10 @@ export function prefillVariant(
   const act = qkv.dtype === "f16" ? "f16" : "f32";
   const slot = prefillSlot(rows);
   const choice = recorder.choice(slot);
+  const matrix = matrixNamed(choice);
+  if (matrix && runsForward(gpu, matrix, layout.headSize)) {
+    return { shader: MATRIX[wayOf(gpu, matrix)][storage], ...matrixCall(matrix, rows, layout) };
+  }
   const tile = tileNamed(choice);
   if (tile && fitsForward(gpu, tile, act)) {
     return { shader: TILE[storage], ...tileCall(tile, act, rows, layout) };

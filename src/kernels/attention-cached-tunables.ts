@@ -3,6 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { attentionCached } from "./attention-cached.ts";
 import { PREFILL_SLOTS, type PrefillSlot, untriedPrefill } from "./attention-cached-prefill.ts";
 import { ATTENTION_DECODE_SLOT, SPLITS } from "./attention-cached-split.ts";
+import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { forwardTiles } from "./attention-tile.ts";
 import { fillTrial } from "./gemv.ts";
 import { allocateCache, cacheTensors } from "./kv-cache.ts";
@@ -33,7 +34,12 @@ function prefillTunable(slot: PrefillSlot, rows: number): Tunable {
     candidates: (gpu, { act, headSize }) =>
       gpu.info.isFallbackAdapter
         ? [untriedPrefill(gpu, slot)]
-        : ["rows", "direct", ...forwardTiles(gpu, act, headSize)],
+        : [
+            "rows",
+            "direct",
+            ...forwardTiles(gpu, act, headSize),
+            ...matrixVariants(gpu, act, (variant) => runsForward(gpu, variant, headSize)),
+          ],
     untried: (gpu) => untriedPrefill(gpu, slot),
     // As training's attention: f16 rounds what is staged, too.
     trial: (gpu, sizes) => trialOf(gpu, sizes, rows, sizes.act === "f16" ? 2 ** -7 : 2 ** -14),

@@ -14,9 +14,10 @@ import unitMemory from "../../shaders/lib/attention-unit-memory.wgsl?raw";
 import emulatedUnits from "../../shaders/lib/attention-units-emulated.wgsl?raw";
 import units from "../../shaders/lib/attention-units.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
-import { type Shader, workgroups } from "../gpu/kernel.ts";
+import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { SUBGROUP_MATRIX, SUBGROUP_SIZE, SUBGROUPS, subgroupsOf } from "../gpu/subgroups.ts";
+import type { AttentionLayout } from "./attention-layout.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionOperands,
@@ -45,26 +46,41 @@ const MAX_VALUE_COLUMNS = 128;
 export const UNITS = [unitMemory, units, held];
 export const EMULATED_UNITS = [unitMemory, emulatedUnits, emulatedHeld];
 
-const base = { label: "attention-matrix", bindings: FORWARD_BINDINGS, params: ATTENTION_PARAMS };
-
-const SHADERS = {
+/** What comes after the text that says where keys and values are, in three ways to subgroups. */
+export const MATRIX_SOURCES = {
   whole: {
-    ...base,
-    source: [rows, list, ...UNITS, attentionMatrix, entry],
+    source: [list, ...UNITS, attentionMatrix, entry],
     enables: [SUBGROUPS.enable, SUBGROUP_MATRIX.enable],
   },
   sized: {
-    ...base,
-    label: "attention-matrix-sized",
-    source: [rows, list, ...UNITS, attentionMatrix, sizedEntry],
+    source: [list, ...UNITS, attentionMatrix, sizedEntry],
     enables: [SUBGROUPS.enable, SUBGROUP_MATRIX.enable, SUBGROUP_SIZE.enable],
   },
-  emulated: {
-    ...base,
-    label: "attention-matrix-emulated",
-    source: [rows, list, ...EMULATED_UNITS, attentionMatrix, emulatedEntry],
-  },
-} as const satisfies Readonly<Record<string, Shader<string, string>>>;
+  emulated: { source: [list, ...EMULATED_UNITS, attentionMatrix, emulatedEntry], enables: [] },
+} as const;
+
+export type MatrixWay = keyof typeof MATRIX_SOURCES;
+
+/** What `make` makes for each of them, labeled after `label`. */
+export function byWay<T>(
+  label: string,
+  make: (label: string, source: readonly string[], enables: readonly string[]) => T,
+): Readonly<Record<MatrixWay, T>> {
+  const { whole, sized, emulated } = MATRIX_SOURCES;
+  return {
+    whole: make(label, whole.source, whole.enables),
+    sized: make(`${label}-sized`, sized.source, sized.enables),
+    emulated: make(`${label}-emulated`, emulated.source, emulated.enables),
+  };
+}
+
+const SHADERS = byWay("attention-matrix", (label, source, enables) => ({
+  label,
+  source: [rows, ...source],
+  enables,
+  bindings: FORWARD_BINDINGS,
+  params: ATTENTION_PARAMS,
+}));
 
 /** Records `attentionForward` over operands that it has checked. */
 export function recordMatrixForward(
@@ -73,26 +89,39 @@ export function recordMatrixForward(
   variant: MatrixVariant,
 ): void {
   const { qkv, segmentStart, o, lse, layout } = operands;
-  const { heads, kvHeads, headSize } = layout;
+  const { heads, headSize } = layout;
   const [tokens = 0] = qkv.shape;
-  const { valueColumns, ...constants } = constantsFor(variant, headSize);
+  const { types, ...call } = matrixCall(variant, tokens, layout);
   recorder.dispatch(SHADERS[wayOf(recorder.gpu, variant)], {
-    entry: "forward",
-    types: { Act: qkv.dtype, Shared: variant.type },
-    constants: { ...constants, VALUE_COLUMNS: valueColumns },
+    ...call,
+    types: { Act: qkv.dtype, ...types },
     buffers: { qkv, segment_start: segmentStart, o, lse },
     params: attentionParams(tokens, layout, operands),
+    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
+  });
+}
+
+/** What is the same wherever keys and values are. */
+export function matrixCall(
+  variant: MatrixVariant,
+  tokens: number,
+  { heads, kvHeads, headSize }: AttentionLayout,
+) {
+  const { valueColumns, ...constants } = constantsFor(variant, headSize);
+  return {
+    entry: "forward",
+    types: { Shared: variant.type },
+    constants: { ...constants, VALUE_COLUMNS: valueColumns },
     grid: [
       workgroups((tokens * heads) / kvHeads, OWN),
       kvHeads,
       workgroups(headSize, valueColumns),
     ],
-    flops: 4 * pairsOf(tokens, operands) * heads * headSize,
-  });
+  } as const;
 }
 
 /** Whether subgroups have LANES lanes, may be asked to, or are not needed. */
-export function wayOf(gpu: Gpu, { isEmulated }: MatrixVariant): keyof typeof SHADERS {
+export function wayOf(gpu: Gpu, { isEmulated }: MatrixVariant): MatrixWay {
   return isEmulated ? "emulated" : (subgroupsOf(gpu, LANES) ?? "whole");
 }
 

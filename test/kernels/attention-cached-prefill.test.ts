@@ -53,6 +53,19 @@ test.each(["f16", "int8"] as const)("so it does over a cache in %s", async (stor
   }
 });
 
+test("and by matrices", async () => {
+  const shape = {
+    position: 21,
+    rows: 37,
+    real: 35,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 16,
+    window: 30,
+  };
+  await expectAgreement(shape, "f32", "native", "emulated 16 of 8x8x8 f32");
+});
+
 test.each(["direct", "tile 16"])("%s gives the same bits in a second run", async (choice) => {
   const stored = prepareStored(cases[2]!, "f32", "int8");
   const first = await run(cases[2]!, stored, "f32", "int8", choice);
@@ -71,12 +84,14 @@ const sizes: TrialSizes = {
 };
 
 test("a GPU tries every way, and every one compiles over every cache", async () => {
-  const compiling = await nullGpu();
+  const unit = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const compiling = await nullGpu({ matrixConfigs: [unit] });
   const [tunable] = ATTENTION_PREFILL_TUNABLES;
   const names = (act: ActivationType) => tunable!.candidates(compiling, { ...sizes, act });
   // 16 KiB of workgroup memory.
   expect(names("f32")).toEqual(["rows", "direct", "tile 16"]);
-  expect(names("f16")).toEqual(["rows", "direct", "tile 32", "tile 16 f32"]);
+  const halfNames = ["rows", "direct", "tile 32", "tile 16 f32", "matrix 16 of 16x16x16 f16"];
+  expect(names("f16")).toEqual(halfNames);
   const { layout } = prepare({ ...sizes, position: 0, rows: 5, real: 5 }, "f32");
   for (const act of ["f32", "f16"] as const) {
     const qkv = compiling.allocate("qkv", act, [5, layout.stride]);
