@@ -70,7 +70,9 @@ export async function openAdapter(path: string, output: Output): Promise<Folder>
     }
   }
   throw new UserError(
-    `${path} holds no adapter: there is no adapter_config.json in it, and no checkpoint.`,
+    existsSync(path)
+      ? `${path} holds no adapter: there is no adapter_config.json in it, and no checkpoint.`
+      : `There is no folder ${path}.`,
     "Name a folder made by hone train or hone convert adapter, as in work_dirs/NAME/iter_30, or an adapter of the hub.",
   );
 }

@@ -8,6 +8,8 @@ import type { Output } from "./output.ts";
 import { visible } from "./visible.ts";
 import { formatLoadingBar, formatRate, formatStepBar, formatStepLine } from "./progress.ts";
 
+type Phase = Extract<TrainEvent, { type: "phase" }>["phase"];
+
 export interface ReportOptions {
   /** Steps between lines where there is no progress bar. */
   readonly loggingSteps: number;
@@ -17,6 +19,13 @@ export interface ReportOptions {
 
 /** Events that XTuner's log has lines about. */
 const IN_XTUNER_LOG: ReadonlySet<TrainEvent["type"]> = new Set(["sample", "checkpoint"]);
+
+/** What stands where a bar will be, in phases that have none to begin with. */
+const PHASES: Partial<Readonly<Record<Phase, string>>> = {
+  data: "reading the data …",
+  compile: "compiling kernels …",
+  train: "the first step, which takes longest …",
+};
 
 /** A listener that shows every event. */
 export function reportTraining(
@@ -29,7 +38,7 @@ export function reportTraining(
     if (isXtuner && IN_XTUNER_LOG.has(event.type)) return;
     switch (event.type) {
       case "phase":
-        output.status(undefined);
+        output.status(PHASES[event.phase]);
         if (event.phase === "tune") output.say(TRYING);
         break;
       case "tuning":

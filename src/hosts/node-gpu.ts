@@ -61,7 +61,9 @@ export async function findAdapter(choice: AdapterChoice = "auto"): Promise<Found
   }
   throw new UserError(
     `Found no WebGPU adapter (asked for ${choice}). ${tried.join(". ")}.`,
-    "Install a Vulkan driver for your GPU (or Mesa's software one, mesa-vulkan-drivers 25 or newer), or run npm install to get SwiftShader.",
+    choice === "gpu"
+      ? "Install a Vulkan driver for your GPU, or ask for auto, which takes software where there is none."
+      : "Install a Vulkan driver for your GPU (or Mesa's software one, mesa-vulkan-drivers 25 or newer), or run npm install to get SwiftShader.",
   );
 }
 

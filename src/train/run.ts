@@ -245,6 +245,7 @@ class Reporter {
   #seconds = 0;
   #tokensTimed = 0;
   #steps = 0;
+  #firstSeconds = 0;
 
   constructor(parts: LoopParts, started: number) {
     this.#parts = parts;
@@ -265,13 +266,13 @@ class Reporter {
     this.#clock = time;
     this.#seconds += seconds;
     this.#tokensTimed += tokens;
-    this.#steps++;
+    if (this.#steps++ === 0) this.#firstSeconds = seconds;
     this.tokens += tokens;
     this.lastLoss = outcome.loss;
     this.skipped = outcome.skippedTotal;
     // Where the host was held up, outcomes are read one right after the other, as if a step took no time. Believed,
     // that would make one submit of whatever comes next, and drivers end those that take seconds.
-    const mean = this.#seconds / this.#steps;
+    const mean = this.#meanSeconds();
     stepper.learnSpeed(Math.max(seconds, mean * LEAST_OF_MEAN), microBatches);
     onStep({
       step: step + 1,
@@ -291,6 +292,15 @@ class Reporter {
       }),
     });
     if (outcome.skippedInARow >= BAD_STEPS_IN_A_ROW) throw brokenDown(plan.unit, step + 1, outcome);
+  }
+
+  /**
+   * Of a step. The first counts only as long as it is the only one: it also waits for what drivers leave to the first
+   * use of a kernel, on software a minute.
+   */
+  #meanSeconds(): number {
+    if (this.#steps < 2) return this.#seconds;
+    return (this.#seconds - this.#firstSeconds) / (this.#steps - 1);
   }
 }
 

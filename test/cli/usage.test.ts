@@ -111,9 +111,9 @@ describe("what is not there exits with 1 and is named", () => {
     [["train", "seedling_qlora_alpaca", "--set", "data=gone.json"], "gone.json"],
     [["chat", "gone"], 'There is no model "gone"'],
     [["eval", "seedling", "--data", "gone.json"], "gone.json"],
-    [["chat", "seedling", "--adapter", "gone"], "gone holds no adapter"],
-    [["convert", "adapter", "gone", "out"], "gone holds no adapter"],
-    [["convert", "pth_to_hf", "gone", "out"], "gone holds no adapter"],
+    [["chat", "seedling", "--adapter", "gone"], "There is no folder gone."],
+    [["convert", "adapter", "gone", "out"], "There is no folder gone."],
+    [["convert", "pth_to_hf", "gone", "out"], "There is no folder gone."],
     [["convert", "pth_to_hf", "gone.py", "gone", "out"], "gone.py"],
   ])("hone %j", async (args, words) => {
     const { code, stderr } = await hone(args);
