@@ -1,6 +1,7 @@
 // What the measured steps keep of the forward pass: what a run of the same setting would, on the same adapter.
 //
 // The model is laid out on a GPU that only counts, so that this takes no memory and no time of the real one.
+import { invariant } from "../src/base/error.ts";
 import { chooseKeeping, arenaCount, type Room } from "../src/engine/kept-memory.ts";
 import { countingGpu, limitsOf } from "../src/gpu/counting.ts";
 import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
@@ -36,7 +37,7 @@ export async function keptBy(
   return checkpointing;
 }
 
-/** What the model and its steps take, counted. */
+/** What the model and its steps take, counted; `arena` is all that lives within a step. */
 export async function countMemory(
   gpu: Gpu,
   architecture: Architecture,
@@ -48,8 +49,8 @@ export async function countMemory(
     await createStepper(model, tokens, kept);
     const { vocab } = architecture;
     const lossChunk = byteLength("f32", [logitRows(model.gpu, vocab, tokens), vocab]);
-    const activations = model.workspace.bytes - lossChunk;
-    return { total: model.gpu.peakBytes, byKind: { activations } };
+    const arena = model.workspace.bytes;
+    return { total: model.gpu.peakBytes, arena, byKind: { activations: arena - lossChunk } };
   } catch (error) {
     if (error instanceof TooLargeError) return error;
     throw error;
@@ -65,8 +66,11 @@ export async function dispatchesOutsideLayers(
   architecture: Architecture,
   tokens: number,
 ): Promise<number> {
+  const [kind] = architecture.layerKinds;
+  invariant(kind !== undefined, () => "a model without layers");
   const count = async (layers: number) => {
-    const model = await countedModel(gpu, { ...architecture, layers }, tokens);
+    const layerKinds = Array.from({ length: layers }, () => kind);
+    const model = await countedModel(gpu, { ...architecture, layers, layerKinds }, tokens);
     const stepper = await createStepper(model, tokens, keepingAt(KEEPING_WEIGHTS, layers));
     return stepper.trainProgram.dispatchCount;
   };

@@ -17,16 +17,16 @@ import { nodeHost, openFolder } from "../src/hosts/node.ts";
 import { describeKeeping } from "../src/model/keeping.ts";
 import { measureHost } from "./host.ts";
 import { keptBy } from "./keeping.ts";
-import { measureDecode, measureLoading, measureScaling, measureTraining } from "./measure.ts";
+import { measureDecode, measureLoading, measureTraining } from "./measure.ts";
 import { type BenchOptions, readOptions } from "./options.ts";
 import { bestOf, measurePeaks } from "./peaks.ts";
 import { type Subject, subjectOf } from "./prepare.ts";
 import { type BenchRecord, printRecord } from "./report.ts";
+import { measureScaling, requireClock } from "./scaling.ts";
 import { architectureOf } from "./shapes.ts";
 
 /** Of the clone: this file is built into dist/bench/. */
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const SCALING_TOKENS = [128, 256, 512, 1024, 2048, 4096];
 
 if (process.argv[2] === "data") {
   const { benchData } = await import("./data.ts");
@@ -53,6 +53,7 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
   const subject = await chosenSubject(asked);
   const { adapter, tried } = await findAdapter(choice);
   const gpu = await openGpu(adapter);
+  if (asked.scaling) requireClock(gpu);
   const first = await measurePeaks(gpu);
   const tuning = performance.now();
   gpu.choices = await tuned(gpu, choice, subject, tokens, tune);
@@ -71,8 +72,7 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
   const training = await measureTraining(model, options);
   const decode = await measureDecode(model, 32, peaks);
   const { peakBytes: peakGpuBytes, choices } = gpu;
-  const lengths = asked.scaling ? SCALING_TOKENS : [];
-  const scaling = await measureScaling(model, lengths, keptAt);
+  const scaling = asked.scaling ? await measureScaling(model, steps, keptAt) : undefined;
   gpu.close();
   return {
     adapter: gpu.name,

@@ -1,5 +1,5 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
-import { type Gpu, OutOfMemoryError, TooLargeError } from "../src/gpu/device.ts";
+import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
 import { openModelFiles } from "../src/model/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
@@ -161,6 +161,11 @@ async function profileStep({ trainProgram, optimizerProgram }: Stepper): Promise
   ];
 }
 
+/** Shader and entry point, whatever the variant. */
+export function kernelOf(name: string): string {
+  return name.split(" ")[0] ?? name;
+}
+
 function sumBy(
   timings: readonly DispatchTiming[],
   keyOf: (timing: DispatchTiming) => string,
@@ -197,54 +202,6 @@ async function memoryOf(
     peak: gpu.peakBytes,
     estimatedPeak: counted.total,
   };
-}
-
-/** Rows of so many tokens, from the shortest on, as far as there is memory and time. */
-export async function measureScaling(
-  model: Model,
-  lengths: readonly number[],
-  keptAt: (tokens: number) => Promise<Checkpointing>,
-): Promise<ScalingFigures[]> {
-  const figures: ScalingFigures[] = [];
-  const { workspace, architecture, gpu } = model;
-  for (const tokens of lengths) {
-    const last = figures.at(-1);
-    if (last && (last.stepSeconds * tokens) / last.tokens > LONGEST_STEP_SECONDS) break;
-    try {
-      workspace.free();
-      const stepper = await createStepper(model, tokens, await keptAt(tokens));
-      const batch = randomBatch(architecture.vocab, tokens);
-      await stepper.run([batch], 0, 1e-4);
-      const { stepSeconds } = await timeSteps(stepper, batch, 3);
-      const timings = gpu.hasTimestamps ? await profileStep(stepper) : [];
-      const isAttention = sumBy(timings, ({ name }) => String(name.startsWith("attention")));
-      const all = (isAttention["true"] ?? 0) + (isAttention["false"] ?? 0);
-      figures.push({
-        tokens,
-        stepSeconds: median(stepSeconds),
-        microsecondsPerToken: (median(stepSeconds) * 1e6) / tokens,
-        attentionShare: all > 0 ? (isAttention["true"] ?? 0) / all : undefined,
-        activationBytes: workspace.bytes,
-      });
-      stepper.free();
-    } catch (error) {
-      if (error instanceof OutOfMemoryError || error instanceof TooLargeError) break;
-      throw error;
-    }
-  }
-  return figures;
-}
-
-/** A row that would take longer is left out. */
-const LONGEST_STEP_SECONDS = 20;
-
-export interface ScalingFigures {
-  readonly tokens: number;
-  readonly stepSeconds: number;
-  readonly microsecondsPerToken: number;
-  /** Of the GPU's time. */
-  readonly attentionShare: number | undefined;
-  readonly activationBytes: number;
 }
 
 export interface DecodeFigures {
@@ -304,7 +261,7 @@ function figuresOf(
 ): KernelFigures[] {
   const groups = new Map<string, DispatchTiming[]>();
   for (const timing of timings) {
-    const key = timing.name.split(" ")[0] ?? timing.name;
+    const key = kernelOf(timing.name);
     groups.set(key, [...(groups.get(key) ?? []), timing]);
   }
   const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);

@@ -18,7 +18,7 @@ const HELP = `npm run bench -- [options]
   --steps N             that are timed (5)
   --tune MODE           off, quick or full: how far kernel variants are tried (quick)
   --checkpointing MODE  auto, on or off (on)
-  --scaling             rows of 128 to 4,096 tokens too
+  --scaling             rows of 128 to 4,096 tokens too: minutes on a software adapter
   --json                the record on stdout
   --save                the record into bench/results/
 

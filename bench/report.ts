@@ -3,14 +3,9 @@ import { formatBytes, formatCount } from "../src/base/format.ts";
 import type { Choices } from "../src/gpu/choices.ts";
 import type { HostFigures } from "./host.ts";
 import type { CheckpointingSetting } from "./keeping.ts";
-import type {
-  DecodeFigures,
-  KernelFigures,
-  LoadingFigures,
-  ScalingFigures,
-  TrainingFigures,
-} from "./measure.ts";
+import type { DecodeFigures, KernelFigures, LoadingFigures, TrainingFigures } from "./measure.ts";
 import type { Peaks } from "./peaks.ts";
+import type { RowFigures, ScalingFigures } from "./scaling.ts";
 
 export interface BenchRecord {
   readonly adapter: string;
@@ -33,7 +28,8 @@ export interface BenchRecord {
   readonly peaks: Peaks;
   readonly loading: LoadingFigures;
   readonly training: TrainingFigures;
-  readonly scaling: readonly ScalingFigures[];
+  /** Where it was asked for. */
+  readonly scaling: ScalingFigures | undefined;
   readonly decode: DecodeFigures;
   readonly peakGpuBytes: number;
   readonly host: HostFigures;
@@ -50,7 +46,7 @@ export function printRecord(record: BenchRecord): void {
   line(`kept (--checkpointing ${record.checkpointing})`, record.kept);
   printTraining(record.training);
   printMemory(record.training);
-  if (record.scaling.length > 0) printScaling(record.scaling);
+  if (record.scaling) printScaling(record.scaling);
   section("decoding");
   printDecode(record.decode);
   section("host, on Dawn's null backend");
@@ -60,8 +56,10 @@ export function printRecord(record: BenchRecord): void {
 
 function printHost(host: HostFigures): void {
   line("model", `${host.model}, ${formatCount(host.dispatches)} dispatches`);
-  line("until a step is submitted", milliseconds(host.stepMilliseconds));
-  line("of that, processor time", milliseconds(host.cpuMilliseconds));
+  const { stepMilliseconds, cpuMilliseconds, interrupted } = host;
+  const leftOut = `without the ${percent(interrupted)} that others interrupted`;
+  line("until a step is submitted", `${milliseconds(stepMilliseconds)}, ${leftOut}`);
+  line("of that, processor time", milliseconds(cpuMilliseconds));
   const [wall, cpu] = [host.microsecondsPerDispatch, host.cpuMicrosecondsPerDispatch];
   line("per dispatch", `${wall.toFixed(2)} µs, ${cpu.toFixed(2)} µs of processor time`);
   line("to record and build it", milliseconds(host.buildMilliseconds));
@@ -124,20 +122,56 @@ function printMemory({ memory }: TrainingFigures): void {
   line("peak", `${formatBytes(memory.peak)} (foretold: ${formatBytes(memory.estimatedPeak)})`);
 }
 
-function printScaling(scaling: readonly ScalingFigures[]): void {
-  section("rows of other lengths");
-  console.error(row(["tokens", "step", "µs/token", "attention", "within a step"]));
-  for (const figures of scaling) {
-    const { tokens, stepSeconds, microsecondsPerToken, attentionShare, activationBytes } = figures;
-    console.error(
-      row([
-        formatCount(tokens),
-        milliseconds(stepSeconds * 1000),
-        microsecondsPerToken.toFixed(1),
-        attentionShare === undefined ? "" : percent(attentionShare),
-        formatBytes(activationBytes),
-      ]),
-    );
+const SCALING_WIDTHS = [8, 12, 12, 12, 18, 16, 12];
+
+function printScaling({ clock, rows, spread, memory }: ScalingFigures): void {
+  section(`rows of other lengths: µs of ${clock} time for each token, and bytes within a step`);
+  const times = ["whole step", "attention", "the rest", "(of rounds)"];
+  console.error(row(["tokens", ...times, "memory", "foretold"], SCALING_WIDTHS));
+  for (const figures of rows) console.error(row(scalingCells(figures), SCALING_WIDTHS));
+  const [least, most] = spread.map(
+    (share) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`,
+  );
+  const isFlat = Math.max(...spread.map(Math.abs)) <= FLAT;
+  line(
+    "a token but for attention",
+    `${least} to ${most} of the median: ${isFlat ? "" : "not "}flat within ${percent(FLAT)}`,
+  );
+  const { fixedBytes, bytesPerToken, furthest } = memory;
+  line(
+    "memory",
+    `${formatBytes(fixedBytes)} and ${formatBytes(bytesPerToken)} a token; ${percent(furthest)} off that at most`,
+  );
+  printScalingKernels(rows);
+}
+
+/** What the project wants of the time for a token. */
+const FLAT = 0.1;
+
+function scalingCells(figures: RowFigures): string[] {
+  const { tokens, attention, rest, restOfRounds, measuredBytes, foretoldBytes } = figures;
+  const [least, most] = [Math.min(...restOfRounds), Math.max(...restOfRounds)];
+  return [
+    formatCount(tokens),
+    (attention + rest).toFixed(1),
+    attention.toFixed(1),
+    rest.toFixed(1),
+    `(${least.toFixed(1)}–${most.toFixed(1)})`,
+    formatBytes(measuredBytes),
+    formatBytes(foretoldBytes),
+  ];
+}
+
+/** The kernels of the rest at each length, those first that take most. */
+function printScalingKernels(rows: readonly RowFigures[]): void {
+  const last = rows.at(-1)?.kernels ?? {};
+  const names = Object.keys(last).toSorted((a, b) => (last[b] ?? 0) - (last[a] ?? 0));
+  const widths = [46, ...rows.map(() => 9)];
+  section("what the rest is made of: µs for each token, in rows of so many");
+  console.error(row(["kernel", ...rows.map(({ tokens }) => formatCount(tokens))], widths));
+  for (const name of names) {
+    const cells = rows.map(({ kernels }) => (kernels[name] ?? 0).toFixed(2));
+    console.error(row([name.slice(0, 45), ...cells], widths));
   }
 }
 
@@ -174,13 +208,12 @@ function cellsOf(kernel: KernelFigures): string[] {
   ];
 }
 
-function row(cells: readonly string[], widths = [10, 14, 12, 12, 16]): string {
-  return cells
-    .map((cell, i) => {
-      const width = widths[i] ?? 10;
-      return i === 0 && widths === WIDTHS ? cell.padEnd(width) : cell.padStart(width);
-    })
-    .join("");
+/** The first cell is a name. */
+function row(
+  [name = "", ...cells]: readonly string[],
+  [first = 0, ...widths]: readonly number[],
+): string {
+  return [name.padEnd(first), ...cells.map((cell, i) => cell.padStart(widths[i] ?? 0))].join("");
 }
 
 function section(title: string): void {

@@ -63,6 +63,19 @@ const CONFIGS: Readonly<Record<string, JsonObject>> = {
     max_position_embeddings: 40_960,
     tie_word_embeddings: true,
   },
+  /** Qwen3's block a quarter as wide as its smallest: what `bench:peers` trains on software adapters. */
+  "qwen3-narrow": {
+    ...QWEN3,
+    hidden_size: 256,
+    intermediate_size: 768,
+    num_hidden_layers: 4,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 64,
+    vocab_size: 2048,
+    max_position_embeddings: 40_960,
+    tie_word_embeddings: true,
+  },
   "qwen2.5-0.5b": {
     model_type: "qwen2",
     hidden_size: 896,
@@ -121,15 +134,13 @@ const CONFIGS: Readonly<Record<string, JsonObject>> = {
   },
 };
 
-export const SHAPES = Object.keys(CONFIGS);
-
 export const SHAPE_NAMES = Object.keys(CONFIGS);
 
 /** The architecture of a shape, or of its first `layers` layers. */
 export function architectureOf(shape: string, layers?: number): Architecture {
   const config = CONFIGS[shape];
   if (!config) {
-    throw new UserError(`There is no shape ${shape}.`, `Use one of: ${SHAPES.join(", ")}.`);
+    throw new UserError(`There is no shape ${shape}.`, `Use one of: ${SHAPE_NAMES.join(", ")}.`);
   }
   const cut = layers === undefined ? {} : { num_hidden_layers: layers };
   return readArchitecture({ ...config, ...cut }, `--shape ${shape}`);

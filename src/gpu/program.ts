@@ -325,23 +325,28 @@ export class Program {
     setTimedSpeed(this.#gpu, this.#flopsPerSecond);
   }
 
-  /**
-   * Runs with a timestamp around every dispatch, or those alone that `isTimed` picks by name: results are
-   * then worth nothing. Waits; for benchmarks only.
-   */
-  async profile(isTimed: (name: string) => boolean = () => true): Promise<DispatchTiming[]> {
-    const timed = this.#dispatches.filter(({ name }) => isTimed(name));
-    const milliseconds = await timeEach(this.#gpu, timed.length, (pass, index) => {
-      const dispatch = timed[index];
+  /** Runs with a timestamp around every dispatch. Waits; for benchmarks only. */
+  async profile(): Promise<DispatchTiming[]> {
+    const milliseconds = await timeEach(this.#gpu, this.#dispatches.length, (pass, index) => {
+      const dispatch = this.#dispatches[index];
       if (dispatch) encode({ pass }, dispatch);
     });
-    return timed.map(({ name, flops, bytes, phase }, index) => ({
+    return this.#dispatches.map(({ name, flops, bytes, phase }, index) => ({
       name,
       milliseconds: milliseconds[index] ?? Number.NaN,
       flops,
       bytes,
       phase,
     }));
+  }
+
+  /**
+   * The dispatches that `isKept` picks by name, to see what they take: results are worth nothing. It lives as
+   * long as the whole, and is not freed.
+   */
+  part(isKept: (name: string) => boolean): Program {
+    const kept = this.#dispatches.filter(({ name }) => isKept(name));
+    return new Program(this.#gpu, this.label, kept, this.#uniforms);
   }
 
   /** Frees what is the program's own; the workspace's buffers stay for others. */
