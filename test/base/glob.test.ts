@@ -1,6 +1,7 @@
 // Patterns of file names mean what they mean in Python's libraries, and none takes long.
 import { expect, test } from "vitest";
 import { matchesGlob } from "../../src/base/glob.ts";
+import { millisecondsOf } from "../timing.ts";
 
 test.each([
   ["data/train-*.parquet", "data/train-00000-of-00001.parquet", true],
@@ -35,11 +36,12 @@ test.each([
   expect(matchesGlob(path, pattern)).toBe(expected);
 });
 
-test("a pattern made to be slow is not", () => {
-  const started = performance.now();
-  expect(matchesGlob(`${"a".repeat(400)}b`, `${"*a".repeat(100)}*c`)).toBe(false);
-  expect(matchesGlob(`${"a/".repeat(200)}b`, `${"**/a/".repeat(60)}c`)).toBe(false);
-  expect(matchesGlob("x", "[".repeat(500))).toBe(false);
+test("a pattern made to be slow is not", async () => {
+  const milliseconds = await millisecondsOf(() => {
+    expect(matchesGlob(`${"a".repeat(400)}b`, `${"*a".repeat(100)}*c`)).toBe(false);
+    expect(matchesGlob(`${"a/".repeat(200)}b`, `${"**/a/".repeat(60)}c`)).toBe(false);
+    expect(matchesGlob("x", "[".repeat(500))).toBe(false);
+  });
   // A pattern that goes back to every star would take longer than the universe has been there.
-  expect(performance.now() - started).toBeLessThan(500);
+  expect(milliseconds).toBeLessThan(500);
 });
