@@ -99,7 +99,7 @@ class LoraLinear(nn.Module):
         return self.base(x) + functional.linear(low, self.b.to(x.dtype)) * (ALPHA / RANK)
 
 
-def make_model(shape, device, dtype, wants):
+def make_model(shape, device, dtype, wants, keep):
     """The model with random weights, quantized and adapted; and what did that."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -116,7 +116,7 @@ def make_model(shape, device, dtype, wants):
         torch.set_default_dtype(default)
     model.requires_grad_(False)
     quantizer = quantize(model, device, dtype, wants)
-    adapter = adapt(model, wants, quantizer)
+    adapter = adapt(model, wants, quantizer, keep == "inputs")
     model = adapter.pop("model", model)
     trainable = [p for p in model.parameters() if p.requires_grad]
     return model, trainable, {"quantizer": quantizer, "adapter": adapter["name"]}
@@ -163,7 +163,7 @@ def quantize(model, device, dtype, wants):
     return "NF4 dequantizing linear in PyTorch"
 
 
-def adapt(model, wants, quantizer):
+def adapt(model, wants, quantizer, checkpoints):
     if wants != "plain" and quantizer.startswith("bitsandbytes"):
         try:
             import peft
@@ -171,13 +171,14 @@ def adapt(model, wants, quantizer):
             config = peft.LoraConfig(
                 r=RANK, lora_alpha=ALPHA, lora_dropout=DROPOUT, target_modules="all-linear", task_type="CAUSAL_LM",
             )  # fmt: skip
-            prepared = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=True)
+            prepared = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpoints)
             return {"model": peft.get_peft_model(prepared, config), "name": f"PEFT {peft.__version__}"}
         except ImportError as error:
             if wants == "peft":
                 raise
             print(f"peft: {error}; a LoRA layer in PyTorch stands in", file=sys.stderr)
-    make_checkpointed(model)
+    if checkpoints:
+        make_checkpointed(model)
     wrap_with_lora(model)
     return {"name": "LoRA in PyTorch"}
 
@@ -249,12 +250,13 @@ def main():
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--decode", type=int, default=64, help="tokens to generate; 0 leaves it out")
+    parser.add_argument("--keep", choices=["inputs", "all"], default="inputs", help="inputs: gradient checkpointing")
     parser.add_argument("--base", choices=["auto", "peft", "plain"], default="auto", help="peft: fail without it")
     parser.add_argument("--json", help="where to write the record")
     args = parser.parse_args()
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16
-    model, trainable, made = make_model(args.shape, args.device, dtype, args.base)
+    model, trainable, made = make_model(args.shape, args.device, dtype, args.base, args.keep)
     if args.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -263,7 +265,7 @@ def main():
     reserved = torch.cuda.max_memory_reserved() if args.device == "cuda" else None
     decode = measure_decode(model, args, dtype) if args.decode else None
     record = {
-        "shape": args.shape, "tokens": args.tokens, "rows": args.rows, "dtype": "bf16", **made,
+        "shape": args.shape, "tokens": args.tokens, "rows": args.rows, "keep": args.keep, "dtype": "bf16", **made,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "trainableParameters": sum(p.numel() for p in trainable),
