@@ -4,6 +4,7 @@ import solid from "vite-plugin-solid";
 import { defineConfig } from "vitest/config";
 import { kernelsId } from "./scripts/kernels-id.ts";
 import { pagePlugins } from "./scripts/vite-page.ts";
+import { SpreadSequencer } from "./test/sequencer.ts";
 
 /** Tests that dispatch to an adapter. Each file is a process of its own, since Dawn may not be shared. */
 const GPU_TESTS = ["test/{gpu,kernels,model,train,export,engine}/**/*.test.ts"];
@@ -17,8 +18,10 @@ export default defineConfig(({ isSsrBuild }) => ({
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
   test: {
-    // Vitest would leave a core to itself; most of the time here is spent in software GPUs.
-    maxWorkers: availableParallelism(),
+    // Vitest would leave a core to itself. Software GPUs take all of them, and while a test waits, for a page or
+    // for another process, one more has its core.
+    maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: SpreadSequencer },
     projects: [
       {
         extends: true,
@@ -29,6 +32,8 @@ export default defineConfig(({ isSsrBuild }) => ({
           hookTimeout: 60_000,
           exclude: [...GPU_TESTS, "test/{cli,interop,browser}/**"],
           environment: "node",
+          // To start a process for each took as long as the tests: what they stub, they take back.
+          isolate: false,
         },
       },
       {
@@ -61,9 +66,7 @@ export default defineConfig(({ isSsrBuild }) => ({
           globalSetup: ["test/browser/set-up.ts"],
           environment: "node",
           pool: "forks",
-          // One Chromium with a software GPU takes every core.
-          fileParallelism: false,
-          // A first visit trains for a minute on a free machine.
+          // A first visit trains for a minute on a machine of its own, and others run beside it.
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

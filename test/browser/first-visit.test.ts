@@ -23,7 +23,7 @@ test("three clicks lead to a trained model, and its exports answer elsewhere as 
   const clicks = await countClicks(app);
   await press(page, text.plan.check.sample.button);
   await press(page, text.plan.review.start);
-  await statusOf(app, "finished").waitFor({ timeout: 100_000 });
+  await statusOf(app, "finished").waitFor({ timeout: 200_000 });
   await press(page, text.live.run.talk);
   await page.getByLabel(text.live.tryout.talk.message).waitFor();
   expect(await clicks()).toBe(3);

@@ -67,7 +67,7 @@ export async function doneSteps(app: App, step: number, page = app.page): Promis
 
 /** Waits for the end of the run, and returns all that it left of its numbers. */
 export async function finishedRun(app: App, name: string, page = app.page): Promise<Outcome> {
-  await statusOf(app, "finished", page).waitFor({ timeout: 100_000 });
+  await statusOf(app, "finished", page).waitFor({ timeout: 200_000 });
   return outcomeOf(await readStored(page, `runs/${name}/work/metrics.jsonl`));
 }
 
