@@ -22,15 +22,7 @@ fn forward(
   let own_rows = own_rows_of(first_row, lane);
   let outputs = min(outputs_of(slot), vec4u(params.outputs - 1u));
 
-  // s_i is the lane's four columns of row i.
-  var s0 = vec4f();
-  var s1 = vec4f();
-  var s2 = vec4f();
-  var s3 = vec4f();
-  var s4 = vec4f();
-  var s5 = vec4f();
-  var s6 = vec4f();
-  var s7 = vec4f();
+  var sums = Sums();
 
   let steps = params.inputs / 4u;
   let x_at = (vec2u(params.x_row) + own_rows) * steps;
@@ -43,22 +35,7 @@ fn forward(
       weight_quad(w_at.x + k), weight_quad(w_at.y + k),
       weight_quad(w_at.z + k), weight_quad(w_at.w + k),
     ));
-    let a0 = subgroupBroadcast(low, 0u);
-    s0 = add_step(a0, w, s0);
-    let a1 = subgroupBroadcast(low, 1u);
-    s1 = add_step(a1, w, s1);
-    let a2 = subgroupBroadcast(low, 2u);
-    s2 = add_step(a2, w, s2);
-    let a3 = subgroupBroadcast(low, 3u);
-    s3 = add_step(a3, w, s3);
-    let a4 = subgroupBroadcast(high, LANE_OF_4);
-    s4 = add_step(a4, w, s4);
-    let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
-    s5 = add_step(a5, w, s5);
-    let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
-    s6 = add_step(a6, w, s6);
-    let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
-    s7 = add_step(a7, w, s7);
+    add_steps(&sums, low, high, w);
   }
 
   if (HAS_LORA) {
@@ -77,22 +54,7 @@ fn forward(
           b[b_at.x + k] * share, b[b_at.y + k] * share,
           b[b_at.z + k] * share, b[b_at.w + k] * share,
         ));
-        let a0 = subgroupBroadcast(low, 0u);
-        s0 = add_step(a0, w, s0);
-        let a1 = subgroupBroadcast(low, 1u);
-        s1 = add_step(a1, w, s1);
-        let a2 = subgroupBroadcast(low, 2u);
-        s2 = add_step(a2, w, s2);
-        let a3 = subgroupBroadcast(low, 3u);
-        s3 = add_step(a3, w, s3);
-        let a4 = subgroupBroadcast(high, LANE_OF_4);
-        s4 = add_step(a4, w, s4);
-        let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
-        s5 = add_step(a5, w, s5);
-        let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
-        s6 = add_step(a6, w, s6);
-        let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
-        s7 = add_step(a7, w, s7);
+        add_steps(&sums, low, high, w);
       }
     }
   }
@@ -100,9 +62,9 @@ fn forward(
   if (slot >= params.outputs) {
     return;
   }
-  let sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  let rows = array(sums.s0, sums.s1, sums.s2, sums.s3, sums.s4, sums.s5, sums.s6, sums.s7);
   for (var i = 0u; i < min(ROWS, params.rows - first_row); i++) {
-    store_outputs(first_row + i, slot, sums[i]);
+    store_outputs(first_row + i, slot, rows[i]);
   }
 }
 
@@ -117,14 +79,7 @@ fn backward(
   let column = min(own_column, stride - 1u);
   let own_rows = own_rows_of(first_row, lane);
 
-  var s0 = vec4f();
-  var s1 = vec4f();
-  var s2 = vec4f();
-  var s3 = vec4f();
-  var s4 = vec4f();
-  var s5 = vec4f();
-  var s6 = vec4f();
-  var s7 = vec4f();
+  var sums = Sums();
 
   let dy_at = (vec2u(params.y_row) + own_rows) * params.y_stride + params.y_column;
   for (var n = 0u; n < params.outputs; n += 4u) {
@@ -135,35 +90,13 @@ fn backward(
     let w = mat4x4f(
       weight_quad(w_at.x), weight_quad(w_at.y), weight_quad(w_at.z), weight_quad(w_at.w),
     );
-    let a0 = subgroupBroadcast(low, 0u);
-    s0 = add_step(a0, w, s0);
-    let a1 = subgroupBroadcast(low, 1u);
-    s1 = add_step(a1, w, s1);
-    let a2 = subgroupBroadcast(low, 2u);
-    s2 = add_step(a2, w, s2);
-    let a3 = subgroupBroadcast(low, 3u);
-    s3 = add_step(a3, w, s3);
-    let a4 = subgroupBroadcast(high, LANE_OF_4);
-    s4 = add_step(a4, w, s4);
-    let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
-    s5 = add_step(a5, w, s5);
-    let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
-    s6 = add_step(a6, w, s6);
-    let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
-    s7 = add_step(a7, w, s7);
+    add_steps(&sums, low, high, w);
   }
 
   if (HAS_LORA) {
     let ranks = params.rank / 4u;
     for (var s = 0u; s < params.segments; s++) {
-      var p0 = vec4f();
-      var p1 = vec4f();
-      var p2 = vec4f();
-      var p3 = vec4f();
-      var p4 = vec4f();
-      var p5 = vec4f();
-      var p6 = vec4f();
-      var p7 = vec4f();
+      var part = Sums();
       let dh_at = ((vec2u(params.x_row) + own_rows) * params.segments + s) * ranks;
       for (var j = 0u; j < ranks; j++) {
         let low = dh[dh_at.x + j];
@@ -171,24 +104,9 @@ fn backward(
         if (LANES < ROWS) { high = dh[dh_at.y + j]; }
         let a_at = (s * params.rank + j * 4u) * stride + column;
         let w = mat4x4f(a[a_at], a[a_at + stride], a[a_at + 2u * stride], a[a_at + 3u * stride]);
-        let a0 = subgroupBroadcast(low, 0u);
-        p0 = add_step(a0, w, p0);
-        let a1 = subgroupBroadcast(low, 1u);
-        p1 = add_step(a1, w, p1);
-        let a2 = subgroupBroadcast(low, 2u);
-        p2 = add_step(a2, w, p2);
-        let a3 = subgroupBroadcast(low, 3u);
-        p3 = add_step(a3, w, p3);
-        let a4 = subgroupBroadcast(high, LANE_OF_4);
-        p4 = add_step(a4, w, p4);
-        let a5 = subgroupBroadcast(high, LANE_OF_4 + 1u);
-        p5 = add_step(a5, w, p5);
-        let a6 = subgroupBroadcast(high, LANE_OF_4 + 2u);
-        p6 = add_step(a6, w, p6);
-        let a7 = subgroupBroadcast(high, LANE_OF_4 + 3u);
-        p7 = add_step(a7, w, p7);
+        add_steps(&part, low, high, w);
       }
-      var kept = array(p0, p1, p2, p3, p4, p5, p6, p7);
+      var kept = array(part.s0, part.s1, part.s2, part.s3, part.s4, part.s5, part.s6, part.s7);
       if (HAS_DROPOUT) {
         let key = dropout_key(params.module_id + s);
         for (var i = 0u; i < ROWS; i++) {
@@ -196,29 +114,47 @@ fn backward(
           kept[i] *= keep_factors(key, element, params.drop_below, params.keep_scale);
         }
       }
-      s0 += kept[0];
-      s1 += kept[1];
-      s2 += kept[2];
-      s3 += kept[3];
-      s4 += kept[4];
-      s5 += kept[5];
-      s6 += kept[6];
-      s7 += kept[7];
+      sums.s0 += kept[0];
+      sums.s1 += kept[1];
+      sums.s2 += kept[2];
+      sums.s3 += kept[3];
+      sums.s4 += kept[4];
+      sums.s5 += kept[5];
+      sums.s6 += kept[6];
+      sums.s7 += kept[7];
     }
   }
 
   if (own_column >= stride) {
     return;
   }
-  let sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  let rows = array(sums.s0, sums.s1, sums.s2, sums.s3, sums.s4, sums.s5, sums.s6, sums.s7);
   for (var i = 0u; i < min(ROWS, params.rows - first_row); i++) {
-    store_dx(first_row + i, column, sums[i]);
+    store_dx(first_row + i, column, rows[i]);
   }
 }
 
 /// The rows that a lane loads pieces of; only the first where LANES is 8.
 fn own_rows_of(first_row: u32, lane: u32) -> vec2u {
   return min(vec2u(first_row + lane % LANES) + vec2u(0u, 4u), vec2u(params.rows - 1u));
+}
+
+/// A lane's four columns of each row.
+struct Sums {
+  s0: vec4f, s1: vec4f, s2: vec4f, s3: vec4f,
+  s4: vec4f, s5: vec4f, s6: vec4f, s7: vec4f,
+}
+
+/// Adds four steps of the inner dimension to every row, whose numbers lanes hand to each other.
+fn add_steps(sums: ptr<function, Sums>, low: vec4f, high: vec4f, w: mat4x4f) {
+  (*sums).s0 = add_step(subgroupBroadcast(low, 0u), w, (*sums).s0);
+  (*sums).s1 = add_step(subgroupBroadcast(low, 1u), w, (*sums).s1);
+  (*sums).s2 = add_step(subgroupBroadcast(low, 2u), w, (*sums).s2);
+  (*sums).s3 = add_step(subgroupBroadcast(low, 3u), w, (*sums).s3);
+  (*sums).s4 = add_step(subgroupBroadcast(high, LANE_OF_4), w, (*sums).s4);
+  (*sums).s5 = add_step(subgroupBroadcast(high, LANE_OF_4 + 1u), w, (*sums).s5);
+  (*sums).s6 = add_step(subgroupBroadcast(high, LANE_OF_4 + 2u), w, (*sums).s6);
+  (*sums).s7 = add_step(subgroupBroadcast(high, LANE_OF_4 + 3u), w, (*sums).s7);
 }
 
 /// Four steps of the inner dimension: one row's numbers, and the columns' numbers of each step. The four are
