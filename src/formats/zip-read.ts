@@ -1,4 +1,5 @@
-// The table of contents of a ZIP archive whose files are stored, not compressed, as PyTorch writes it.
+// The table of contents of a ZIP archive whose files are stored, not compressed: as PyTorch writes models, and the
+// page its exports.
 //
 // Written from PKWARE's APPNOTE 6.3.10. What other readers could understand differently is refused: bytes
 // before, between or after that belong to two entries or to none of the archive's end, names that lead out of
@@ -11,6 +12,8 @@ export type ReadRange = (start: number, end: number) => Promise<Uint8Array<Array
 export interface StoredEntry {
   readonly name: string;
   readonly bytes: number;
+  /** The CRC-32 of its bytes, as the list has it; nothing here looks at them. */
+  readonly crc: number;
   /** Where its local header begins. */
   readonly headerAt: number;
   /** Where the next entry, or the central directory, begins. */
@@ -115,7 +118,7 @@ interface Directory {
   readonly count: number;
 }
 
-/** PyTorch writes no comment, so the end record is the file's last bytes. */
+/** Nobody writes a comment, so the end record is the file's last bytes. */
 async function findDirectory(
   read: ReadRange,
   fileBytes: number,
@@ -187,6 +190,7 @@ function agreed(
 interface CentralEntry {
   readonly name: string;
   readonly bytes: number;
+  readonly crc: number;
   readonly headerAt: number;
   /** Where the next begins, in the directory. */
   readonly next: number;
@@ -210,7 +214,7 @@ function readCentralEntry(view: DataView, at: number, place: string): CentralEnt
   const method = view.getUint16(at + 10, true);
   if (method !== STORED) {
     throw new UserError(
-      `${place}: the entry ${told} is compressed (method ${method}); torch.save stores.`,
+      `${place}: the entry ${told} is compressed (method ${method}); only stored ones can be read.`,
       SAVE_AGAIN,
     );
   }
@@ -223,7 +227,7 @@ function readCentralEntry(view: DataView, at: number, place: string): CentralEnt
   if (storedBytes !== bytes || !isCount(bytes) || !isCount(headerAt)) {
     throw broken(`the entry ${told} has sizes that contradict each other`);
   }
-  return { name, bytes, headerAt, next };
+  return { name, bytes, crc: view.getUint32(at + 16, true), headerAt, next };
 }
 
 function isCount(value: number | undefined): value is number {
@@ -278,7 +282,7 @@ function inOrder(
     throw new UserError(`${place} has ${first} bytes before its first entry.`, AGAIN);
   }
   const names = new Set<string>();
-  return sorted.map(({ name, bytes, headerAt }, index) => {
+  return sorted.map(({ name, bytes, crc, headerAt }, index) => {
     const told = JSON.stringify(name);
     if (names.has(name)) throw new UserError(`${place} has two entries ${told}.`, SAVE_AGAIN);
     names.add(name);
@@ -290,7 +294,7 @@ function inOrder(
         AGAIN,
       );
     }
-    return { name, bytes, headerAt, limit };
+    return { name, bytes, crc, headerAt, limit };
   });
 }
 

@@ -3,7 +3,6 @@ import { strFromU8, unzipSync } from "fflate";
 import { expect, test } from "vitest";
 import { Crc32 } from "../../src/services/crc32.ts";
 import { checkZip, zipFiles, zipLength, type ZipSource } from "../../src/services/zip.ts";
-import { readZipEntries, readZipEntry } from "../../src/services/zip-entries.ts";
 
 const FILES = [
   source("adapter_config.json", new TextEncoder().encode('{"r": 8}')),
@@ -73,17 +72,6 @@ test("a file that changed since is found", async () => {
   await expect(checkZip(await zipOf(FILES), FILES.slice(1), "a.zip")).rejects.toThrow("4 files");
 });
 
-test("sizes and offsets past 4 GiB are read from the extra field", async () => {
-  const far = 5 * 2 ** 30 + 3;
-  const bytes = 6 * 2 ** 30 + 5;
-  const zip = sparseZip({ far, bytes, crc: 0x12345678 });
-  expect(await readZipEntries(zip, "far.zip")).toEqual([
-    { name: "w", crc: 0x12345678, bytes, offset: far },
-  ]);
-  const pieces = readZipEntry(zip, { name: "w", crc: 0, bytes: 3, offset: far }, "far.zip");
-  for await (const piece of pieces) expect(piece).toEqual(new Uint8Array(3));
-});
-
 function source(name: string, content: Uint8Array<ArrayBuffer>): ZipSource {
   return {
     name,
@@ -115,49 +103,4 @@ async function contentOf(file: ZipSource): Promise<Uint8Array> {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   for await (const piece of file.stream()) pieces.push(piece);
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
-}
-
-/** The ends of an archive with one entry at `far`; all between is zeros and nowhere in memory. */
-function sparseZip({ far, bytes, crc }: { far: number; bytes: number; crc: number }): Blob {
-  const local = new DataView(new ArrayBuffer(31));
-  local.setUint32(0, 0x04034b50, true);
-  local.setUint16(26, 1, true);
-  local.setUint8(30, "w".charCodeAt(0));
-  const directory = new DataView(new ArrayBuffer(46 + 1 + 28));
-  directory.setUint32(0, 0x02014b50, true);
-  directory.setUint32(16, crc, true);
-  for (const field of [20, 24, 42]) directory.setUint32(field, 0xffffffff, true);
-  directory.setUint16(28, 1, true);
-  directory.setUint16(30, 28, true);
-  directory.setUint8(46, "w".charCodeAt(0));
-  directory.setUint16(47, 1, true);
-  directory.setUint16(49, 24, true);
-  for (const [index, value] of [bytes, bytes, far].entries()) {
-    directory.setBigUint64(51 + 8 * index, BigInt(value), true);
-  }
-  const directoryAt = far + 31 + bytes;
-  const ends = new DataView(new ArrayBuffer(56 + 20 + 22));
-  ends.setUint32(0, 0x06064b50, true);
-  ends.setBigUint64(32, 1n, true);
-  ends.setBigUint64(40, BigInt(directory.byteLength), true);
-  ends.setBigUint64(48, BigInt(directoryAt), true);
-  ends.setUint32(56, 0x07064b50, true);
-  ends.setBigUint64(64, BigInt(directoryAt + directory.byteLength), true);
-  ends.setUint32(76, 0x06054b50, true);
-  const parts = [
-    { at: far, view: local },
-    { at: directoryAt, view: directory },
-    { at: directoryAt + directory.byteLength, view: ends },
-  ];
-  const size = directoryAt + directory.byteLength + ends.byteLength;
-  const slice = (start = 0, end = size) => {
-    const piece = new Uint8Array(Math.min(end, size) - start);
-    for (const { at, view } of parts) {
-      for (let i = Math.max(at, start); i < Math.min(at + view.byteLength, end); i++) {
-        piece[i - start] = view.getUint8(i - at);
-      }
-    }
-    return new Blob([piece]);
-  };
-  return { size, slice } as unknown as Blob;
 }
