@@ -4,7 +4,9 @@
 //
 // A workgroup makes TILE_ROWS × TILE_COLUMNS of the result, each subgroup a block of it. TILE_DEPTH steps of
 // the inner dimension lie in workgroup memory at a time. While a tile is multiplied, the next is on its way to
-// registers. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes.
+// registers. Shared is the type that is multiplied; sums are f32, in an order that the hardware fixes. Workgroups
+// that run at the same time are those of all rows and some columns: the weight, which may be larger than a GPU's
+// cache, comes by once.
 //
 // Every unit of a tile is an array of its own: left [row][step], right [column][step], in the backward pass
 // [step][column], as they lie in storage. A matrix is then read from the beginning of an array whose length is
@@ -49,8 +51,8 @@ const STAGED_QUADS = STAGED * UNIT_SIZE / 4u;
 const MASKED = STAGED / 2u;
 
 fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
-  let first_row = workgroup.y * TILE_ROWS;
-  let first_slot = workgroup.x * TILE_COLUMNS;
+  let first_row = workgroup.x * TILE_ROWS;
+  let first_slot = workgroup.y * TILE_COLUMNS;
   let corner = corner_of(subgroup);
   var block = Block();
   prepare_weight(thread);
@@ -109,8 +111,8 @@ fn forward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
 }
 
 fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
-  let first_row = workgroup.y * TILE_ROWS;
-  let first_quad = workgroup.x * COLUMN_QUADS;
+  let first_row = workgroup.x * TILE_ROWS;
+  let first_quad = workgroup.y * COLUMN_QUADS;
   let corner = corner_of(subgroup);
   var block = Block();
   prepare_weight(thread);

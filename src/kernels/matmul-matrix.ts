@@ -134,7 +134,7 @@ export function recordMatrix(recorder: Recorder, product: Product, variant: stri
     },
     buffers: product.buffers,
     params: product.params,
-    grid: [workgroups(product.columns, tile.columns), workgroups(product.rows, tile.rows)],
+    grid: [workgroups(product.rows, tile.rows), workgroups(product.columns, tile.columns)],
     flops: product.flops,
   });
   return true;
