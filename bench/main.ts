@@ -54,9 +54,9 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
   const { adapter, tried } = await findAdapter(choice);
   const gpu = await openGpu(adapter);
   if (asked.scaling) requireClock(gpu);
-  const first = await measurePeaks(gpu);
+  const first = await told("the adapter's peaks", measurePeaks(gpu));
   const tuning = performance.now();
-  gpu.choices = await tuned(gpu, choice, subject, tokens, tune);
+  gpu.choices = await told("kernel variants", tuned(gpu, choice, subject, tokens, tune));
   const tuneSeconds = (performance.now() - tuning) / 1000;
   // Before and after: others may have had the machine for one of the two.
   const peaks = bestOf(first, await measurePeaks(gpu));
@@ -67,12 +67,14 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
   const checkpointing = await keptAt(tokens);
   gpu.peakBytes = 0; // what was measured until here is no part of a model
   const started = performance.now();
-  const { model, loading } = await measureLoading(gpu, subject, tokens);
+  const { model, loading } = await told("loading", measureLoading(gpu, subject, tokens));
   const options = { tokens, steps, started, checkpointing, peaks };
-  const training = await measureTraining(model, options);
-  const decode = await measureDecode(model, 32, peaks);
+  const training = await told("training steps", measureTraining(model, options));
+  const decode = await told("decoding", measureDecode(model, 32, peaks));
   const { peakBytes: peakGpuBytes, choices } = gpu;
-  const scaling = asked.scaling ? await measureScaling(model, steps, keptAt) : undefined;
+  const scaling = asked.scaling
+    ? await told("rows of other lengths", measureScaling(model, steps, keptAt))
+    : undefined;
   gpu.close();
   return {
     adapter: gpu.name,
@@ -95,8 +97,14 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
     scaling,
     decode,
     peakGpuBytes,
-    host: await measureHost(),
+    host: await told("the host", measureHost()),
   };
+}
+
+/** Says on stderr what is being measured: some of it takes minutes. */
+function told<T>(what: string, work: Promise<T>): Promise<T> {
+  console.error(`measuring: ${what} …`);
+  return work;
 }
 
 /** The variants that a run of this model would use. */

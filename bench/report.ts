@@ -37,6 +37,7 @@ export interface BenchRecord {
 
 /** Prints to stderr: stdout is for the record. */
 export function printRecord(record: BenchRecord): void {
+  console.error();
   line("adapter", record.adapter);
   line("model", `${record.model}, ${record.tokensPerMicroBatch} tokens a row`);
   printPeaks(record);
@@ -192,7 +193,8 @@ function printKernels({ kernels }: TrainingFigures): void {
   for (const kernel of kernels) console.error(row(cellsOf(kernel), WIDTHS));
   console.error(
     "roofline: the time that max(operations ÷ best product, bytes ÷ best copy) allows ÷ the time taken;\n" +
-      "a: arithmetic is the nearer limit, m: memory. Above 100 %: what was moved lay in a cache, or\nothers had the machine while its best was measured. Kernels are timed in a run of their own.",
+      "a: arithmetic is the nearer limit, m: memory. Above 100 %: what was moved lay in a cache, or\n" +
+      "others had the machine while its best was measured. Kernels are timed in a run of their own.",
   );
 }
 
@@ -220,8 +222,16 @@ function section(title: string): void {
   console.error(`\n${title}`);
 }
 
+const COLUMNS = 100;
+const LABEL_COLUMNS = 34;
+
+/** A label and its value, which goes on below itself at a comma where the line would be too long. */
 function line(label: string, value: string): void {
-  console.error(`  ${label.padEnd(34)}${value}`);
+  const most = COLUMNS - LABEL_COLUMNS - 2;
+  const comma = value.length > most ? value.lastIndexOf(", ", most) : -1;
+  const [now, later] = comma < 0 ? [value] : [value.slice(0, comma + 1), value.slice(comma + 2)];
+  console.error(`  ${label.padEnd(LABEL_COLUMNS)}${now}`);
+  if (later !== undefined) line("", later);
 }
 
 function rate(gflops: number): string {
