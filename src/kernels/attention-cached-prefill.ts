@@ -18,6 +18,9 @@ export const PREFILL_SLOTS = {
 /** Rows of a piece that counts as short. */
 const SHORT_ROWS = 128;
 
+/** With fewer, most of a workgroup's 32 queries or more would be none: a token by itself is one row. */
+const LEAST_ROWS = 8;
+
 const DIRECT = cachedShaders("attention-cached-direct", DIRECT_SOURCE);
 const TILE = cachedShaders("attention-cached-tile", TILE_SOURCE);
 const MATRIX = byWay("attention-cached-matrix", cachedShaders);
@@ -28,6 +31,7 @@ export function prefillVariant(
   { qkv, cache: { storage }, layout }: CachedAttention,
   rows: number,
 ) {
+  if (rows < LEAST_ROWS) return undefined;
   const { gpu } = recorder;
   const act = qkv.dtype === "f16" ? "f16" : "f32";
   const slot = prefillSlot(rows);

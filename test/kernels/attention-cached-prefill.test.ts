@@ -29,7 +29,7 @@ const gpu = await testGpu();
 
 // A workgroup owns 32 queries of a head, or 64 rows of the queries of a key head; tiles are of 32 keys.
 const cases: Case[] = [
-  { position: 0, rows: 2, real: 1, heads: 2, kvHeads: 1, headSize: 4 }, // a prompt's first token
+  { position: 0, rows: 9, real: 1, heads: 2, kvHeads: 1, headSize: 4 }, // a prompt's first token
   { position: 0, rows: 37, real: 37, heads: 6, kvHeads: 2, headSize: 20, interleaved: true },
   { position: 37, rows: 45, real: 41, heads: 4, kvHeads: 1, headSize: 64 },
   { position: 100, rows: 70, real: 3, heads: 2, kvHeads: 1, headSize: 16, window: 40 }, // idle workgroups
@@ -94,10 +94,10 @@ test("a GPU tries every way, and every one compiles over every cache", async () 
   expect(names("f32")).toEqual(["rows", "direct", "tile 16"]);
   const halfNames = ["rows", "direct", "tile 32", "tile 16 f32", "matrix 16 of 16x16x16 f16"];
   expect(names("f16")).toEqual(halfNames);
-  const { layout } = prepare({ ...sizes, position: 0, rows: 5, real: 5 }, "f32");
+  const { layout } = prepare({ ...sizes, position: 0, rows: 8, real: 8 }, "f32");
   for (const act of ["f32", "f16"] as const) {
-    const qkv = compiling.allocate("qkv", act, [5, layout.stride]);
-    const o = compiling.allocate("o", act, [5, sizes.heads * sizes.headSize]);
+    const qkv = compiling.allocate("qkv", act, [8, layout.stride]);
+    const o = compiling.allocate("o", act, [8, sizes.heads * sizes.headSize]);
     for (const storage of ["native", "f16", "int8"] as const) {
       const shape = { capacity: 9, width: sizes.kvHeads * sizes.headSize, kvHeads: 2, act };
       const cache = allocateCache(compiling, "cache", storage, shape);
@@ -109,6 +109,25 @@ test("a GPU tries every way, and every one compiles over every cache", async () 
         expect(dispatchNames.join()).toMatch(new RegExp(`^attention-cached${kind}\\b`));
       }
     }
+  }
+});
+
+test("one row, and a few, are made each by itself", async () => {
+  const counting = await nullGpu();
+  const { layout } = prepare({ ...sizes, position: 0, rows: 1, real: 1 }, "f32");
+  const width = sizes.kvHeads * sizes.headSize;
+  const cache = allocateCache(counting, "cache", "native", {
+    capacity: 9,
+    width,
+    kvHeads: 2,
+    act: "f32",
+  });
+  for (const rows of [1, 7]) {
+    const qkv = counting.allocate("qkv", "f32", [rows, layout.stride]);
+    const o = counting.allocate("o", "f32", [rows, sizes.heads * sizes.headSize]);
+    const recorder = recorderOf(counting, { [PREFILL_SLOTS.short]: "tile 16" });
+    attentionCached(recorder, { qkv, cache, layout, o });
+    expect((await recorder.build()).dispatchNames.join()).toMatch(/^attention-cached\.forward/);
   }
 });
 
