@@ -1,7 +1,7 @@
 // Makes a Qwen3 model of any size with random weights, as a GGUF file of type Q8_0. Its vocabulary is
 // the 256 bytes and unused tokens, so a text of ASCII letters has as many tokens as letters.
 import { createRandom } from "../../src/base/random.ts";
-import { f32ToF16 } from "../../src/formats/float.ts";
+import { encodeF16 } from "../../src/formats/float.ts";
 import {
   assemble,
   described,
@@ -161,7 +161,7 @@ function quantizeQ8(values: Float32Array): Uint8Array<ArrayBuffer> {
     const part = values.subarray(block * BLOCK, (block + 1) * BLOCK);
     const scale = part.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
     const at = block * (2 + BLOCK);
-    view.setUint16(at, f32ToF16(scale), true);
+    view.setUint16(at, encodeF16(Float32Array.of(scale))[0] ?? 0, true);
     part.forEach((value, i) => view.setInt8(at + 2 + i, scale > 0 ? Math.round(value / scale) : 0));
   }
   return bytes;

@@ -26,7 +26,7 @@ import {
 import { type HubPlace, hubPlace } from "../hosts/node-hub-place.ts";
 import type { Output } from "./output.ts";
 import { formatBytesBar } from "./progress.ts";
-import { untilCancelled } from "./session.ts";
+import { untilCanceled } from "./session.ts";
 
 /** What files of data and weights end on; no repo of the hub that is read here does, but for those of GGUF files. */
 const FILE_END =
@@ -119,7 +119,7 @@ export async function asking<T>(
     "Run the same command again to go on where it stopped.",
   );
   try {
-    return await untilCancelled(stopped, (signal) => action({ place, reference, signal }));
+    return await untilCanceled(stopped, (signal) => action({ place, reference, signal }));
   } catch (error) {
     throw inWordsOfHub(error, place, reference);
   } finally {

@@ -80,7 +80,7 @@ function describeProgram(program: Command, run: Runner): Command {
     .addOption(
       new Option(
         "--tune <how>",
-        "try variants of the GPU's programs before work; quick is the default, full takes its time",
+        "try kernel variants before work; quick is the default, full takes its time",
       )
         .choices(TUNE_MODES)
         .env("HONE_TUNE"),

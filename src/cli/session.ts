@@ -42,7 +42,7 @@ export const STOPPING_WORK = "Stopping; press Ctrl-C again to quit at once.";
 const STOPPING = "Stopping, with the steps done so far saved; press Ctrl-C again to quit at once.";
 
 /** A signal that the first Ctrl-C (or SIGTERM) aborts with `reason`, which ends the work; the second ends the process. */
-export async function untilCancelled<T>(
+export async function untilCanceled<T>(
   reason: UserError,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {

@@ -69,7 +69,7 @@ const MARGIN = 1.05;
 /** GPU work of a batch, so that the clock's steps and the wait's own cost do not count. */
 const BATCH_SECONDS = 0.012;
 const MOST_RUNS = 400;
-/** Batches of each variant, taken in turns, so that a clock that rises favours nobody. */
+/** Batches of each variant, taken in turns, so that a clock that rises favors nobody. */
 const ROUNDS = 3;
 /** After the first round, variants this much slower than the best are not timed again. */
 const HOPELESS = 1.5;

@@ -4,14 +4,6 @@
 /** The dtypes that hold weights as numbers. */
 export type FloatDtype = "F16" | "BF16" | "F32";
 
-const word = new DataView(new ArrayBuffer(4));
-
-/** The bits of `value` as an f32. */
-function bitsOf(value: number): number {
-  word.setFloat32(0, value);
-  return word.getUint32(0);
-}
-
 /** One f16, given as its 16 bits. */
 export function f16ToF32(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
@@ -20,11 +12,6 @@ export function f16ToF32(bits: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
-
-/** The 16 bits of the f16 nearest to `value`, which is first rounded to f32. */
-export function f32ToF16(value: number): number {
-  return narrowToF16(bitsOf(value));
 }
 
 /** `bits` is an f32; the result is an f16. */

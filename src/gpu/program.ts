@@ -260,7 +260,7 @@ export class Program {
   readonly #dispatches: readonly Ready[];
   readonly #uniforms: GPUBuffer;
   #flopsPerSecond: number | undefined;
-  // Since the speed was last learnt.
+  // Since the speed was last learned.
   #runs = 0;
   #submittedWork = 0;
 

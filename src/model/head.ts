@@ -40,7 +40,7 @@ export function logitRows(gpu: Gpu, vocab: number, tokens: number): number {
   return Math.max(1, Math.min(tokens, wanted, Math.floor(gpu.maxTensorBytes / rowBytes)));
 }
 
-/** Loss of the labelled rows, and its gradient with respect to them. */
+/** Loss of the labeled rows, and its gradient with respect to them. */
 export function recordLoss(
   recording: Recording,
   model: Model,
@@ -100,7 +100,7 @@ export function recordLoss(
   crossEntropySum(recorder, { values: losses, targets: batch.targets, state, into: "loss" });
 }
 
-/** Losses of the labelled rows, and whether their targets were ranked first; f32 [tokens] each. */
+/** Losses of the labeled rows, and whether their targets were ranked first; f32 [tokens] each. */
 export function recordEvaluation(
   recording: Recording,
   model: Model,

@@ -31,7 +31,7 @@ export async function importFiles(
   return cancellable((signal) => {
     const sources = files.map(({ name: own, file }) => {
       const read = async (start: number, end: number) => {
-        checkCancelled(signal, own);
+        checkCanceled(signal, own);
         return new Uint8Array(await readSlice(file, start, end));
       };
       const stream = () => bytesOf(file, onProgress, signal);
@@ -152,9 +152,9 @@ async function cancellable<T>(action: (signal: AbortSignal) => Promise<T>): Prom
   }
 }
 
-function checkCancelled(signal: AbortSignal, what: string): void {
+function checkCanceled(signal: AbortSignal, what: string): void {
   if (!signal.aborted) return;
-  throw new AbortedError(`The import of ${what} was cancelled.`, "Nothing of it was kept.");
+  throw new AbortedError(`The import of ${what} was canceled.`, "Nothing of it was kept.");
 }
 
 const PROGRESS_MS = 100;
@@ -168,7 +168,7 @@ async function* bytesOf(
   const tell = toPage(onProgress);
   let told = 0;
   for (let start = 0; start < file.size; start += CHUNK_BYTES) {
-    checkCancelled(signal, file.name);
+    checkCanceled(signal, file.name);
     const now = performance.now();
     if (now - told >= PROGRESS_MS) {
       tell(start, file.size);
@@ -193,7 +193,7 @@ async function readSlice(file: File, start: number, end: number): Promise<ArrayB
 
 function* piecesOf(text: string, signal: AbortSignal): Generator<string> {
   for (let start = 0; start < text.length; start += CHUNK_BYTES) {
-    checkCancelled(signal, "the text");
+    checkCanceled(signal, "the text");
     yield text.slice(start, start + CHUNK_BYTES);
   }
 }

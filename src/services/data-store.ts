@@ -79,7 +79,7 @@ export interface NewData {
   readonly rows: RowSource;
 }
 
-/** Takes a data set in. One that cannot be used, or that is cancelled, leaves nothing behind. */
+/** Takes a data set in. One that cannot be used, or that is canceled, leaves nothing behind. */
 export async function addData({
   name,
   rows,

@@ -167,7 +167,7 @@ export async function downloadHubData(
   }
 }
 
-/** Puts the rows into storage. Files that nothing can be made of are of no use; after a cancelling they stay. */
+/** Puts the rows into storage. Files that nothing can be made of are of no use; after a canceling they stay. */
 async function takeIn(
   entry: Folder,
   id: string,

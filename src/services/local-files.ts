@@ -1,6 +1,6 @@
 // Files that the person picked or dropped, as a folder that is only read.
-import { invariant, UserError } from "../base/error.ts";
-import type { Folder } from "../base/folder.ts";
+import { UserError } from "../base/error.ts";
+import { type Folder, readOnly } from "../base/folder.ts";
 import type { LocalFile } from "./api.ts";
 import { type Choice, chooseFiles, type Listed } from "../hosts/hub-model-files.ts";
 
@@ -71,9 +71,6 @@ function filesFolder(path: string, files: ReadonlyMap<string, File>): Folder {
       );
     }
   };
-  const refuse = (): never => {
-    invariant(false, () => `${path} is no place to write to`);
-  };
   const folder: Folder = {
     path,
     list: async () => [...files.keys()].toSorted((a, b) => (a < b ? -1 : 1)),
@@ -97,12 +94,13 @@ function filesFolder(path: string, files: ReadonlyMap<string, File>): Folder {
         yield await folder.read(name, start, Math.min(start + CHUNK_BYTES, size));
       }
     },
-    write: async () => refuse(),
-    append: async () => refuse(),
-    flush: async () => refuse(),
-    remove: async () => refuse(),
-    rename: async () => refuse(),
-    folder: () => refuse(),
+    ...readOnly(path),
+    folder(name) {
+      throw new UserError(
+        `${path} has no folder ${name}.`,
+        "Choose all files of the model together.",
+      );
+    },
   };
   return folder;
 }

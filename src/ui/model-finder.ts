@@ -15,7 +15,7 @@ export interface HubFinder {
   clearLookup(): void;
   /** What was found before, the newest first; kept over visits. */
   readonly recent: () => readonly string[];
-  /** Downloads what is missing of it. What is broken off or cancelled keeps what came. */
+  /** Downloads what is missing of it. What is broken off or canceled keeps what came. */
   download(model: HubModel): Promise<void>;
   /** Goes on with a download that broke off. */
   goOn(model: StoredModel): Promise<void>;

@@ -166,8 +166,8 @@ function createAdding(
       return await action();
     } catch (error) {
       // Who cancels knows.
-      const isCancelled = error instanceof Error && error.name === "AbortedError";
-      if (!isCancelled) setAddProblem(messageOf(error));
+      const isCanceled = error instanceof Error && error.name === "AbortedError";
+      if (!isCanceled) setAddProblem(messageOf(error));
       return undefined;
     } finally {
       setAdding(undefined);

@@ -354,7 +354,7 @@ describe("what is no data is refused in words, and leaves nothing behind", () =>
     expect(await shelf()).toEqual([]);
   });
 
-  test("an import that is cancelled", async () => {
+  test("an import that is canceled", async () => {
     const big = file("big.jsonl", jsonl(Array.from({ length: 20_000 }, (_, i) => alpaca(i))));
     const importing = importFile(big, () => cancelImports());
     await expect(importing).rejects.toMatchObject({ name: "AbortedError" });

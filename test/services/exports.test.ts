@@ -161,7 +161,7 @@ describe("merged weights", () => {
 });
 
 describe("a merge", () => {
-  test("that is cancelled ends, and leaves nothing in storage nor in a picked folder", async () => {
+  test("that is canceled ends, and leaves nothing in storage nor in a picked folder", async () => {
     const target = disk.pickedFolder();
     for (const folder of [undefined, target]) {
       engine.inMerge = () => void service.cancelExport();
@@ -202,7 +202,7 @@ describe("a merge", () => {
   });
 });
 
-test("an archive that is cancelled leaves none behind", async () => {
+test("an archive that is canceled leaves none behind", async () => {
   const result = await service.exportAdapter(runId, "iter_6");
   disk.fault = (operation, name) => {
     if (operation === "move" && name === "a.zip") void service.cancelExport();

@@ -69,7 +69,7 @@ describe("a model of the hub", () => {
     expect((await tab.store.resolveHub("org/tiny")).partialBytes).toBe(found.totalBytes);
   });
 
-  test("that is cancelled is listed with what came, and goes on in another tab", async () => {
+  test("that is canceled is listed with what came, and goes on in another tab", async () => {
     tab.hub.repos.set("org/tiny", { files: tiny });
     const found = await tab.store.resolveHub("org/tiny");
     tab.hub.fault = ({ path, range }) => {

@@ -93,7 +93,7 @@ const model = {
     empty: "Type a model's id, or paste its address.",
     small: "Small ones to begin with",
     recent: "Looked up before",
-    gated: "needs a licence accepted on the hub, and cannot be downloaded without a login",
+    gated: "needs a license accepted on the hub, and cannot be downloaded without a login",
     gatedShort: "gated",
     revision: "Revision",
     files: (count: string) => `${count} files`,
