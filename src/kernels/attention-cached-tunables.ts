@@ -5,7 +5,7 @@ import { PREFILL_SLOTS, type PrefillSlot, untriedPrefill } from "./attention-cac
 import { ATTENTION_DECODE_SLOT, SPLITS } from "./attention-cached-split.ts";
 import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { forwardTiles } from "./attention-tile.ts";
-import { fillTrial } from "./gemv.ts";
+import { fillTrial } from "./trial.ts";
 import { allocateCache, cacheTensors } from "./kv-cache.ts";
 import type { Trial, TrialSizes, Tunable } from "./tunable.ts";
 

@@ -8,7 +8,7 @@ import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { backwardTiles } from "./attention-tile-backward.ts";
 import { forwardTiles } from "./attention-tile.ts";
 import { attentionForward } from "./attention.ts";
-import { fillTrial } from "./gemv.ts";
+import { fillTrial } from "./trial.ts";
 import type { TrialSizes, Tunable } from "./tunable.ts";
 
 type Act = TrialSizes["act"];

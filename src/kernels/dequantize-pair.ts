@@ -6,8 +6,7 @@ import { invariant } from "../base/error.ts";
 import { foldGrid, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { elementCount, type Tensor } from "../gpu/tensor.ts";
-import type { Nf4Weight } from "./dequantize.ts";
-import { checkMemory } from "./weight.ts";
+import { checkMemory, type Nf4Weight } from "./weight.ts";
 
 // Weights that one workgroup makes: 64 threads of 8.
 const WORKGROUP_WEIGHTS = 512;

@@ -12,21 +12,13 @@ import storeF32Lib from "../../shaders/lib/store-eight-f32.wgsl?raw";
 import shader from "../../shaders/dequantize.wgsl?raw";
 import {
   checkMemory,
+  type Nf4Weight,
   type PlainWeight,
   quadType,
   type WeightKind,
   WIDEN_SOURCE,
 } from "./weight.ts";
 import type { Tunable } from "./tunable.ts";
-
-/** A weight as NF4; row-major, one row an output. Blocks of 64 run over the flat array. */
-export interface Nf4Weight {
-  /** u32 [⌈outputs · inputs / 8⌉]: eight codes a word, in bitsandbytes' order. */
-  readonly codes: Tensor;
-  /** f32 [⌈outputs · inputs / 64⌉]. */
-  readonly absmax: Tensor;
-  readonly shape: readonly [outputs: number, inputs: number];
-}
 
 const bindings = { codes: "read", absmax: "read", source: "read", out: "read_write" } as const;
 const params = { start: "u32", count: "u32" } as const;

@@ -16,7 +16,7 @@ import loraLib from "../../shaders/lib/lora.wgsl?raw";
 import stepLib from "../../shaders/lib/step.wgsl?raw";
 import straddleLib from "../../shaders/lib/straddle.wgsl?raw";
 import shader from "../../shaders/lora.wgsl?raw";
-import { fillTrial } from "./gemv.ts";
+import { fillTrial } from "./trial.ts";
 import { loraLanes, splitOf, untriedVariant } from "./lora-lanes.ts";
 import { LORA_OPERANDS } from "./lora-operands.ts";
 import {

@@ -24,15 +24,15 @@ import {
   type LoraForward,
   segmentParams,
 } from "./adapter-operands.ts";
-import type { Nf4Weight } from "./dequantize.ts";
-import { checkRope, ropeParams, type RopeTurn } from "./matmul-rope.ts";
 import {
   checkWeight,
+  type Nf4Weight,
   type PlainWeight,
   quadType,
-  WIDEN_SOURCE,
   type WeightKind,
+  WIDEN_SOURCE,
 } from "./weight.ts";
+import { checkRope, ropeParams, type RopeTurn } from "./matmul-rope.ts";
 
 export interface MatmulForward {
   /** f32 or f16, [≥ xRow + rows, inputs]. */

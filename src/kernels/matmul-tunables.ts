@@ -2,7 +2,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Dtype, StoredTensor } from "../gpu/tensor.ts";
 import { dequantize } from "./dequantize.ts";
-import { fillTrial } from "./gemv.ts";
+import { fillTrial } from "./trial.ts";
 import { untriedVariant } from "./matmul-lanes.ts";
 import { matrixVariants } from "./matmul-matrix.ts";
 import type { PlainWeight } from "./weight.ts";

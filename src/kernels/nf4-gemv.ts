@@ -12,10 +12,9 @@ import selectLib from "../../shaders/lib/nf4-select.wgsl?raw";
 import sharedLib from "../../shaders/lib/nf4-shared.wgsl?raw";
 import shuffleLib from "../../shaders/lib/nf4-shuffle.wgsl?raw";
 import shader from "../../shaders/nf4-gemv.wgsl?raw";
-import type { Nf4Weight } from "./dequantize.ts";
+import { checkMemory, type Nf4Weight } from "./weight.ts";
 import {
   defaultLanes,
-  fillTrial,
   GEMV_LANES,
   GEMV_PARAMS,
   GEMV_SOURCES,
@@ -23,8 +22,8 @@ import {
   type GemvOperands,
   gemvTrial,
 } from "./gemv.ts";
+import { fillTrial } from "./trial.ts";
 import type { Tunable } from "./tunable.ts";
-import { checkMemory } from "./weight.ts";
 
 export const NF4_GEMV_SLOT = "nf4.gemv";
 

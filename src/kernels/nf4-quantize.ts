@@ -14,9 +14,8 @@ import { Workspace } from "../gpu/workspace.ts";
 import gridLib from "../../shaders/lib/grid.wgsl?raw";
 import nf4Lib from "../../shaders/lib/nf4.wgsl?raw";
 import shader from "../../shaders/nf4-quantize.wgsl?raw";
-import type { Nf4Weight } from "./dequantize.ts";
+import { type Nf4Weight, quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
 import { doubleQuantize } from "./double-quant.ts";
-import { quadType, type WeightKind, WIDEN_SOURCE } from "./weight.ts";
 
 /** Weights that share one scale. */
 const BLOCK = 64;

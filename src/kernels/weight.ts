@@ -1,10 +1,9 @@
-// A frozen weight as kernels read it: stored as numbers, in whatever type its file has.
+// A frozen weight as kernels read it: stored as numbers, in whatever type its file has, or as NF4.
 import { invariant } from "../base/error.ts";
 import { elementCount, type Tensor } from "../gpu/tensor.ts";
 import widenBf16 from "../../shaders/lib/widen-bf16.wgsl?raw";
 import widenF16 from "../../shaders/lib/widen-f16.wgsl?raw";
 import widenNative from "../../shaders/lib/widen-native.wgsl?raw";
-import type { Nf4Weight } from "./dequantize.ts";
 
 /** How the numbers of a weight lie in memory: as the tensor's dtype says, or as pairs of 16 bits in u32. */
 export type WeightKind = "native" | "packed-f16" | "packed-bf16";
@@ -14,6 +13,15 @@ export interface PlainWeight {
   readonly tensor: Tensor;
   readonly shape: readonly [outputs: number, inputs: number];
   readonly kind: WeightKind;
+}
+
+/** A weight as NF4; row-major, one row an output. Blocks of 64 run over the flat array. */
+export interface Nf4Weight {
+  /** u32 [⌈outputs · inputs / 8⌉]: eight codes a word, in bitsandbytes' order. */
+  readonly codes: Tensor;
+  /** f32 [⌈outputs · inputs / 64⌉]. */
+  readonly absmax: Tensor;
+  readonly shape: readonly [outputs: number, inputs: number];
 }
 
 /** The text that defines `widen` for each kind. */

@@ -9,11 +9,11 @@
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape, type Tensor } from "../gpu/tensor.ts";
 import { dequantizePair } from "../kernels/dequantize-pair.ts";
-import { dequantize, type Nf4Weight } from "../kernels/dequantize.ts";
+import { dequantize } from "../kernels/dequantize.ts";
+import type { Nf4Weight, PlainWeight } from "../kernels/weight.ts";
 import { loraDown, loraGradients, loraUpBackward } from "../kernels/lora.ts";
 import type { RopeTurn } from "../kernels/matmul-rope.ts";
 import { fusesNf4, matmulBackward, matmulForward } from "../kernels/matmul.ts";
-import type { PlainWeight } from "../kernels/weight.ts";
 import type { LoraSlot } from "./adapter.ts";
 import type { LinearShape } from "./linears.ts";
 import type { FrozenLinear } from "./weights.ts";

@@ -8,9 +8,8 @@ import { decodeFloats } from "../formats/float.ts";
 import type { SafetensorsDtype } from "../formats/safetensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
-import type { Nf4Weight } from "../kernels/dequantize.ts";
+import type { Nf4Weight, PlainWeight, WeightKind } from "../kernels/weight.ts";
 import type { TableEncoding } from "../kernels/embed.ts";
-import type { PlainWeight, WeightKind } from "../kernels/weight.ts";
 import {
   createNf4Quantizer,
   MOST_SCALES_UNDER_WAY,

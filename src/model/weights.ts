@@ -6,9 +6,8 @@
 // where one binding cannot show them; norms and biases become f32.
 import type { Gpu } from "../gpu/device.ts";
 import type { StoredTensor } from "../gpu/tensor.ts";
-import type { Nf4Weight } from "../kernels/dequantize.ts";
+import type { Nf4Weight, PlainWeight } from "../kernels/weight.ts";
 import type { TableEncoding } from "../kernels/embed.ts";
-import type { PlainWeight } from "../kernels/weight.ts";
 import { ropeTable } from "../kernels/rope.ts";
 import type { Architecture } from "./architecture.ts";
 import type { ModelFiles } from "./checkpoint-files.ts";

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { decodeBf16, decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, write } from "../../src/gpu/tensor.ts";
-import { dequantize, DEQUANTIZE_TUNABLE, type Nf4Weight } from "../../src/kernels/dequantize.ts";
+import { dequantize, DEQUANTIZE_TUNABLE } from "../../src/kernels/dequantize.ts";
+import type { Nf4Weight } from "../../src/kernels/weight.ts";
 import {
   activationTypes,
   poisoned,

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { decodeF16, encodeF16 } from "../../src/formats/float.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { read, write } from "../../src/gpu/tensor.ts";
-import type { Nf4Weight } from "../../src/kernels/dequantize.ts";
+import type { Nf4Weight } from "../../src/kernels/weight.ts";
 import { NF4_GEMV_SLOT, nf4Gemv } from "../../src/kernels/nf4-gemv.ts";
 import { largestDifference, poisoned, randomF32, runOnce, testGpu, uploadF32 } from "../gpu.ts";
 import { matmulNt } from "../reference/matmul.ts";

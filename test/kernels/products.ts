@@ -8,8 +8,7 @@ import type { Recorder } from "../../src/gpu/program.ts";
 import { write } from "../../src/gpu/tensor.ts";
 import type { AttentionLayout } from "../../src/kernels/attention-layout.ts";
 import { matmulBackward, matmulForward } from "../../src/kernels/matmul.ts";
-import type { PlainWeight } from "../../src/kernels/weight.ts";
-import type { Nf4Weight } from "../../src/kernels/dequantize.ts";
+import type { Nf4Weight, PlainWeight } from "../../src/kernels/weight.ts";
 import { ropeTable } from "../../src/kernels/rope.ts";
 import {
   type ActivationType,
