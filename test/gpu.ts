@@ -1,11 +1,13 @@
 // The adapter all GPU tests share. No adapter at all is a failure, never a skip.
 import { afterAll } from "vitest";
+import type { Host } from "../src/engine.ts";
 import { decodeF16, encodeF16 } from "../src/formats/float.ts";
 import { type Gpu, type GpuOptions, openGpu } from "../src/gpu/device.ts";
 import { Recorder } from "../src/gpu/program.ts";
 import { StepScalars, type StepValues } from "../src/gpu/step-scalars.ts";
 import { elementCount, read, type StoredTensor, write } from "../src/gpu/tensor.ts";
 import { Workspace } from "../src/gpu/workspace.ts";
+import { nodeHost } from "../src/hosts/node.ts";
 import { type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
 
 // HONE_ADAPTER=llvmpipe runs the same suite on Mesa's driver.
@@ -30,18 +32,36 @@ export async function nullGpu(options: GpuOptions = {}): Promise<Gpu> {
 /** The null backend, of which all that is read is zero: whole runs go through on it, and take the memory they take. */
 export async function zeroGpu(options: GpuOptions = {}): Promise<Gpu> {
   const gpu = await nullGpu(options);
-  const { device } = gpu;
+  readZero(gpu.device);
+  return gpu;
+}
+
+/** Node's host on such a backend, for tests of the engine that no number of a GPU matters to. */
+export function zeroHost(): Host {
+  const host = nodeHost({ adapter: "null" });
+  return {
+    ...host,
+    async requestAdapter() {
+      const adapter = await host.requestAdapter();
+      const request = adapter.requestDevice.bind(adapter);
+      const requestDevice = async (descriptor: GPUDeviceDescriptor) =>
+        readZero(await request(descriptor));
+      return Object.assign(adapter, { requestDevice });
+    },
+  };
+}
+
+function readZero(device: GPUDevice): GPUDevice {
   const create = device.createBuffer.bind(device);
-  Object.assign(device, {
+  return Object.assign(device, {
     createBuffer(descriptor: GPUBufferDescriptor) {
       const buffer = create(descriptor);
-      // It carries out no copy into these, and leaves them as the host's memory was.
+      // The backend carries out no copy into these, and leaves them as the host's memory was.
       const isRead = descriptor.usage === (GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
       if (isRead) device.queue.writeBuffer(buffer, 0, new Uint8Array(descriptor.size));
       return buffer;
     },
   });
-  return gpu;
 }
 
 /** Records what `record` says, runs it once, and waits. */

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseConfig } from "../../src/config-read.ts";
 import { createEngine, type RunPlan, type TrainEvent } from "../../src/engine.ts";
-import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
-import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
+import { openDataSource, openFolder } from "../../src/hosts/node.ts";
+import { zeroHost } from "../gpu.ts";
 import { temporaryFolder, writeTinyData, writeTinyModel } from "./tiny-folder.ts";
 
-const adapter = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
-const engine = createEngine(nodeHost({ adapter }));
+const engine = createEngine(zeroHost());
 afterAll(() => engine.close());
 const model = openFolder(writeTinyModel());
 const data = [await openDataSource(writeTinyData())];

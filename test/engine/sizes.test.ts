@@ -7,12 +7,16 @@ import type { TrainConfig } from "../../src/config.ts";
 import { createEngine, type Host, type RunPlan } from "../../src/engine.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import type { AdapterChoice } from "../../src/hosts/node-gpu.ts";
+import { zeroHost } from "../gpu.ts";
 import { temporaryFolder, writeTinyData, writeTinyModel } from "./tiny-folder.ts";
 
 const adapter = (process.env["HONE_ADAPTER"] ?? "swiftshader") as AdapterChoice;
 const host: Host = { ...nodeHost({ adapter }), freeGpuBytes: () => undefined };
 const engine = createEngine(host);
 afterAll(() => engine.close());
+/** Computes nothing, and takes the memory that a GPU takes. */
+const sizing = createEngine({ ...zeroHost(), freeGpuBytes: () => undefined });
+afterAll(() => sizing.close());
 const path = writeTinyModel();
 const model = openFolder(path);
 const data = writeTinyData();
@@ -36,7 +40,7 @@ function configOf(changes: object = {}): TrainConfig {
 async function run(config: TrainConfig): Promise<{ plan: RunPlan; workDir: string }> {
   const workDir = temporaryFolder();
   const plans: RunPlan[] = [];
-  await engine.train({
+  await sizing.train({
     config,
     model,
     data: [await openDataSource(data)],
@@ -60,7 +64,7 @@ test.each([
   ["odd ranks of some layers", { lora: { r: 3, target_modules: ["q_proj", "down_proj"] } }],
 ])("%s: the run is of the size that was foretold", async (_, changes) => {
   const config = configOf(changes);
-  const size = await engine.estimate({ model, config, holdsOut: true });
+  const size = await sizing.estimate({ model, config, holdsOut: true });
   const { plan, workDir } = await run(config);
   expect(size.memory).toEqual(plan.memory);
   expect(size.trainableParameters).toBe(plan.trainableParameters);
