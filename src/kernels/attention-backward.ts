@@ -7,6 +7,8 @@ import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape } from "../gpu/tensor.ts";
+import { recordLanesBackward } from "./attention-lanes-backward.ts";
+import { lanesPass, untriedVariant } from "./attention-lanes.ts";
 import { recordMatrixBackward, runsBackward } from "./attention-matrix-backward.ts";
 import { matrixNamed } from "./attention-matrix.ts";
 import {
@@ -49,10 +51,13 @@ export function attentionBackward(recorder: Recorder, operands: AttentionGradien
   checkGradients("attentionBackward", operands);
   const turned = turnedInStore(rope);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const choice = recorder.choice(`attention.${act}.backward`);
+  const choice = recorder.choice(`attention.${act}.backward`) ?? untriedVariant(recorder.gpu);
+  const lanes = lanesPass(recorder.gpu, choice, qkv, layout.headSize);
   const matrix = matrixNamed(choice);
   const tile = tileNamed(choice);
-  if (matrix && runsBackward(recorder.gpu, matrix, layout.headSize)) {
+  if (lanes) {
+    recordLanesBackward(recorder, { ...operands, rope: turned }, lanes);
+  } else if (matrix && runsBackward(recorder.gpu, matrix, layout.headSize)) {
     recordMatrixBackward(recorder, { ...operands, rope: turned }, matrix);
   } else if (tile && fitsBackward(recorder.gpu, tile, act)) {
     recordTileBackward(recorder, { ...operands, rope: turned }, tile);

@@ -3,6 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { type StoredTensor, write } from "../gpu/tensor.ts";
 import { attentionBackward } from "./attention-backward.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
+import { untriedVariant } from "./attention-lanes.ts";
 import { runsBackward } from "./attention-matrix-backward.ts";
 import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { backwardTiles } from "./attention-tile-backward.ts";
@@ -34,6 +35,7 @@ function forwardTunable(act: Act): Tunable {
         ...forwardTiles(gpu, act, headSize),
         ...matrixVariants(gpu, act, (variant) => runsForward(gpu, variant, headSize)),
       ]),
+    untried,
     trial(gpu, sizes) {
       const operands = allocate(gpu, sizes, act);
       const { qkv, segmentStart, lse, layout, o } = operands;
@@ -56,6 +58,7 @@ function backwardTunable(act: Act): Tunable {
         ...backwardTiles(gpu, act, headSize),
         ...matrixVariants(gpu, act, (variant) => runsBackward(gpu, variant, headSize)),
       ]),
+    untried,
     trial(gpu, sizes) {
       const operands = allocate(gpu, sizes, act);
       const { qkv, segmentStart, lse, layout, o } = operands;
@@ -82,9 +85,15 @@ function backwardTunable(act: Act): Tunable {
   };
 }
 
-/** All variants. A processor's caches keep up with the first, and no other is faster there. */
+/** All variants. A processor's caches keep up with rows read directly: tiles and matrices are not for it. */
 function variants(gpu: Gpu, isUsed: boolean, make: () => readonly string[]): readonly string[] {
-  return ["direct", ...(isUsed && !gpu.info.isFallbackAdapter ? make() : [])];
+  if (!isUsed) return ["direct"];
+  const lanes = untriedVariant(gpu) ?? [];
+  return ["direct", ...[lanes].flat(), ...(gpu.info.isFallbackAdapter ? [] : make())];
+}
+
+function untried(gpu: Gpu): string {
+  return untriedVariant(gpu) ?? "direct";
 }
 
 function allocate(gpu: Gpu, { heads, kvHeads, headSize, tokens }: TrialSizes, act: Act) {

@@ -13,6 +13,7 @@ import {
   FORWARD_BINDINGS,
   pairsOf,
 } from "./attention-operands.ts";
+import { lanesPass, recordLanesForward, untriedVariant } from "./attention-lanes.ts";
 import { matrixNamed, recordMatrixForward, runsForward } from "./attention-matrix.ts";
 import { fitsForward, recordTileForward, tileNamed } from "./attention-tile.ts";
 
@@ -39,7 +40,12 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
   const { heads, headSize } = layout;
   const tokens = checkOperands("attentionForward", operands);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const choice = recorder.choice(`attention.${act}.forward`);
+  const choice = recorder.choice(`attention.${act}.forward`) ?? untriedVariant(recorder.gpu);
+  const lanes = lanesPass(recorder.gpu, choice, qkv, headSize);
+  if (lanes) {
+    recordLanesForward(recorder, operands, lanes);
+    return;
+  }
   const matrix = matrixNamed(choice);
   if (matrix && runsForward(recorder.gpu, matrix, headSize)) {
     recordMatrixForward(recorder, operands, matrix);

@@ -14,7 +14,7 @@ const ROWS = 8;
 const COLUMNS = 32;
 
 /** Lanes that hand rows to each other: 8 or 4, and 0 where subgroups may be smaller or are not there. */
-function lanesOf({ hasSubgroups, info }: Gpu): number {
+export function lanesOf({ hasSubgroups, info }: Gpu): number {
   const { subgroupMinSize = 0 } = info;
   if (!hasSubgroups || subgroupMinSize < 4) return 0;
   return subgroupMinSize < 8 ? 4 : 8;

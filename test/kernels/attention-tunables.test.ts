@@ -42,6 +42,14 @@ test("a GPU tries tiles that its workgroup memory holds, then matrices that it h
   expect(halfBackward.candidates(gpu, inHalf)).toContain("tile 16");
 });
 
+test("software tries lanes that hand rows to each other, and takes them untried", async () => {
+  const gpu = await testGpu();
+  for (const tunable of [forward, backward]) {
+    expect(tunable.candidates(gpu, sizes)).toEqual(["direct", "lanes 8x8"]);
+    expect(tunable.untried?.(gpu)).toBe("lanes 8x8");
+  }
+});
+
 test.each([
   [forward, "tile 16"],
   [backward, "tile 8"],
