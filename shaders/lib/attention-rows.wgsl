@@ -6,12 +6,8 @@
 //   lse            f32  [2, tokens, heads] log Σ exp(scores); then Σ d_o ∘ o, by the backward pass over
 //                                          queries for the one over keys
 //
-// Columns, and all indices into arrays of heads, count quads: vectors of four. The head size and all columns
-// of the layout are multiples of 4. lib/attention-cached-rows.wgsl has the functions of forward passes again, over
-// a cache.
-
-const LOWEST = -3.4028234e38; // there is no literal for −∞
-const FOUR = vec4u(0u, 1u, 2u, 3u);
+// lib/attention-cached-rows.wgsl has the functions of forward passes again, over a cache. Needs
+// lib/attention-heads.wgsl.
 
 struct Params {
   tokens: u32,
@@ -57,11 +53,6 @@ fn last_key() -> u32 {
   return params.tokens - 1u;
 }
 
-fn q_column(head: u32) -> u32 {
-  let group = params.heads / params.kv_heads;
-  return (head / group) * params.q_group_stride / 4u + (head % group) * params.head_quads;
-}
-
 fn k_column(kv_head: u32) -> u32 {
   return (params.k_base + kv_head * params.kv_stride) / 4u;
 }
@@ -97,12 +88,6 @@ fn first_key(query: u32) -> u32 {
   return max(segment_start[query], query + 1u - min(query + 1u, params.window));
 }
 
-fn first_keys(queries: vec4u) -> vec4u {
-  return vec4u(
-    first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w),
-  );
-}
-
 /// The token after the last query that sees key j. First keys do not decrease: halve.
 fn end_of_queries(j: u32) -> u32 {
   var below = j;
@@ -116,9 +101,4 @@ fn end_of_queries(j: u32) -> u32 {
     }
   }
   return end;
-}
-
-/// One quad for each of four rows, weighted: what one row of the other side adds to their sums.
-fn spread(weight: vec4f, values: vec4f) -> mat4x4f {
-  return mat4x4f(weight.x * values, weight.y * values, weight.z * values, weight.w * values);
 }

@@ -1,7 +1,6 @@
 // The gradient of causal grouped-query attention within documents, without a matrix of scores.
 import attentionBackwardSource from "../../shaders/attention-backward.wgsl?raw";
 import pieces from "../../shaders/lib/attention-pieces.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
 import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
@@ -19,6 +18,7 @@ import {
   checkGradients,
   pairsOf,
   type RopeOfHeads,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 import { fitsBackward, recordTileBackward } from "./attention-tile-backward.ts";
 import { tileNamed } from "./attention-tile.ts";
@@ -34,7 +34,7 @@ const KEY_SLOTS = 2; // for dk and dv each
 
 const shader = {
   label: "attention-backward",
-  source: [rows, pieces, turnNone, attentionBackwardSource],
+  source: [...ROWS_SOURCE, pieces, turnNone, attentionBackwardSource],
   bindings: BACKWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -42,7 +42,7 @@ const shader = {
 const turningShader = {
   ...shader,
   label: "attention-backward-turned",
-  source: [rows, pieces, turnBack, attentionBackwardSource],
+  source: [...ROWS_SOURCE, pieces, turnBack, attentionBackwardSource],
 } as const satisfies Shader<string, string>;
 
 /** Writes the columns of dqkv that belong to heads, from o and lse as `attentionForward` left them. */

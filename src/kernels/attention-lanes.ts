@@ -1,7 +1,6 @@
 // Attention for adapters that pay for loads, not for multiplications: software ones with subgroups of 4 lanes or more.
 import attentionLanes from "../../shaders/attention-lanes.wgsl?raw";
 import lanesLib from "../../shaders/lib/attention-lanes.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { MAX_WORKGROUPS, type Shader, type Variant, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
@@ -13,6 +12,7 @@ import {
   attentionParams,
   FORWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 import { lanesOf } from "./matmul-lanes.ts";
 import { WIDEN_SOURCE } from "./weight.ts";
@@ -66,7 +66,7 @@ export function lanesPass(
 
 /** The text that both passes are made of, for activations of a type. */
 export function lanesSource({ dtype }: Tensor): readonly string[] {
-  return [rows, WIDEN_SOURCE[dtype === "f16" ? "packed-f16" : "native"], lanesLib];
+  return [...ROWS_SOURCE, WIDEN_SOURCE[dtype === "f16" ? "packed-f16" : "native"], lanesLib];
 }
 
 function shaderFor(qkv: Tensor) {

@@ -5,7 +5,6 @@ import emulatedEntry from "../../shaders/lib/attention-backward-entry-emulated.w
 import sizedEntry from "../../shaders/lib/attention-backward-entry-sized.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
 import noted from "../../shaders/lib/attention-noted.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
 import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
@@ -28,6 +27,7 @@ import {
   attentionParams,
   BACKWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 
 const OWN = 32;
@@ -38,7 +38,7 @@ const MAX_HEAD_SIZE = 128;
 /** The three ways to subgroups, with or without turning back what is stored. */
 function shaders(label: string, turn: string) {
   const base = { bindings: BACKWARD_BINDINGS, params: ATTENTION_PARAMS };
-  const source = [rows, list, noted, turn];
+  const source = [...ROWS_SOURCE, list, noted, turn];
   const enables = [SUBGROUPS.enable, SUBGROUP_MATRIX.enable];
   return {
     whole: {

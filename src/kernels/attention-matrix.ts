@@ -9,7 +9,6 @@ import sizedEntry from "../../shaders/lib/attention-entry-sized.wgsl?raw";
 import held from "../../shaders/lib/attention-held.wgsl?raw";
 import emulatedHeld from "../../shaders/lib/attention-held-emulated.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import unitMemory from "../../shaders/lib/attention-unit-memory.wgsl?raw";
 import emulatedUnits from "../../shaders/lib/attention-units-emulated.wgsl?raw";
 import units from "../../shaders/lib/attention-units.wgsl?raw";
@@ -24,6 +23,7 @@ import {
   attentionParams,
   FORWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 
 /** How a kernel multiplies by matrices. */
@@ -76,7 +76,7 @@ export function byWay<T>(
 
 const SHADERS = byWay("attention-matrix", (label, source, enables) => ({
   label,
-  source: [rows, ...source],
+  source: [...ROWS_SOURCE, ...source],
   enables,
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,

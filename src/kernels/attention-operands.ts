@@ -1,4 +1,6 @@
 // What training's attention kernels are given, forward and backward, in all their variants.
+import heads from "../../shaders/lib/attention-heads.wgsl?raw";
+import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import {
   type AttentionLayout,
@@ -38,6 +40,9 @@ export interface AttentionGradients extends AttentionOperands {
   /** If given, the gradients are turned back: they are those of what `ropeForward` was given. */
   readonly rope?: RopeOfHeads | undefined;
 }
+
+/** What their shaders begin with: where heads lie, and which keys a query sees. */
+export const ROWS_SOURCE = [heads, rows] as const;
 
 /** Bindings of forward shaders, as shaders/lib/attention-rows.wgsl counts them. */
 export const FORWARD_BINDINGS = {

@@ -2,7 +2,6 @@
 import attentionTileBackward from "../../shaders/attention-tile-backward.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
 import noted from "../../shaders/lib/attention-noted.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import turnBack from "../../shaders/lib/turn-back.wgsl?raw";
 import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
@@ -15,6 +14,7 @@ import {
   attentionParams,
   BACKWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 import { fits, lanesOf, largestPowerOfTwo, type Tile, tileNamed } from "./attention-tile.ts";
 
@@ -24,7 +24,7 @@ const OTHER = 32;
 
 const shader = {
   label: "attention-tile-backward",
-  source: [rows, list, noted, tiles, turnNone, attentionTileBackward],
+  source: [...ROWS_SOURCE, list, noted, tiles, turnNone, attentionTileBackward],
   bindings: BACKWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
@@ -32,7 +32,7 @@ const shader = {
 const turningShader = {
   ...shader,
   label: "attention-tile-backward-turned",
-  source: [rows, list, noted, tiles, turnBack, attentionTileBackward],
+  source: [...ROWS_SOURCE, list, noted, tiles, turnBack, attentionTileBackward],
 } as const satisfies Shader<string, string>;
 
 /**

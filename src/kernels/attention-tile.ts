@@ -1,7 +1,6 @@
 // Attention from tiles in workgroup memory: for GPUs whose caches do not keep up with reading rows directly.
 import attentionTile from "../../shaders/attention-tile.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
@@ -14,6 +13,7 @@ import {
   attentionParams,
   FORWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 
 /** How a tiled kernel stages its rows. */
@@ -32,7 +32,7 @@ export const TILE_SOURCE = [list, tiles, attentionTile] as const;
 
 const shader = {
   label: "attention-tile",
-  source: [rows, ...TILE_SOURCE],
+  source: [...ROWS_SOURCE, ...TILE_SOURCE],
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;

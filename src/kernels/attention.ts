@@ -1,7 +1,6 @@
 // Causal grouped-query attention within documents, without a matrix of scores.
 import attention from "../../shaders/attention.wgsl?raw";
 import pieces from "../../shaders/lib/attention-pieces.wgsl?raw";
-import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
@@ -12,6 +11,7 @@ import {
   checkOperands,
   FORWARD_BINDINGS,
   pairsOf,
+  ROWS_SOURCE,
 } from "./attention-operands.ts";
 import { lanesPass, recordLanesForward, untriedVariant } from "./attention-lanes.ts";
 import { matrixNamed, recordMatrixForward, runsForward } from "./attention-matrix.ts";
@@ -29,7 +29,7 @@ export const DIRECT_SOURCE = [pieces, attention] as const;
 
 const shader = {
   label: "attention",
-  source: [rows, ...DIRECT_SOURCE],
+  source: [...ROWS_SOURCE, ...DIRECT_SOURCE],
   bindings: FORWARD_BINDINGS,
   params: ATTENTION_PARAMS,
 } as const satisfies Shader<string, string>;
