@@ -47,8 +47,10 @@ const TOKENS = 2048;
 
 /** That no other program interrupts: a machine's scheduler takes longer than a step when it does. */
 const STEPS = 50;
-const FEWEST_STEPS = 10;
-const MOST_STEPS = 500;
+const FEWEST_STEPS = 5;
+const MOST_STEPS = 1000;
+/** Wall time ÷ processor time of a step that nobody interrupted, at the most. */
+const CALM = 1.05;
 const BUILDS = 5;
 
 export async function measureHost(): Promise<HostFigures> {
@@ -94,7 +96,6 @@ async function timeSteps(stepper: Stepper, batch: MicroBatch) {
   const calm: Timed[] = [];
   while (calm.length < STEPS && all.length < MOST_STEPS) {
     stepper.learnSpeed(1e-3, 1); // few submits, as on a fast GPU
-    const { involuntaryContextSwitches } = process.resourceUsage();
     const before = process.cpuUsage();
     const begun = performance.now();
     const outcome = stepper.run([batch], all.length, 1e-4);
@@ -102,9 +103,7 @@ async function timeSteps(stepper: Stepper, batch: MicroBatch) {
     const { user, system } = process.cpuUsage(before);
     const taken = { wall, processor: (user + system) / 1000 };
     all.push(taken);
-    if (process.resourceUsage().involuntaryContextSwitches === involuntaryContextSwitches) {
-      calm.push(taken);
-    }
+    if (wall < taken.processor * CALM) calm.push(taken);
     await outcome;
   }
   const counted = calm.length < FEWEST_STEPS ? all : calm;
