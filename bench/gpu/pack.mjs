@@ -28,7 +28,7 @@ const TREE = `
   package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json
   tsconfig.browser.json tsconfig.ui.json
   src shaders workers scripts bench/gpu public/models/seedling dist/cli dist/bench
-  test/gpu.ts test/gpu test/kernels test/model test/train test/reference test/fixtures
+  test/gpu.ts test/sequencer.ts test/gpu test/kernels test/model test/train test/reference test/fixtures
 `
   .trim()
   .split(/\s+/);
@@ -69,6 +69,7 @@ try {
   for (const path of TREE) copyIfThere(join(root, path), join(folder, "hone", path));
   const names = closureOf([...PACKAGES, ...importsOf("dist/cli"), ...importsOf("dist/bench")]);
   for (const name of names) copyPackage(name, join(folder, "hone", "node_modules", name));
+  requireTests(join(folder, "hone"));
   writeFileSync(join(folder, "commit"), `${read("git", ["rev-parse", "--short", "HEAD"])}\n`);
   writeFileSync(join(folder, "run"), RUN());
   chmodSync(join(folder, "run"), 0o755);
@@ -83,6 +84,14 @@ console.log(`${out}: ${(statSync(out).size / 2 ** 20).toFixed(1)} MiB`);
 console.log(
   "There: tar xf ARCHIVE && hone-gpu/run --out FOLDER   (hone-gpu/run --help lists the options)",
 );
+
+/** What the tests' configuration imports is easily forgotten above. */
+function requireTests(hone) {
+  const args = ["node_modules/vitest/vitest.mjs", "list", "--project", "gpu", "--filesOnly"];
+  const { status, stdout, stderr } = spawnSync("node", args, { cwd: hone, encoding: "utf8" });
+  if (status === 0 && stdout.includes("test/kernels/")) return;
+  fail(`The packed tests do not load:\n${stderr}`, "Add what is missing to TREE in pack.mjs.");
+}
 
 function RUN() {
   return '#!/bin/sh\nhere=$(cd "$(dirname "$0")" && pwd)\nexec "$here/bin/node" "$here/hone/bench/gpu/run.mjs" "$@"\n';
