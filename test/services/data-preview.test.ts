@@ -145,5 +145,5 @@ describe("the funnel is training's own report", () => {
     const newer = await previewData([id], "seedling", config({ max_length: 32 }), 0);
     expect(newer.funnel.kept).toBe(20_000);
     await expect(older).rejects.toMatchObject({ name: "AbortedError" });
-  }, 20_000);
+  });
 });

@@ -173,7 +173,7 @@ describe("a model of the hub", () => {
         await (await modelFolder(id)).read("model.safetensors"),
       ),
     ).toBe(true);
-  }, 20_000);
+  });
 
   test("of whose files one is wrong for good is refused, and the others stay for the next try", async () => {
     tab.hub.repos.set("org/tiny", { files: tiny });
