@@ -37,7 +37,7 @@ export interface MatrixVariant {
 }
 
 // Lanes of a subgroup: what NVIDIA and Apple have, and AMD can be asked for.
-export const LANES = 32;
+const LANES = 32;
 const OWN = 64;
 // Columns of values that a subgroup has registers for.
 const MAX_VALUE_COLUMNS = 128;

@@ -1,5 +1,5 @@
 // What training's attention kernels are given, forward and backward, in all their variants.
-import heads from "../../shaders/lib/attention-heads.wgsl?raw";
+import common from "../../shaders/lib/attention-heads.wgsl?raw";
 import rows from "../../shaders/lib/attention-rows.wgsl?raw";
 import { matrixShape, requireShape, type Tensor } from "../gpu/tensor.ts";
 import {
@@ -42,7 +42,7 @@ export interface AttentionGradients extends AttentionOperands {
 }
 
 /** What their shaders begin with: where heads lie, and which keys a query sees. */
-export const ROWS_SOURCE = [heads, rows] as const;
+export const ROWS_SOURCE = [common, rows] as const;
 
 /** Bindings of forward shaders, as shaders/lib/attention-rows.wgsl counts them. */
 export const FORWARD_BINDINGS = {
