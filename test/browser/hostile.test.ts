@@ -225,6 +225,11 @@ test("as questions and answers of a chat, as Markdown, as text and by token", as
   await goTo(app, "try");
   const { choose, talk, show } = text.live.tryout;
   await press(page, choose.open);
+  // Before a model is loaded, kernels may be tried: seen, and said.
+  const bar = page.getByRole("progressbar", { name: text.app.tryingKernels });
+  expect(await bar.getAttribute("value")).toBe("3.5");
+  await page.getByText(text.app.doneOf("3", "14"), { exact: true }).waitFor();
+  await page.getByRole("status").filter({ hasText: text.app.tryingKernels }).waitFor();
   const message = page.getByLabel(talk.message);
   for (const [i, hostile] of HOSTILE.entries()) {
     await message.fill(hostile);

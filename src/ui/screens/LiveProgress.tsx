@@ -1,11 +1,12 @@
 // How far the run is, in phases, words and numbers.
-import { For, Match, Show, Switch } from "solid-js";
+import { For, Show } from "solid-js";
 import { formatBytes, formatCount, formatDuration } from "../../base/format.ts";
-import type { Phase } from "../live-report.ts";
-import { Badge, BytesProgress, Fact, KernelsProgress } from "../parts/Bits.tsx";
+import type { LiveReport, Phase } from "../live-report.ts";
+import { Badge, Fact } from "../parts/Bits.tsx";
 import { formatValue } from "../parts/chart-data.ts";
 import { CheckField } from "../parts/Fields.tsx";
 import { useSession, useText } from "../session.ts";
+import type { Text } from "../text/table.ts";
 
 const PHASES: readonly Phase[] = ["start", "data", "tune", "load", "compile", "train"];
 
@@ -23,8 +24,7 @@ export function LiveProgress() {
   const { live } = useSession();
   const text = useText();
   const status = () => live.record()?.status ?? "new";
-  const loading = () => (live.report().phase === "load" ? live.report().loading : undefined);
-  const tuning = () => (live.report().phase === "tune" ? live.report().tuning : undefined);
+  const begun = () => (live.isRunning() ? beginningOf(live.report(), text()) : undefined);
   const badge = (): { kind?: "accent" | "warn" | "good" | "bad" } => {
     const kind = BADGES[status()];
     return kind ? { kind } : {};
@@ -38,23 +38,19 @@ export function LiveProgress() {
       <Show when={live.isRunning()}>
         <Phases />
       </Show>
-      <p class="live-doing" role="status">
-        <Doing />
-      </p>
-      <Switch
-        fallback={
-          <progress
-            aria-label={text().live.run.progress}
-            value={live.record()?.step ?? 0}
-            max={Math.max(1, live.record()?.steps ?? 1)}
-          />
-        }
-      >
-        <Match when={live.isRunning() && tuning()}>{(now) => <KernelsProgress {...now()} />}</Match>
-        <Match when={live.isRunning() && loading()}>
-          {(now) => <BytesProgress label={text().live.run.loadingModel} {...now()} />}
-        </Match>
-      </Switch>
+      <div class="live-doing">
+        <p role="status">
+          <Doing />
+        </p>
+        <Show when={begun()}>
+          {(now) => <span class="small numeric quiet">{now().words}</span>}
+        </Show>
+      </div>
+      <progress
+        aria-label={text().live.run.progress}
+        value={begun()?.done ?? live.record()?.step ?? 0}
+        max={Math.max(1, begun()?.total ?? live.record()?.steps ?? 1)}
+      />
       <Numbers />
       <Show when={live.isRunning()}>
         <KeepAlive />
@@ -63,13 +59,28 @@ export function LiveProgress() {
   );
 }
 
+/** How far a phase before the first step is, where that is known. */
+function beginningOf({ phase, tuning, loading }: LiveReport, { app }: Text) {
+  if (phase === "tune" && tuning) {
+    const { done, total, share } = tuning;
+    return { done: done + share, total, words: app.doneOf(String(done), String(total)) };
+  }
+  if (phase !== "load" || !loading) return undefined;
+  const { bytes, totalBytes } = loading;
+  const words = app.doneOf(formatBytes(bytes), formatBytes(totalBytes));
+  return { done: bytes, total: totalBytes, words };
+}
+
 function Phases() {
   const { live } = useSession();
   const text = useText();
-  const now = () => PHASES.indexOf(live.report().phase);
+  // Where all is known, and on software, none is tried.
+  const isTried = () => live.report().phase === "tune" || live.report().tuning !== undefined;
+  const phases = () => PHASES.filter((phase) => phase !== "tune" || isTried());
+  const now = () => phases().indexOf(live.report().phase);
   return (
     <ol class="live-phases" aria-label={text().live.run.phasesLabel}>
-      <For each={PHASES}>
+      <For each={phases()}>
         {(phase, i) => (
           <li
             classList={{ "is-done": i() < now(), "is-now": i() === now() }}

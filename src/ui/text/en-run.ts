@@ -59,7 +59,6 @@ export const enRun = {
     new: "Not started.",
   },
   progress: "Progress of the run",
-  loadingModel: "Model",
   facts: {
     step: "Step",
     epoch: "Epoch",

@@ -47,7 +47,6 @@ export const zhRun: typeof enRun = {
     new: "未开始。",
   },
   progress: "训练进度",
-  loadingModel: "模型",
   facts: {
     step: "步数",
     epoch: "轮次",
