@@ -2,7 +2,7 @@
 //
 // The model is laid out on a GPU that only counts, so that this takes no memory and no time of the real one.
 import { invariant } from "../src/base/error.ts";
-import { chooseKeeping, arenaCount, type Room } from "../src/engine/kept-memory.ts";
+import { chooseKeeping, arenaCount, type Room } from "../src/engine/runs/kept-memory.ts";
 import { countingGpu, limitsOf } from "../src/gpu/counting.ts";
 import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
 import { byteLength } from "../src/gpu/tensor.ts";

@@ -1,7 +1,7 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
 import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
-import { openModelFiles } from "../src/model/checkpoint-files.ts";
+import { openModelFiles } from "../src/model/files/checkpoint-files.ts";
 import { Generator } from "../src/model/generate.ts";
 import type { Checkpointing } from "../src/model/keeping.ts";
 import type { Model } from "../src/model/transformer.ts";

@@ -1,7 +1,7 @@
 // What the benchmark is asked, checked before anything is measured.
 import { parseArgs } from "node:util";
 import { messageOf, UserError } from "../src/base/error.ts";
-import type { TuneMode } from "../src/engine/tune.ts";
+import type { TuneMode } from "../src/engine/tuning/tune.ts";
 import { ADAPTER_CHOICES, type AdapterChoice } from "../src/hosts/node-gpu.ts";
 import { CHECKPOINTING, type CheckpointingSetting } from "./keeping.ts";
 import { SHAPE_NAMES } from "./shapes.ts";

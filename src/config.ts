@@ -3,7 +3,7 @@
 //
 // Keys are the field's own (XTuner's, PEFT's and TRL's), so a config reads as its readers expect.
 // Defaults are XTuner's, save where its own are accidents: packed documents do not see each other.
-// The type, the YAML reader and writer (config-read.ts), `--set` and the form are made from this table.
+// The type, the YAML reader and writer (config/read.ts), `--set` and the form are made from this table.
 import {
   choice,
   flag,
@@ -17,7 +17,7 @@ import {
   whole,
   wholeOr,
   type Option,
-} from "./config-option.ts";
+} from "./config/option.ts";
 
 const MANY = 1e9; // an upper limit where only the type needs one
 

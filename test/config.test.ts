@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { UsageError } from "../src/base/error.ts";
-import { applySettings, parseConfig, readConfig, serializeConfig } from "../src/config-read.ts";
+import { applySettings, parseConfig, readConfig, serializeConfig } from "../src/config/read.ts";
 import { ALL_OPTIONS } from "../src/config.ts";
 
 const SMALLEST = { model: "seedling", data: "rows.json" };

@@ -1,5 +1,5 @@
 // The variants of Hone's kernels for a comparison's sizes, found as every command finds them.
-import { type TuneMode, Tuner } from "../../src/engine/tune.ts";
+import { type TuneMode, Tuner } from "../../src/engine/tuning/tune.ts";
 import type { Choices } from "../../src/gpu/choices.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { nodeHost } from "../../src/hosts/node.ts";

@@ -6,10 +6,14 @@ import type { Turn } from "../data/conversation.ts";
 import { packDataset } from "../data/dataset.ts";
 import type { EncodedExample } from "../data/encode.ts";
 import { formatFunnel } from "../data/funnel.ts";
-import { packOptionsOf } from "../engine/data-options.ts";
-import { findFaults, type Finding, surveyExamples } from "../engine/dataset-findings.ts";
-import { drawSamples, type Sample } from "../engine/dataset-samples.ts";
-import { buildDatasetView, type DatasetView, openEncoding } from "../engine/dataset-view.ts";
+import { packOptionsOf } from "../engine/datasets/data-options.ts";
+import { findFaults, type Finding, surveyExamples } from "../engine/datasets/dataset-findings.ts";
+import { drawSamples, type Sample } from "../engine/datasets/dataset-samples.ts";
+import {
+  buildDatasetView,
+  type DatasetView,
+  openEncoding,
+} from "../engine/datasets/dataset-view.ts";
 import { UNUSED_COLUMNS } from "../xtuner/map-dataset.ts";
 import type { ConfigNote } from "../xtuner/read-xtuner-config.ts";
 import { openDataset, takesConfig } from "./config-flags.ts";

@@ -1,6 +1,6 @@
 // The flags of every command that takes a config, and the words about what was read.
 import type { Command } from "commander";
-import type { DatasetRequest } from "../engine/dataset-view.ts";
+import type { DatasetRequest } from "../engine/datasets/dataset-view.ts";
 import type { Output } from "./output.ts";
 import { type ConfigChanges, loadConfig, type LoadedConfig } from "./load-config.ts";
 import { formatsOfFiles, openData, openModel } from "./paths.ts";

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { UsageError, UserError } from "../base/error.ts";
 import { nearestName } from "../base/nearest.ts";
-import { PRESETS, presetText, type PresetName } from "../config-presets.ts";
+import { PRESETS, presetText, type PresetName } from "../config/presets.ts";
 import { zooEntries, zooText } from "../xtuner/zoo.ts";
 import { findPublic } from "./package-files.ts";
 

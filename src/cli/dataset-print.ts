@@ -1,5 +1,5 @@
 // Rows of a data set on the screen or in a pipe: banners as XTuner prints them, texts with what is learned.
-import type { Segment } from "../engine/dataset-view.ts";
+import type { Segment } from "../engine/datasets/dataset-view.ts";
 import type { Paint } from "./terminal.ts";
 import { visible } from "./visible.ts";
 

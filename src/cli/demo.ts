@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { UserError } from "../base/error.ts";
 import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
-import { readConfig } from "../config-read.ts";
+import { readConfig } from "../config/read.ts";
 import type { Engine, SamplingOptions } from "../engine.ts";
 import { openFolder } from "../hosts/node.ts";
 import { loadConfigText } from "./config-zoo.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { AbortedError, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
 import { formatBytes, formatCount } from "../base/format.ts";
-import { readCardConfigs } from "../config-data-card.ts";
+import { readCardConfigs } from "../config/data-card.ts";
 import type { BaseModel, DataSource } from "../engine.ts";
 import { checkModelConfig } from "../engine/check-config.ts";
 import type { DataChoice, DataReason } from "../hosts/hub-data-files.ts";

@@ -1,7 +1,7 @@
 // The variants of kernels that were tried on an adapter, as a table for a terminal.
 import { formatCount } from "../base/format.ts";
 import type { KernelTable } from "../engine.ts";
-import type { OnTrying, Trying } from "../engine/tune.ts";
+import type { OnTrying, Trying } from "../engine/tuning/tune.ts";
 import type { Output } from "./output.ts";
 import { formatTryingBar } from "./progress.ts";
 import { wrapWords } from "./terminal.ts";

@@ -1,7 +1,7 @@
 // A config as any command takes it: a file or a ready-made one's name, with the settings of the command line.
 import { basename, extname } from "node:path";
 import { UsageError } from "../base/error.ts";
-import { applySettings, readConfig } from "../config-read.ts";
+import { applySettings, readConfig } from "../config/read.ts";
 import type { TrainConfig } from "../config.ts";
 import { type ConfigNote, readXtunerConfig } from "../xtuner/read-xtuner-config.ts";
 import { iterationsToSteps } from "./config-counts.ts";

@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { UsageError } from "../base/error.ts";
 import { formatCount } from "../base/format.ts";
 import { formatFunnel } from "../data/funnel.ts";
-import { buildDatasetView, openEncoding, segmentsOf } from "../engine/dataset-view.ts";
+import { buildDatasetView, openEncoding, segmentsOf } from "../engine/datasets/dataset-view.ts";
 import { openDataset, takesConfig } from "./config-flags.ts";
 import { asText, banner, listOf, maskedText } from "./dataset-print.ts";
 import { wholeFlag } from "./flags.ts";

@@ -5,7 +5,7 @@
 // by a second Ctrl-C.
 import { Command, CommanderError, Option } from "commander";
 import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
-import type { TuneMode } from "../engine/tune.ts";
+import type { TuneMode } from "../engine/tuning/tune.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import { readWords } from "./arguments.ts";
 import { chatCommand } from "./chat.ts";

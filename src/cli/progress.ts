@@ -1,7 +1,7 @@
 // Progress as one line: a bar for terminals, plain words for logs.
 import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import type { StepReport } from "../engine.ts";
-import type { Trying } from "../engine/tune.ts";
+import type { Trying } from "../engine/tuning/tune.ts";
 
 const MIN_BAR = 5;
 

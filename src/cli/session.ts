@@ -2,7 +2,7 @@
 import type { UserError } from "../base/error.ts";
 import { createEngine, type Engine } from "../engine.ts";
 import { nodeHost } from "../hosts/node.ts";
-import type { TuneMode } from "../engine/tune.ts";
+import type { TuneMode } from "../engine/tuning/tune.ts";
 import type { AdapterChoice } from "../hosts/node-gpu.ts";
 import type { Output } from "./output.ts";
 

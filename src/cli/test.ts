@@ -1,7 +1,7 @@
 // hone test: the test that a config names, which is MMLU's multiple choice.
 import { Command } from "commander";
 import { UsageError } from "../base/error.ts";
-import { formatStamp } from "../engine/xtuner-format.ts";
+import { formatStamp } from "../engine/runs/xtuner-format.ts";
 import { openFolder } from "../hosts/node.ts";
 import { openConfig, takesConfig } from "./config-flags.ts";
 import { runMmluTest } from "./mmlu-test.ts";

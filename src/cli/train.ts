@@ -5,7 +5,7 @@ import { Command, Option } from "commander";
 import { AbortedError, messageOf, UsageError, UserError } from "../base/error.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import type { RunSummary, TrainRequest } from "../engine.ts";
-import { refuseUsedFolder } from "../engine/used-folder.ts";
+import { refuseUsedFolder } from "../engine/runs/used-folder.ts";
 import { openFolder } from "../hosts/node.ts";
 import { openConfig } from "./config-flags.ts";
 import { hubBaseOf } from "./hub.ts";

@@ -7,7 +7,7 @@ import { createTokenizer, type Tokenizer, type TokenizerFiles } from "../formats
 import type { PromptTemplate } from "../data/template-table.ts";
 import { promptTemplate } from "../data/templates.ts";
 import { type Architecture, endIds, readArchitecture } from "../model/architecture.ts";
-import type { ModelFiles } from "../model/checkpoint-files.ts";
+import type { ModelFiles } from "../model/files/checkpoint-files.ts";
 import { type ModelSource, openModelSource } from "./model-source.ts";
 
 export interface ModelFolder {

@@ -7,9 +7,9 @@ import { tokenizerFromGguf } from "../formats/gguf-tokenizer.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "../formats/json.ts";
 import { tokenizerFromSentencePiece } from "../formats/sentencepiece-tokenizer.ts";
 import { chooseChatTemplate, type TokenizerFiles } from "../formats/tokenizer.ts";
-import { withBnbTensors } from "../model/bnb-files.ts";
-import { type ModelFiles, openModelFiles } from "../model/checkpoint-files.ts";
-import { openGguf } from "../model/gguf-files.ts";
+import { withBnbTensors } from "../model/files/bnb-files.ts";
+import { type ModelFiles, openModelFiles } from "../model/files/checkpoint-files.ts";
+import { openGguf } from "../model/files/gguf-files.ts";
 
 export interface ModelSource {
   /** config.json, or what it would be. */

@@ -1,7 +1,7 @@
 // The one GPU of an engine: opened when it is wanted, and opened anew after it was lost.
 import type { Host } from "../engine.ts";
 import { type Gpu, type GpuOptions, openGpu } from "../gpu/device.ts";
-import { LostInTrialError } from "./tune.ts";
+import { LostInTrialError } from "./tuning/tune.ts";
 
 interface Opened {
   readonly gpu: Gpu;

@@ -17,7 +17,7 @@ import {
   requireTensor,
   sizeInBytes,
   type SourceTensor,
-} from "../model/checkpoint-files.ts";
+} from "../model/files/checkpoint-files.ts";
 
 const BLOCK = 64;
 const NESTED_BLOCK = 256;

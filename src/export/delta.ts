@@ -9,7 +9,7 @@ import { dequantize } from "../kernels/dequantize.ts";
 import { matmulBackward } from "../kernels/matmul.ts";
 import { createNf4Quantizer } from "../kernels/nf4-quantize.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
-import { type FloatTensor, readSlices } from "../model/checkpoint-files.ts";
+import { type FloatTensor, readSlices } from "../model/files/checkpoint-files.ts";
 
 /** A tensor rounded to NF4 and back. */
 export interface RoundedTensor {

@@ -8,7 +8,11 @@ import type { JsonObject } from "../formats/json.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
 import type { Architecture } from "../model/architecture.ts";
 import { attentionLayout } from "../model/block.ts";
-import { type ModelFiles, sizeInBytes, type SourceTensor } from "../model/checkpoint-files.ts";
+import {
+  type ModelFiles,
+  sizeInBytes,
+  type SourceTensor,
+} from "../model/files/checkpoint-files.ts";
 import { FAMILIES } from "../model/families.ts";
 import { allLinears, type LinearShape, type Segment } from "../model/linears.ts";
 

@@ -14,7 +14,11 @@ import {
 } from "../formats/safetensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { LoraMatrices } from "../model/adapter.ts";
-import { isFloatTensor, type ModelFiles, type SourceTensor } from "../model/checkpoint-files.ts";
+import {
+  isFloatTensor,
+  type ModelFiles,
+  type SourceTensor,
+} from "../model/files/checkpoint-files.ts";
 import { Checksum } from "./checksum.ts";
 import { DeltaMaker } from "./delta.ts";
 import { planShards } from "./shards.ts";

@@ -24,7 +24,7 @@ import {
   type Nf4Source,
   requireTensor,
   sizeInBytes,
-} from "./checkpoint-files.ts";
+} from "./files/checkpoint-files.ts";
 import type { LinearShape } from "./linears.ts";
 import { type Piece, streamPieces } from "./weight-stream.ts";
 import type { FrozenLinear, LoadWeightsOptions, TableShard } from "./weights.ts";

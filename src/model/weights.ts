@@ -10,10 +10,10 @@ import type { Nf4Weight, PlainWeight } from "../kernels/weight.ts";
 import type { TableEncoding } from "../kernels/embed.ts";
 import { ropeTable } from "../kernels/rope.ts";
 import type { Architecture } from "./architecture.ts";
-import type { ModelFiles } from "./checkpoint-files.ts";
+import type { ModelFiles } from "./files/checkpoint-files.ts";
 import type { LinearName, NormNames } from "./families.ts";
 import { blockLinears } from "./linears.ts";
-import { checkAllTensors } from "./required-tensors.ts";
+import { checkAllTensors } from "./files/required-tensors.ts";
 import { WeightLoader } from "./weight-loader.ts";
 
 /** Rows [firstRow, firstRow + rows) of the embedding table or the head. */

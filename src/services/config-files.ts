@@ -25,7 +25,7 @@ export async function findReadyConfigs(pattern: string): Promise<readonly Config
 export async function readReadyConfig(name: string): Promise<ReadConfig> {
   const [{ zooText }, { readConfig }] = await Promise.all([
     import("../xtuner/zoo.ts"),
-    import("../config-read.ts"),
+    import("../config/read.ts"),
   ]);
   return { config: readConfig(zooText(name) ?? "", name), notes: [] };
 }

@@ -10,7 +10,7 @@ import {
 import type { FunnelReport } from "../data/funnel.ts";
 import type { EncodedDataset } from "../data/intake.ts";
 import type { DataSource } from "../engine.ts";
-import { encodeOptionsOf, packOptionsOf } from "../engine/data-options.ts";
+import { encodeOptionsOf, packOptionsOf } from "../engine/datasets/data-options.ts";
 import { chooseTemplate, openModelFolder } from "../engine/model-folder.ts";
 import { createStreamDecoder, type Tokenizer } from "../formats/tokenizer.ts";
 import type { DataExample, DataPreview, PreviewToken } from "./api.ts";

@@ -2,7 +2,7 @@
 import { UserError } from "../base/error.ts";
 import { createEngine, type AdapterInspection, type Engine } from "../engine.ts";
 import { browserHost } from "../hosts/browser.ts";
-import type { OnTrying } from "../engine/tune.ts";
+import type { OnTrying } from "../engine/tuning/tune.ts";
 import type {
   EngineService,
   GpuReport,

@@ -2,12 +2,12 @@
 // back, packed into a ZIP, and removed again.
 import { throwIfAborted, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { serializeConfig } from "../config-read.ts";
+import { serializeConfig } from "../config/read.ts";
 import { openModelFolder } from "../engine/model-folder.ts";
-import { DTYPES, filesOf } from "../engine/model-output.ts";
+import { DTYPES, filesOf } from "../engine/exports/model-output.ts";
 import type { Engine } from "../engine.ts";
 import { opfsFile, opfsFolder } from "../hosts/opfs.ts";
-import { sizeInBytes } from "../model/checkpoint-files.ts";
+import { sizeInBytes } from "../model/files/checkpoint-files.ts";
 import type { ExportResult, MergeOptions, Progress } from "./api.ts";
 import { ExportShelf } from "./export-shelf.ts";
 import { exportLock, withLock, withModel } from "./locks.ts";

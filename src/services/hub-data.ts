@@ -6,7 +6,7 @@
 // It goes when its rows are in storage. As with models, the hub is asked again whatever the page hands back.
 import { AbortedError, messageOf, UserError } from "../base/error.ts";
 import type { Folder } from "../base/folder.ts";
-import { readCardConfigs } from "../config-data-card.ts";
+import { readCardConfigs } from "../config/data-card.ts";
 import { isJsonObject } from "../formats/json.ts";
 import { httpFolder } from "../hosts/http-folder.ts";
 import { type HttpOptions, NetworkError, ServerRefusal } from "../hosts/http.ts";

@@ -7,7 +7,7 @@ import type { Folder } from "../base/folder.ts";
 import { NetworkError, ServerRefusal } from "../hosts/http.ts";
 import type { HubFile } from "../hosts/hub.ts";
 import { formatHubReference, parseHubReference } from "../hosts/hub-reference.ts";
-import { ADAPTER_CONFIG, baseModelOf } from "../model/adapter-folder.ts";
+import { ADAPTER_CONFIG, baseModelOf } from "../model/files/adapter-folder.ts";
 import type { HubModel, StoredModel } from "./api.ts";
 import { fetchFiles, type FetchOptions, totalOf } from "./fetch-files.ts";
 import {

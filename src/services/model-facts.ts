@@ -6,11 +6,11 @@ import { isBnb4bit } from "../formats/bnb.ts";
 import { type JsonObject, parseJsonObject } from "../formats/json.ts";
 import { baseTensorOf, pairAdapterTensors } from "../formats/peft-tensors.ts";
 import { chooseChatTemplate } from "../formats/tokenizer.ts";
-import { openAdapterFolder } from "../model/adapter-folder.ts";
+import { openAdapterFolder } from "../model/files/adapter-folder.ts";
 import { readArchitecture } from "../model/architecture.ts";
-import { type ModelFiles, openModelFiles, sizeInBytes } from "../model/checkpoint-files.ts";
-import { readGguf } from "../model/gguf-files.ts";
-import { checkAllTensors } from "../model/required-tensors.ts";
+import { type ModelFiles, openModelFiles, sizeInBytes } from "../model/files/checkpoint-files.ts";
+import { readGguf } from "../model/files/gguf-files.ts";
+import { checkAllTensors } from "../model/files/required-tensors.ts";
 import type { ModelFacts, StoredModel } from "./api.ts";
 
 /** What the engine's own reader finds; it refuses what it cannot use. */

@@ -1,8 +1,8 @@
 // A run's record as text, and what its work directory says about it.
 import type { Folder } from "../base/folder.ts";
 import { UserError } from "../base/error.ts";
-import { parseConfig } from "../config-read.ts";
-import { parseMetrics } from "../engine/run-log.ts";
+import { parseConfig } from "../config/read.ts";
+import { parseMetrics } from "../engine/runs/run-log.ts";
 import { isJsonObject, type JsonObject } from "../formats/json.ts";
 import { listCheckpoints, readLastCheckpoint, stepOf } from "../train/checkpoint.ts";
 import type { RunHistory, RunRecord, RunStatus } from "./api.ts";

@@ -13,8 +13,8 @@ import {
   collectMatrices,
   decodeTensors,
   encodeMatrices,
-} from "../model/adapter-files.ts";
-import { ADAPTER_WEIGHTS } from "../model/adapter-folder.ts";
+} from "../model/files/adapter-files.ts";
+import { ADAPTER_WEIGHTS } from "../model/files/adapter-folder.ts";
 import type { LinearShape } from "../model/linears.ts";
 
 const OPTIMIZER = "optimizer.safetensors";

@@ -1,6 +1,6 @@
 // What a run takes of the GPU, and which settings make it fit.
 //
-// The numbers come from outside (engine/run-memory.ts counts them); here is what follows from them.
+// The numbers come from outside (engine/runs/run-memory.ts counts them); here is what follows from them.
 import { formatBytes } from "../base/format.ts";
 import type { TrainConfig } from "../config.ts";
 

@@ -1,5 +1,5 @@
 // In which options several recipes differ, and how each says it.
-import { valuesOf } from "../config-values.ts";
+import { valuesOf } from "../config/values.ts";
 import { ALL_OPTIONS, type TrainConfig } from "../config.ts";
 import { SET_BY_THE_PAGE } from "./recipe.ts";
 

@@ -1,5 +1,5 @@
 // What follows from a recipe alone: its values over a preset's, its command line, and what is known of model and data.
-import { type PresetFacts, presetFor, type PresetName } from "../config-presets.ts";
+import { type PresetFacts, presetFor, type PresetName } from "../config/presets.ts";
 import {
   changedValues,
   configOf,
@@ -7,7 +7,7 @@ import {
   formatSetting,
   formatTrainCommand,
   valuesOf,
-} from "../config-values.ts";
+} from "../config/values.ts";
 import type { TrainConfig } from "../config.ts";
 import type { StoredData, StoredModel } from "../services/api.ts";
 

@@ -2,8 +2,8 @@
 //
 // What was changed is kept by path, and nothing else is: the preset follows the model and the data.
 import { createEffect, createSignal, on } from "solid-js";
-import { PRESET_PATHS, type PresetName, PRESETS } from "../config-presets.ts";
-import { type ChangedValue, changedValues, type ConfigValues, valuesOf } from "../config-values.ts";
+import { PRESET_PATHS, type PresetName, PRESETS } from "../config/presets.ts";
+import { type ChangedValue, changedValues, type ConfigValues, valuesOf } from "../config/values.ts";
 import { ALL_OPTIONS } from "../config.ts";
 import type { ConfigChoice, ReadConfig, TrainConfig } from "../services/api.ts";
 import {
@@ -136,7 +136,7 @@ export function createRecipeSlice(context: SliceContext): RecipeSlice {
         load(fitFormat(read, chosen().data.length));
         return notes;
       }
-      const { readConfig } = await import("../config-read.ts");
+      const { readConfig } = await import("../config/read.ts");
       // Which model and data is chosen on their own screens.
       load(readConfig(written, place, ["model=MODEL", "data=DATA"]));
       return [];
@@ -147,7 +147,7 @@ export function createRecipeSlice(context: SliceContext): RecipeSlice {
     },
     findReady: (pattern) => context.workers.data.findReadyConfigs(pattern),
     async toYaml() {
-      const { serializeConfig } = await import("../config-read.ts");
+      const { serializeConfig } = await import("../config/read.ts");
       return serializeConfig(config());
     },
     command: () => commandOf(kept().preset, config()),

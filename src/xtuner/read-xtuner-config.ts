@@ -3,7 +3,7 @@
 // The file is parsed and evaluated as literals, never executed. What XTuner's runner would look at is
 // mapped; names that only help to write it (lr, data_path, …) count for what they end up in.
 import { UsageError } from "../base/error.ts";
-import { parseConfig } from "../config-read.ts";
+import { parseConfig } from "../config/read.ts";
 import type { TrainConfig } from "../config.ts";
 import { SYSTEM_TEMPLATES } from "../data/template-table.ts";
 import { applyConfigOptions } from "./cfg-options.ts";

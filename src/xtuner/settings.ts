@@ -1,5 +1,5 @@
 // The settings of a run that a config comes to, each with the line that gave it.
-import type { OptionPath } from "../config-values.ts";
+import type { OptionPath } from "../config/values.ts";
 
 export interface Settings {
   /** A later value replaces an earlier one. */

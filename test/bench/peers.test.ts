@@ -6,7 +6,7 @@ import { squareNf4, squareWeight, transpose } from "../../bench/peers/numbers.ts
 import { encodeModel } from "../../bench/peers/onnx.ts";
 import { formatTable } from "../../bench/peers/table.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
-import { requireTensor, readSlices } from "../../src/model/checkpoint-files.ts";
+import { requireTensor, readSlices } from "../../src/model/files/checkpoint-files.ts";
 import { memoryFolder } from "../formats/gguf-file.ts";
 
 const QWEN3: Qwen3Sizes = {

@@ -1,7 +1,7 @@
 // A run in the page's storage as a visit before would have left it: its record, its curves, its checkpoint.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseConfig, serializeConfig } from "../../src/config-read.ts";
+import { parseConfig, serializeConfig } from "../../src/config/read.ts";
 import { createRandom } from "../../src/base/random.ts";
 import { encodeFloats } from "../../src/formats/float.ts";
 import { encodeSafetensors } from "../../src/formats/safetensors.ts";

@@ -2,17 +2,21 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { asText, banner, listOf, maskedText } from "../../src/cli/dataset-print.ts";
 import { createPaint } from "../../src/cli/terminal.ts";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { EncodedExample } from "../../src/data/encode.ts";
 import type { DataSource } from "../../src/engine.ts";
-import { findFaults, type Finding, surveyExamples } from "../../src/engine/dataset-findings.ts";
-import { drawSamples } from "../../src/engine/dataset-samples.ts";
+import {
+  findFaults,
+  type Finding,
+  surveyExamples,
+} from "../../src/engine/datasets/dataset-findings.ts";
+import { drawSamples } from "../../src/engine/datasets/dataset-samples.ts";
 import {
   buildDatasetView,
   type DatasetView,
   openEncoding,
   segmentsOf,
-} from "../../src/engine/dataset-view.ts";
+} from "../../src/engine/datasets/dataset-view.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { tinyRows, writeTinyModel } from "../engine/tiny-folder.ts";
 

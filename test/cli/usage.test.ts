@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { overview } from "../../src/cli/list-cfg.ts";
-import { readConfig } from "../../src/config-read.ts";
+import { readConfig } from "../../src/config/read.ts";
 import { ALL_OPTIONS } from "../../src/config.ts";
 import { hone, temporaryFolder } from "./run-cli.ts";
 
@@ -172,7 +172,7 @@ describe("ready-made configs", () => {
     expect(configs.slice(0, 3).map(({ name }) => name)).toEqual(["quick", "balanced", "thorough"]);
     for (const { about, path } of configs) {
       expect(about.length).toBeGreaterThan(20);
-      // The presets are no files, and lack the model and the data: test/config-presets.test.ts.
+      // The presets are no files, and lack the model and the data: test/config/presets.test.ts.
       if (path === undefined) continue;
       expect(() => readConfig(readFileSync(path, "utf8"), path)).not.toThrow();
     }

@@ -2,12 +2,12 @@
 // wrong meanwhile leaves nothing on the GPU.
 import { expect, test } from "vitest";
 import { AbortedError } from "../../src/base/error.ts";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { TrainEvent } from "../../src/engine.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
-import { allocateRun, type LoadableModel } from "../../src/engine/run-parts.ts";
+import { allocateRun, type LoadableModel } from "../../src/engine/runs/run-parts.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import type { SourceTensor } from "../../src/model/checkpoint-files.ts";
+import type { SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import { nullGpu } from "../gpu.ts";
 import { temporaryFolder, writeTinyModel } from "./tiny-folder.ts";
 

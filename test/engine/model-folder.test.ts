@@ -6,7 +6,7 @@ import { openFolder } from "../../src/hosts/node.ts";
 import { loadWeights } from "../../src/model/weights.ts";
 import { testGpu } from "../gpu.ts";
 import { temporaryFolder, writeTinyModel } from "./tiny-folder.ts";
-import { quantizeModel } from "../../src/engine/quantize.ts";
+import { quantizeModel } from "../../src/engine/exports/quantize.ts";
 
 const gpu = await testGpu();
 

@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 import { quantizeToBnb } from "../../src/export/bnb.ts";
 import { writeWeights } from "../../src/export/weights.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { withBnbTensors } from "../../src/model/bnb-files.ts";
-import { openModelFiles } from "../../src/model/checkpoint-files.ts";
+import { withBnbTensors } from "../../src/model/files/bnb-files.ts";
+import { openModelFiles } from "../../src/model/files/checkpoint-files.ts";
 import { temporaryFolder } from "../engine/tiny-folder.ts";
 import { testGpu } from "../gpu.ts";
 

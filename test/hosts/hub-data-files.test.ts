@@ -2,7 +2,7 @@
 // there is. Names are those of repos that XTuner's configs use, and their like.
 import { describe, expect, test } from "vitest";
 import { UserError } from "../../src/base/error.ts";
-import { readCardConfigs } from "../../src/config-data-card.ts";
+import { readCardConfigs } from "../../src/config/data-card.ts";
 import {
   chooseConverted,
   chooseDataFiles,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { readAdapterFolder } from "../../src/model/adapter-files.ts";
+import { readAdapterFolder } from "../../src/model/files/adapter-files.ts";
 import { testGpu } from "../gpu.ts";
 import { compareLogits, ourLogits } from "./ours.ts";
 import { python, workDirectory } from "./python.ts";

@@ -2,9 +2,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
-import { exportAdapter } from "../../src/engine/export.ts";
-import { train } from "../../src/engine/train.ts";
+import { parseConfig } from "../../src/config/read.ts";
+import { exportAdapter } from "../../src/engine/exports/export.ts";
+import { train } from "../../src/engine/runs/train.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import { testGpu } from "../gpu.ts";
 import { type Comparison, compareLogits, ourLogits } from "./ours.ts";

@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
-import { quantizeModel } from "../../src/engine/quantize.ts";
+import { quantizeModel } from "../../src/engine/exports/quantize.ts";
 import { writeWeights } from "../../src/export/weights.ts";
 import type { BnbStorage } from "../../src/formats/bnb.ts";
 import { openFolder } from "../../src/hosts/node.ts";

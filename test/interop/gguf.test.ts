@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { encodeSafetensors } from "../../src/formats/safetensors.ts";
 import { openFileAsFolder } from "../../src/hosts/node.ts";
-import type { SourceTensor } from "../../src/model/checkpoint-files.ts";
-import { openGguf } from "../../src/model/gguf-files.ts";
+import type { SourceTensor } from "../../src/model/files/checkpoint-files.ts";
+import { openGguf } from "../../src/model/files/gguf-files.ts";
 import { python, smolLm2Gguf, workDirectory } from "./python.ts";
 import { score, short } from "./scorecard.ts";
 

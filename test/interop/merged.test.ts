@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { merge } from "../../src/engine/export.ts";
+import { merge } from "../../src/engine/exports/export.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { testGpu } from "../gpu.ts";
 import { compareLogits, ourLogits } from "./ours.ts";

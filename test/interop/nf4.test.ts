@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { quantizeToBnb } from "../../src/export/bnb.ts";
 import { writeWeights } from "../../src/export/weights.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { openModelFiles } from "../../src/model/checkpoint-files.ts";
+import { openModelFiles } from "../../src/model/files/checkpoint-files.ts";
 import { testGpu } from "../gpu.ts";
 import { python, smolLm2, workDirectory } from "./python.ts";
 import { score } from "./scorecard.ts";

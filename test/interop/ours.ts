@@ -5,7 +5,7 @@ import { openModelFolder } from "../../src/engine/model-folder.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { readF32 } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { readAdapterFolder } from "../../src/model/adapter-files.ts";
+import { readAdapterFolder } from "../../src/model/files/adapter-files.ts";
 import { allocateBatch, writeBatch } from "../../src/model/batch.ts";
 import { buildLogitsProgram } from "../../src/model/transformer.ts";
 

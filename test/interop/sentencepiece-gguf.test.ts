@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { tokenizerFromGguf } from "../../src/formats/gguf-tokenizer.ts";
 import { createTokenizer } from "../../src/formats/tokenizer.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { readGguf } from "../../src/model/gguf-files.ts";
+import { readGguf } from "../../src/model/files/gguf-files.ts";
 import { cacheDirectory, python, smolLm2, smolLm2Gguf, workDirectory } from "./python.ts";
 import { score } from "./scorecard.ts";
 

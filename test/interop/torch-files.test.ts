@@ -5,8 +5,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { openFolder } from "../../src/hosts/node.ts";
-import { openAdapterFolder } from "../../src/model/adapter-folder.ts";
-import { openTensorFile, type SourceTensor } from "../../src/model/checkpoint-files.ts";
+import { openAdapterFolder } from "../../src/model/files/adapter-folder.ts";
+import { openTensorFile, type SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import { python, workDirectory } from "./python.ts";
 import { score } from "./scorecard.ts";
 

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { freeModel, loadModel } from "../../src/engine/load-model.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { type AdapterFiles, readAdapterFolder } from "../../src/model/adapter-files.ts";
+import { type AdapterFiles, readAdapterFolder } from "../../src/model/files/adapter-files.ts";
 import { type MicroBatch, Stepper } from "../../src/train/step.ts";
 import { testGpu } from "../gpu.ts";
 import { python, workDirectory } from "./python.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { tryVariants } from "../../src/engine/try-variants.ts";
+import { tryVariants } from "../../src/engine/tuning/try-variants.ts";
 import { Recorder } from "../../src/gpu/program.ts";
 import { StepScalars } from "../../src/gpu/step-scalars.ts";
 import { Workspace } from "../../src/gpu/workspace.ts";

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { writeWeights } from "../../src/export/weights.ts";
 import { readF32 } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
-import { openModelFiles } from "../../src/model/checkpoint-files.ts";
+import { openModelFiles } from "../../src/model/files/checkpoint-files.ts";
 import { Generator } from "../../src/model/generate.ts";
 import { buildLogitsProgram, type Model } from "../../src/model/transformer.ts";
 import { freeWeights } from "../../src/model/weights.ts";

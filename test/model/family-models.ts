@@ -7,7 +7,7 @@ import { StepScalars } from "../../src/gpu/step-scalars.ts";
 import { Workspace } from "../../src/gpu/workspace.ts";
 import { Adapter, type LoraMatrices } from "../../src/model/adapter.ts";
 import { type Architecture, readArchitecture } from "../../src/model/architecture.ts";
-import type { ModelFiles, SourceTensor } from "../../src/model/checkpoint-files.ts";
+import type { ModelFiles, SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import { allLinears } from "../../src/model/linears.ts";
 import type { Model } from "../../src/model/transformer.ts";
 import { loadWeights } from "../../src/model/weights.ts";

@@ -5,7 +5,7 @@ import { AbortedError, UserError } from "../../src/base/error.ts";
 import { read } from "../../src/gpu/tensor.ts";
 import { createNf4Quantizer } from "../../src/kernels/nf4-quantize.ts";
 import { type Architecture, readArchitecture } from "../../src/model/architecture.ts";
-import type { ModelFiles, SourceTensor } from "../../src/model/checkpoint-files.ts";
+import type { ModelFiles, SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import { blockLinears } from "../../src/model/linears.ts";
 import { beginLoading, freeWeights, loadWeights } from "../../src/model/weights.ts";
 import { testGpu } from "../gpu.ts";

@@ -9,7 +9,7 @@ import { readF32, write } from "../../src/gpu/tensor.ts";
 import { openFolder } from "../../src/hosts/node.ts";
 import { firstOptimizerState } from "../../src/kernels/grad-norm.ts";
 import type { LoraMatrices } from "../../src/model/adapter.ts";
-import { modulesOf } from "../../src/model/adapter-files.ts";
+import { modulesOf } from "../../src/model/files/adapter-files.ts";
 import { allLinears } from "../../src/model/linears.ts";
 import { buildTrainProgram } from "../../src/model/transformer.ts";
 import { writeTinyModel } from "../engine/tiny-folder.ts";

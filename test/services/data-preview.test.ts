@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import { buildDataset } from "../../src/data/dataset.ts";
 import { chooseTemplate, openModelFolder } from "../../src/engine/model-folder.ts";
 import { openFolder } from "../../src/hosts/node.ts";

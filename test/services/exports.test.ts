@@ -1,7 +1,7 @@
 // Exports of the engine's service: what is in them, what is checked, and what is left behind of none.
 import { strFromU8, unzipSync } from "fflate";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { readConfig } from "../../src/config-read.ts";
+import { readConfig } from "../../src/config/read.ts";
 import { openOpfs, opfsFolder } from "../../src/hosts/opfs.ts";
 import type { EngineService, ExportResult, MergeOptions } from "../../src/services/api.ts";
 import { createEngineService } from "../../src/services/engine-service.ts";

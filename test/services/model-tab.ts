@@ -17,7 +17,7 @@ import { ggufFile, type TensorSpec } from "../formats/gguf-file.ts";
 import { type HubServer, startHub } from "../hosts/hub-server.ts";
 import { stubBrowser } from "../hosts/memory-browser.ts";
 import type { MemoryDisk } from "../hosts/memory-opfs.ts";
-import { counting, sizes } from "../model/gguf-model.ts";
+import { counting, sizes } from "../model/files/gguf-model.ts";
 
 const PUBLIC = fileURLToPath(new URL("../../public/", import.meta.url));
 export const SEEDLING = join(PUBLIC, "models/seedling");

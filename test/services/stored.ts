@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, vi } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { TrainConfig } from "../../src/config.ts";
 import { openOpfs } from "../../src/hosts/opfs.ts";
 import type { LiveEvent, NewRun } from "../../src/services/api.ts";

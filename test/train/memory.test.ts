@@ -2,19 +2,19 @@
 // the settings of one that does.
 import { expect, test } from "vitest";
 import { AbortedError, UserError } from "../../src/base/error.ts";
-import { applySettings, parseConfig } from "../../src/config-read.ts";
+import { applySettings, parseConfig } from "../../src/config/read.ts";
 import type { TrainConfig } from "../../src/config.ts";
 import type { Host, RunPlan, TrainEvent } from "../../src/engine.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
-import { estimateMemory } from "../../src/engine/run-memory.ts";
-import { allocateRun } from "../../src/engine/run-parts.ts";
-import { train } from "../../src/engine/train.ts";
+import { estimateMemory } from "../../src/engine/runs/run-memory.ts";
+import { allocateRun } from "../../src/engine/runs/run-parts.ts";
+import { train } from "../../src/engine/runs/train.ts";
 import type { AdapterLimits } from "../../src/gpu/counting.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { nodeHost, openDataSource, openFolder } from "../../src/hosts/node.ts";
 import { type AdapterChoice, findAdapter } from "../../src/hosts/node-gpu.ts";
 import { parseArchitecture } from "../../src/model/architecture.ts";
-import type { SourceTensor } from "../../src/model/checkpoint-files.ts";
+import type { SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import { blockLinears } from "../../src/model/linears.ts";
 import { findFittingSettings, type MemoryEstimate } from "../../src/train/memory.ts";
 import { temporaryFolder, writeTinyData, writeTinyModel } from "../engine/tiny-folder.ts";

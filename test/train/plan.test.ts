@@ -1,6 +1,6 @@
 // What a run is made of: optimizer steps, or XTuner's iterations with its weights and due times.
 import { expect, test } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import { planSteps } from "../../src/train/plan.ts";
 
 const BASE = { model: "m", data: ["d"] };

@@ -1,6 +1,6 @@
 // The loop of a run, over a stepper that computes nothing.
 import { expect, test } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { StepReport } from "../../src/engine.ts";
 import { planSteps } from "../../src/train/plan.ts";
 import { runTraining } from "../../src/train/run.ts";

@@ -1,7 +1,7 @@
 // Learning rates: our closed form, and XTuner's by values from mmengine's own code.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { formatScientific } from "../../src/engine/xtuner-format.ts";
+import { formatScientific } from "../../src/engine/runs/xtuner-format.ts";
 import {
   learningRate,
   xtunerSchedule,

@@ -1,6 +1,6 @@
 // Training by iterations: XTuner's weights and rates against PyTorch, and the loss scale's rules.
 import { expect, test } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { StepReport } from "../../src/engine.ts";
 import { write } from "../../src/gpu/tensor.ts";
 import { OPTIMIZER_STATE } from "../../src/kernels/grad-norm.ts";

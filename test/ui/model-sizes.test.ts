@@ -1,9 +1,9 @@
 // The rule of thumb for memory against the count of a real run, and the guess of what may be taken.
 import { describe, expect, test } from "vitest";
-import { configOf } from "../../src/config-values.ts";
-import { estimateMemory } from "../../src/engine/run-memory.ts";
+import { configOf } from "../../src/config/values.ts";
+import { estimateMemory } from "../../src/engine/runs/run-memory.ts";
 import { parseArchitecture } from "../../src/model/architecture.ts";
-import type { SourceTensor } from "../../src/model/checkpoint-files.ts";
+import type { SourceTensor } from "../../src/model/files/checkpoint-files.ts";
 import {
   estimateBytes,
   guessBudgetBytes,

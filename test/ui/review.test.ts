@@ -1,6 +1,6 @@
 // What Review says without asking the engine, and what the recipe's slice derives from model and data.
 import { describe, expect, test } from "vitest";
-import { configOf } from "../../src/config-values.ts";
+import { configOf } from "../../src/config/values.ts";
 import type { StoredData, StoredModel, TrainConfig } from "../../src/services/api.ts";
 import {
   completeConfig,

@@ -1,6 +1,6 @@
 // What follows from runs' records and histories: what can be done with one, its numbers, and differences of recipes.
 import { describe, expect, test } from "vitest";
-import { parseConfig } from "../../src/config-read.ts";
+import { parseConfig } from "../../src/config/read.ts";
 import type { RunHistory, RunRecord, StepReport, TrainConfig } from "../../src/services/api.ts";
 import { configDifferences } from "../../src/ui/config-difference.ts";
 import { canContinue, findRuns, pageOf, resultOf } from "../../src/ui/run-library.ts";

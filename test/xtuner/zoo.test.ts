@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readConfig } from "../../src/config-read.ts";
+import { readConfig } from "../../src/config/read.ts";
 import type { TrainConfig } from "../../src/config.ts";
 import { encodeExample } from "../../src/data/encode.ts";
 import { describeFormat, formatsNamed, isPlainText, mapRow } from "../../src/data/formats.ts";
 import { applyTemplate, promptTemplate } from "../../src/data/templates.ts";
-import { adapterOf } from "../../src/engine/run-parts.ts";
+import { adapterOf } from "../../src/engine/runs/run-parts.ts";
 import { type Architecture, readArchitecture } from "../../src/model/architecture.ts";
 import { planSteps } from "../../src/train/plan.ts";
 import { readXtunerConfig } from "../../src/xtuner/read-xtuner-config.ts";

@@ -7,7 +7,7 @@ import { StepScalars } from "../../../src/gpu/step-scalars.ts";
 import { elementCount, readF32, type StoredTensor, write } from "../../../src/gpu/tensor.ts";
 import { Workspace } from "../../../src/gpu/workspace.ts";
 import { ropeTable } from "../../../src/kernels/rope.ts";
-import { modulesOf } from "../../../src/model/adapter-files.ts";
+import { modulesOf } from "../../../src/model/files/adapter-files.ts";
 import { Adapter, type LoraMatrices } from "../../../src/model/adapter.ts";
 import { parseArchitecture } from "../../../src/model/architecture.ts";
 import { recordBlockBackward } from "../../../src/model/block-backward.ts";

@@ -1,6 +1,6 @@
 // What differs from the preset, with the way back.
 import { For, Show } from "solid-js";
-import type { OptionPath } from "../../config-values.ts";
+import type { OptionPath } from "../../config/values.ts";
 import { Button } from "../parts/Button.tsx";
 import { useSession, useText } from "../session.ts";
 

@@ -1,7 +1,7 @@
 // One option as the control that its field asks for. What is typed goes to the option's own `read`.
 import { Match, Switch } from "solid-js";
-import type { Field } from "../../config-option.ts";
-import type { OptionPath } from "../../config-values.ts";
+import type { Field } from "../../config/option.ts";
+import type { OptionPath } from "../../config/values.ts";
 import type { PlacedOption } from "../../config.ts";
 import { CheckField, NumberField, SelectField, TextField } from "../parts/Fields.tsx";
 import { useSession, useText } from "../session.ts";

@@ -1,7 +1,7 @@
 // Every option of the table as a form, in its groups. The table says what each takes; nothing is listed here.
 import { createMemo, For, Show } from "solid-js";
-import type { Group } from "../../config-option.ts";
-import { type ConfigValues, isSameValue, type OptionPath, valuesOf } from "../../config-values.ts";
+import type { Group } from "../../config/option.ts";
+import { type ConfigValues, isSameValue, type OptionPath, valuesOf } from "../../config/values.ts";
 import { ALL_OPTIONS, type PlacedOption } from "../../config.ts";
 import { Badge } from "../parts/Bits.tsx";
 import { Button } from "../parts/Button.tsx";

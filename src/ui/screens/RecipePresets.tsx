@@ -1,8 +1,8 @@
 // Three recipes in words, with the numbers that they come to for this model and data.
 import { For } from "solid-js";
 import { formatCount } from "../../base/format.ts";
-import { type PresetName, PRESETS } from "../../config-presets.ts";
-import { configOf } from "../../config-values.ts";
+import { type PresetName, PRESETS } from "../../config/presets.ts";
+import { configOf } from "../../config/values.ts";
 import { Badge } from "../parts/Bits.tsx";
 import { useSession, useText } from "../session.ts";
 

@@ -1,6 +1,6 @@
 // English: the options of a run. The table in config.ts has the words; here they are only arranged.
-import type { Group, Option } from "../../config-option.ts";
-import type { OptionPath } from "../../config-values.ts";
+import type { Group, Option } from "../../config/option.ts";
+import type { OptionPath } from "../../config/values.ts";
 import { ALL_OPTIONS } from "../../config.ts";
 
 export interface OptionWords {

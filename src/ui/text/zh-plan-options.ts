@@ -1,5 +1,5 @@
 // Chinese: the options of a run, one entry for each path of the table in config.ts.
-import type { Option } from "../../config-option.ts";
+import type { Option } from "../../config/option.ts";
 import type { enOptions } from "./en-plan-options.ts";
 
 const words: (typeof enOptions)["words"] = {
