@@ -100,9 +100,15 @@ export function detectFormat(
   if (likely === undefined) throw unknownRows(rows, place);
   const isSound = (format: DatasetFormatName) =>
     rows.every((row) => faultOf(format, row, place, fields) === undefined);
-  // A more telling format that reads every row is better: its other columns may be empty in most.
+  // A more telling format that reads every row is better: its other columns may be empty in most. One that
+  // finds nothing in rows of which the likely one makes turns is not.
+  const losesNothing = (format: DatasetFormatName) =>
+    rows.every(
+      (row) => isFilled(format, row, place, fields) || !isFilled(likely, row, place, fields),
+    );
   const telling = DETECTION_ORDER.find(
-    (format) => counts.has(format) && (format === likely || isSound(format)),
+    (format) =>
+      counts.has(format) && (format === likely || (isSound(format) && losesNothing(format))),
   );
   const format = telling ?? likely;
   const count = counts.get(format) ?? 0;
@@ -167,6 +173,21 @@ function rangeOf(rows: readonly DataRow[]): string {
   if (rows.length === 1) return `row ${first}`;
   const isWhole = last - first + 1 === rows.length;
   return isWhole ? `rows ${first} to ${last}` : `${rows.length} rows up to row ${last}`;
+}
+
+/** Whether a format finds something to learn in a row. */
+function isFilled(
+  format: DatasetFormatName,
+  row: DataRow,
+  place: string,
+  fields: FieldNames,
+): boolean {
+  try {
+    return mapRow(format, row, place, fields).length > 0;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return false;
+  }
 }
 
 /** What keeps a row from being of a format, without its place. */

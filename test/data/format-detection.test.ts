@@ -117,6 +117,14 @@ describe("the reason", () => {
     );
   });
 
+  test("one row of a format that finds nothing in all others does not decide", () => {
+    const agent =
+      "[{'from': 'user', 'value': 'x'}, {'from': 'assistant', 'value': '<|startofthink|>{<|endofthink|>'}]";
+    const shared = { conversations: SHARED };
+    expect(detect({ conversations: agent }).format).toBe("msagent_react");
+    expect(detect(shared, shared, { conversations: agent }, shared).format).toBe("sharegpt");
+  });
+
   test("one wrongly typed row sends no file elsewhere: the row and its fault are named", () => {
     const good = { messages: MESSAGES, text: "t" };
     const values = Array.from({ length: 20 }, (_, i) =>
