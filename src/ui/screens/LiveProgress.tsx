@@ -47,7 +47,7 @@ export function LiveProgress() {
         </Show>
       </div>
       <progress
-        aria-label={text().live.run.progress}
+        aria-label={begun()?.name ?? text().live.run.progress}
         value={begun()?.done ?? live.record()?.step ?? 0}
         max={Math.max(1, begun()?.total ?? live.record()?.steps ?? 1)}
       />
@@ -60,15 +60,17 @@ export function LiveProgress() {
 }
 
 /** How far a phase before the first step is, where that is known. */
-function beginningOf({ phase, tuning, loading }: LiveReport, { app }: Text) {
+function beginningOf({ phase, tuning, loading }: LiveReport, { app, live }: Text) {
+  const name = live.run.phases[phase];
   if (phase === "tune" && tuning) {
     const { done, total, share } = tuning;
-    return { done: done + share, total, words: app.doneOf(String(done), String(total)) };
+    const words = app.doneOf(String(done), String(total));
+    return { name, done: done + share, total, words };
   }
   if (phase !== "load" || !loading) return undefined;
   const { bytes, totalBytes } = loading;
   const words = app.doneOf(formatBytes(bytes), formatBytes(totalBytes));
-  return { done: bytes, total: totalBytes, words };
+  return { name, done: bytes, total: totalBytes, words };
 }
 
 function Phases() {

@@ -21,7 +21,7 @@ const at = (name: string) => join(folder, name);
 const work = at("train");
 
 const CONFIG = "internlm2_1_8b_qlora_alpaca_e3_copy";
-const SOURCE = readFileSync(new URL(`../fixtures/xtuner/${CONFIG}.py`, import.meta.url), "utf8");
+const SOURCE = readFileSync(new URL(`../../fixtures/xtuner/${CONFIG}.py`, import.meta.url), "utf8");
 const SAMPLE_TEXT = `<s><|User|>:请做一下自我介绍
 <|Bot|>:我是useree的小助手,内在是上海AI实验室书生·浦语的1.8B大模型哦</s>
 `;
