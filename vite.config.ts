@@ -18,9 +18,8 @@ export default defineConfig(({ isSsrBuild }) => ({
   // The command line is one file and carries no copy of the page's public folder.
   build: isSsrBuild ? { target: "node20", copyPublicDir: false } : { target: "esnext" },
   test: {
-    // Vitest would leave a core to itself. Software GPUs take all of them, and while a test waits, for a page or
-    // for another process, one more has its core.
-    maxWorkers: availableParallelism() + 1,
+    // Vitest would leave a core to itself; most of the time here is spent in software GPUs.
+    maxWorkers: availableParallelism(),
     sequence: { sequencer: SpreadSequencer },
     projects: [
       {

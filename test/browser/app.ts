@@ -33,6 +33,9 @@ export interface App {
   close(): Promise<void>;
 }
 
+/** For what a page shows: other tests have the cores too, and a software GPU takes them all. */
+const PATIENCE_MS = 90_000;
+
 export async function openApp(options: AppOptions = {}): Promise<App> {
   const language = options.language ?? "en";
   const ownSite = options.site
@@ -46,6 +49,7 @@ export async function openApp(options: AppOptions = {}): Promise<App> {
     await page.goto(`${url}#/${route}`);
     return page;
   };
+  browser.context.setDefaultTimeout(PATIENCE_MS);
   await browser.context.addInitScript(reportViolations);
   return {
     url,

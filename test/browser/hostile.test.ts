@@ -80,7 +80,7 @@ test("as names of files and columns", async () => {
           .filter({ has: page.getByRole("checkbox") })
           .count(),
       {
-        timeout: 20_000,
+        timeout: 60_000,
       },
     )
     .toBe(HOSTILE.length + 1);

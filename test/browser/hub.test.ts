@@ -12,7 +12,7 @@ import { storedFiles } from "./stored.ts";
 const WEIGHTS = "model.safetensors";
 /** For one matrix of the first layer. */
 const adapter = adapterFiles({ base_model_name_or_path: "org/tiny", layers_to_transform: [0] });
-const WAIT = { timeout: 10_000 };
+const WAIT = { timeout: 60_000 };
 /** More than comes before a stall. */
 const rows = Buffer.from(
   Array.from({ length: 900 }, (_, i) =>

@@ -27,7 +27,7 @@ test("the keyboard alone leads from the first visit to a trained model, a chat a
   await pressOn(app, run.talk);
   await onScreen(app, text.app.screens.try);
 
-  await page.getByLabel(tryout.talk.message).waitFor({ timeout: 60_000 });
+  await page.getByLabel(tryout.talk.message).waitFor({ timeout: 150_000 });
   await tabTo(app, tryout.settings.names.maxNewTokens.label);
   await page.keyboard.press("Home");
   await page.keyboard.press("ArrowRight");
@@ -88,7 +88,7 @@ async function onScreen(app: App, title: string): Promise<void> {
     const { tag, name } = await focused(app);
     return `${tag} ${name}`;
   };
-  await expect.poll(place, { timeout: 20_000 }).toBe(`H1 ${title}`);
+  await expect.poll(place, { timeout: 150_000 }).toBe(`H1 ${title}`);
 }
 
 interface Focused {

@@ -41,7 +41,7 @@ test("an import of 100,000 rows and a scroll through them leave the main thread 
   writeFileSync(path, rows.join("\n"));
   const stop = await watchTasks(page);
   await pick(page, text.data.add.pick, path);
-  await page.getByLabel(text.data.list.use("many.jsonl")).waitFor({ timeout: 60_000 });
+  await page.getByLabel(text.data.list.use("many.jsonl")).waitFor({ timeout: 150_000 });
   report("import", await stop());
 
   await page.getByText(text.data.shown.table, { exact: true }).last().click();
@@ -67,7 +67,7 @@ test("training leaves the main thread free", async () => {
   const stop = await watchTasks(page);
   await startRun(app, "watched");
   await doneSteps(app, 5);
-  await statusOf(app, "finished").waitFor({ timeout: 60_000 });
+  await statusOf(app, "finished").waitFor({ timeout: 150_000 });
   report("training", await stop());
 });
 

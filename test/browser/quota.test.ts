@@ -68,7 +68,7 @@ test("a checkpoint that does not fit ends the run in words; the one before stays
   await goTo(app, "runs");
   await press(page, /A full run/);
   await press(page, text.library.runs.details.of(text.library.runs.details.continue, "A full run"));
-  await expect.poll(() => saved(), { timeout: 60_000 }).toContain("iter_1");
+  await expect.poll(() => saved(), { timeout: 150_000 }).toContain("iter_1");
   await allow(0);
   await told(page, FULL);
   const whole = await storedFiles(page, "runs/full/work/iter_1/");

@@ -7,7 +7,7 @@ export async function ask(app: App, question: string): Promise<Readonly<Record<S
   const { page, text } = app;
   const { settings, sides, talk } = text.live.tryout;
   const message = page.getByLabel(talk.message);
-  await message.waitFor({ timeout: 60_000 });
+  await message.waitFor({ timeout: 150_000 });
   await page.getByLabel(settings.names.temperature.label, { exact: true }).fill("0");
   await page.getByLabel(settings.names.maxNewTokens.label, { exact: true }).fill("48");
   await message.fill(question);

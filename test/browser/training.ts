@@ -62,7 +62,7 @@ export function statusOf(app: App, status: RunStatus, page = app.page): Locator 
 export async function doneSteps(app: App, step: number, page = app.page): Promise<void> {
   const bar = page.getByRole("progressbar", { name: app.text.live.run.progress });
   const value = () => bar.evaluate((element) => (element as HTMLProgressElement).value);
-  await expect.poll(value, { timeout: 60_000, interval: 30 }).toBeGreaterThanOrEqual(step);
+  await expect.poll(value, { timeout: 150_000, interval: 30 }).toBeGreaterThanOrEqual(step);
 }
 
 /** Waits for the end of the run, and returns all that it left of its numbers. */
