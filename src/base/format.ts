@@ -23,9 +23,9 @@ export function formatCount(count: number): string {
   return String(Math.round(count)).replaceAll(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
-/** "1 row", "2,000 rows". */
-export function countOf(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+/** "1 row", "2,000 rows"; "3 passes" with its plural given. */
+export function countOf(count: number, noun: string, plural = `${noun}s`): string {
+  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
 
 /** "8 s", "3:07", "1:02:45". */

@@ -1,5 +1,11 @@
 // The events of a run as lines: what was loaded, how it goes, what the model answers.
-import { formatBytes, formatBytesByKind, formatCount, formatDuration } from "../base/format.ts";
+import {
+  countOf,
+  formatBytes,
+  formatBytesByKind,
+  formatCount,
+  formatDuration,
+} from "../base/format.ts";
 import { formatFunnel } from "../data/funnel.ts";
 import type { TrainConfig } from "../config.ts";
 import type { Forecast, RunPlan, RunSummary, StepReport, TrainEvent } from "../engine.ts";
@@ -106,13 +112,15 @@ export function formatForecast(found: Forecast, config: TrainConfig): string[] {
   const group = config.accumulative_counts;
   const counted =
     unit === "step"
-      ? `${n(steps)} optimizer steps of ${n(group)} passes`
-      : `${n(steps)} iterations, with an optimizer step after every ${n(group)}`;
+      ? `${countOf(steps, "optimizer step")} of ${countOf(group, "pass", "passes")}`
+      : `${countOf(steps, "iteration")}, with an optimizer step after every ${n(group)}`;
+  const perEpoch = found.batchesPerEpoch;
+  const epoch = `${countOf(perEpoch, "pass", "passes")} ${perEpoch === 1 ? "is" : "are"} an epoch`;
   const saves = Math.ceil(steps / config.save_steps);
   const kept = config.save_total_limit < 0 ? saves : Math.min(saves, config.save_total_limit);
   return [
     `Computes on ${found.adapterName} in ${found.computeDtype}.`,
-    `${counted}${from}; ${n(found.batchesPerEpoch)} passes are an epoch.`,
+    `${counted}${from}; ${epoch}.`,
     `Learning rate ${formatRate(schedule.first)} at first, ${formatRate(schedule.peak)} at ${unit} ${n(schedule.peakStep)}, ${formatRate(schedule.last)} at the last.`,
     `${n(found.trainableParameters)} trainable parameters.`,
     `${formatBytes(memory.total)} of GPU memory (${formatBytesByKind(memory.byKind)})${found.checkpointing ? ", with parts of blocks computed twice to save some" : ""}.`,
