@@ -17,21 +17,24 @@ import {
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, posix, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const out = resolve(process.argv[2] ?? join(root, "hone-gpu.tar.xz"));
 
-/** What of the repository travels: sources and tests that run on a GPU, and what is built. */
+/** What of the repository travels: sources and what is built, and the tests that run on a GPU. */
 const TREE = `
-  package.json vite.config.ts tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json
+  package.json tsconfig.json tsconfig.base.json tsconfig.node.json tsconfig.engine.json
   tsconfig.browser.json tsconfig.ui.json
-  src shaders workers scripts bench/gpu public/models/seedling dist/cli dist/bench
-  test/gpu.ts test/sequencer.ts test/gpu test/kernels test/model test/train test/reference test/fixtures
+  src shaders workers scripts bench/gpu public/models/seedling dist/cli dist/bench test/fixtures
 `
   .trim()
   .split(/\s+/);
+const TESTS =
+  "vite.config.ts test/gpu.ts test/gpu test/kernels test/model test/train test/reference".split(
+    " ",
+  );
 
 /** Run there: the packages that dist/ imports come on top. */
 const PACKAGES = [
@@ -66,8 +69,11 @@ try {
   const folder = join(stage, "hone-gpu");
   copyNode(folder);
   copyLoader(folder);
-  for (const path of TREE) copyIfThere(join(root, path), join(folder, "hone", path));
-  const names = closureOf([...PACKAGES, ...importsOf("dist/cli"), ...importsOf("dist/bench")]);
+  const tests = modulesOf(TESTS);
+  for (const path of [...TREE, ...tests.files])
+    copyIfThere(join(root, path), join(folder, "hone", path));
+  const built = [...importsOf("dist/cli"), ...importsOf("dist/bench")];
+  const names = closureOf([...PACKAGES, ...tests.packages, ...built]);
   for (const name of names) copyPackage(name, join(folder, "hone", "node_modules", name));
   requireTests(join(folder, "hone"));
   writeFileSync(join(folder, "commit"), `${read("git", ["rev-parse", "--short", "HEAD"])}\n`);
@@ -85,7 +91,42 @@ console.log(
   "There: tar xf ARCHIVE && hone-gpu/run --out FOLDER   (hone-gpu/run --help lists the options)",
 );
 
-/** What the tests' configuration imports is easily forgotten above. */
+/** The files of tests, all that they import outside of TREE, and the packages they import. */
+function modulesOf(paths) {
+  const files = new Set();
+  const packages = new Set();
+  const visit = (path) => {
+    if (files.has(path) || TREE.some((part) => path === part || path.startsWith(`${part}/`)))
+      return;
+    if (statSync(join(root, path)).isDirectory()) {
+      for (const name of readdirSync(join(root, path))) visit(`${path}/${name}`);
+      return;
+    }
+    files.add(path);
+    if (!/\.[mc]?[jt]s$/.test(path)) return;
+    for (const name of importsIn(readFileSync(join(root, path), "utf8"))) {
+      if (!name.startsWith(".")) packages.add(packageOf(name));
+      else visit(posix.join(posix.dirname(path), name.replace(/\?.*/, "")));
+    }
+  };
+  for (const path of paths) visit(path);
+  return { files, packages };
+}
+
+/** What a file imports, Node's own left out. */
+function importsIn(text) {
+  return [...text.matchAll(/(?:from|import|import\()\s*"([^"]+)"/g)]
+    .map(([, name]) => name)
+    .filter((name) => !name.startsWith("node:"));
+}
+
+/** "@scope/name/part" → "@scope/name". */
+function packageOf(name) {
+  const length = name.startsWith("@") ? 2 : 1;
+  return name.split("/").slice(0, length).join("/");
+}
+
+/** That what is packed loads. */
 function requireTests(hone) {
   const args = ["node_modules/vitest/vitest.mjs", "list", "--project", "gpu", "--filesOnly"];
   const { status, stdout, stderr } = spawnSync("node", args, { cwd: hone, encoding: "utf8" });
@@ -138,21 +179,11 @@ function copyIfThere(from, to) {
 
 /** Package names that the built files import and do not contain. */
 function importsOf(folder) {
-  const names = new Set();
-  for (const file of readdirSync(join(root, folder), { recursive: true })) {
-    if (!String(file).endsWith(".js")) continue;
-    const text = readFileSync(join(root, folder, String(file)), "utf8");
-    for (const [, name] of text.matchAll(/(?:from|import\()\s*"([^".][^"]*)"/g)) {
-      if (!name.startsWith("node:"))
-        names.add(
-          name
-            .split("/")
-            .slice(0, name.startsWith("@") ? 2 : 1)
-            .join("/"),
-        );
-    }
-  }
-  return [...names].filter((name) => existsSync(packageFolder(name)));
+  const texts = readdirSync(join(root, folder), { recursive: true })
+    .filter((file) => String(file).endsWith(".js"))
+    .map((file) => readFileSync(join(root, folder, String(file)), "utf8"));
+  const names = texts.flatMap(importsIn).filter((name) => !name.startsWith("."));
+  return [...new Set(names.map(packageOf))].filter((name) => existsSync(packageFolder(name)));
 }
 
 function closureOf(names) {

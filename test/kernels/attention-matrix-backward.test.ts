@@ -29,7 +29,7 @@ describe.each(activationTypes(gpu))("by matrices of %s", (dtype) => {
   );
 });
 
-// Of minutes: by hand, after a change to these kernels (CONTRIBUTING.md).
+// Of minutes: where asked for, as .ci/run does (CONTRIBUTING.md).
 test.runIf(process.env["HONE_LARGE_UNITS"] && gpu.hasF16)(
   "tiles of 32 and units of 16 × 16 × 16 agree with the reference, for heads of 64",
   async () => {

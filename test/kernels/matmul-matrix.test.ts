@@ -65,7 +65,7 @@ test.each([
   await expectProducts(gpu, act, [{ ...ADAPTED, rows: 66, hasWideGradient: true }], variant);
 });
 
-// Of minutes: by hand, after a change to these kernels (CONTRIBUTING.md).
+// Of minutes: where asked for, as .ci/run does (CONTRIBUTING.md).
 test
   .runIf(process.env["HONE_LARGE_UNITS"])
   .each(["emulated 32x64x32 by 2x2 of 16x16x16", "emulated 64x64x32 by 4x4 of 16x16x16"])(
