@@ -49,7 +49,8 @@ test("a flip of any bit that matters is found", async () => {
   // Every byte of names (6 twice), contents (22), central sums and sizes (24), offsets and signatures counts.
   expect(bytes.length - missed.length).toBeGreaterThan(100);
   const text = new TextDecoder("latin1").decode(bytes);
-  const contents = [text.indexOf("a") + 1, text.indexOf("b.txt") + 5];
+  // Past the first header's fixed part, whose time of day may have an "a" in it.
+  const contents = [text.indexOf("a", 30) + 1, text.indexOf("b.txt") + 5];
   expect(missed.filter((at) => at >= contents[0]! && at < contents[0]! + 19)).toEqual([]);
   expect(missed.filter((at) => at >= contents[1]! && at < contents[1]! + 3)).toEqual([]);
 });
