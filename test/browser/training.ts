@@ -34,7 +34,8 @@ export async function setUpRun(
   await useSeedling(app, page);
   await goTo(app, "data", page);
   await press(page, data.add.sampleNames["identity-en"]);
-  await page.getByRole("checkbox", { checked: true }).first().waitFor();
+  const use = data.list.use("Who am I? (sample)");
+  await page.getByRole("checkbox", { name: use, checked: true }).waitFor(); // not another, chosen before
   await goTo(app, "recipe", page);
   await press(page, plan.recipe.file.paste);
   await page
@@ -60,8 +61,15 @@ export function statusOf(app: App, status: RunStatus, page = app.page): Locator 
 
 /** Waits until so many steps are done. */
 export async function doneSteps(app: App, step: number, page = app.page): Promise<void> {
-  const bar = page.getByRole("progressbar", { name: app.text.live.run.progress });
-  const value = () => bar.evaluate((element) => (element as HTMLProgressElement).value);
+  const name = app.text.live.run.progress;
+  const bar = page.getByRole("progressbar", { name });
+  // Looked at together with its name: until steps are done it counts other things, by other names.
+  const value = () =>
+    bar.evaluate(
+      (element, wanted) =>
+        element.ariaLabel === wanted ? (element as HTMLProgressElement).value : 0,
+      name,
+    );
   await expect.poll(value, { timeout: 150_000, interval: 30 }).toBeGreaterThanOrEqual(step);
 }
 
