@@ -22,6 +22,8 @@ let whole: Outcome | undefined;
 beforeAll(async () => {
   app = await openApp();
   await setUpRun(app);
+  // The screen measures a small model by itself, which opens the files that a run opens.
+  await app.page.getByText(app.text.plan.review.time.from).waitFor();
 });
 afterAll(() => app.close());
 
