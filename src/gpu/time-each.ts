@@ -1,4 +1,4 @@
-// Timestamps around single dispatches. Waits; for benchmarks only.
+// Timestamps around pieces of work. Waits; for benchmarks and trials only.
 import { invariant } from "../base/error.ts";
 import type { Gpu } from "./device.ts";
 import { MAP_READ, USAGE } from "./flags.ts";
@@ -40,13 +40,24 @@ async function timeSome(gpu: Gpu, count: number, encode: Encode): Promise<number
   encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
   encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
   device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(MAP_READ);
+  await gpu.unlessLost(staging.mapAsync(MAP_READ));
   const ticks = new BigUint64Array(staging.getMappedRange().slice(0));
   querySet.destroy();
   gpu.freeBuffer(resolved);
   gpu.freeBuffer(staging);
-  return Array.from(
-    { length: count },
-    (_, index) => Number((ticks[index * 2 + 1] ?? 0n) - (ticks[index * 2] ?? 0n)) / 1e6,
-  );
+  return piecesOf(ticks);
+}
+
+/**
+ * Milliseconds of each piece, from [begun, ended, begun, ended, …] in nanoseconds. A pass may say that it has begun
+ * while it waits for the one before it (Vulkan writes that time before the barriers of its first dispatch), so a
+ * piece begins no sooner than the one before it ended.
+ */
+export function piecesOf(ticks: BigUint64Array): number[] {
+  return Array.from({ length: ticks.length / 2 }, (_, index) => {
+    const [begun = 0n, ended = 0n] = ticks.subarray(2 * index);
+    const before = (index > 0 && ticks[2 * index - 1]) || 0n;
+    const from = begun > before ? begun : before;
+    return ended > from ? Number(ended - from) / 1e6 : 0;
+  });
 }

@@ -199,6 +199,19 @@ describe("a program", () => {
     );
   });
 
+  test("times many runs in one submit", async () => {
+    const { program, x, y } = await chain(3);
+    const submit = vi.spyOn(gpu.device.queue, "submit");
+    const begun = performance.now();
+    const seconds = await program.time(50);
+    const wall = (performance.now() - begun) / 1000;
+    expect(submit.mock.calls.length).toBeLessThanOrEqual(2); // the second fetches the times
+    submit.mockRestore();
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThanOrEqual(wall);
+    expect([await firstOf(x), await firstOf(y)]).toEqual([0, 3]);
+  });
+
   test("times every dispatch when profiled", async () => {
     expect(gpu.hasTimestamps).toBe(true);
     const { program } = await chain(3);

@@ -68,7 +68,8 @@ export interface TryOptions {
 const MARGIN = 1.05;
 /** GPU work of a batch, so that the clock's steps and the wait's own cost do not count. */
 const BATCH_SECONDS = 0.012;
-const MOST_RUNS = 400;
+/** Of a batch: encoding more would take as long as the batch should. */
+const MOST_RUNS = 2000;
 /** Batches of each variant, taken in turns, so that a clock that rises favors nobody. */
 const ROUNDS = 3;
 /** After the first round, variants this much slower than the best are not timed again. */
@@ -268,15 +269,13 @@ async function timeAll(
   options: TryOptions,
   share: Share,
 ): Promise<void> {
-  const { now, isOver, signal } = options;
+  const { isOver, signal } = options;
   const timeBatch = async (candidate: Candidate) => {
-    const started = now();
-    for (let run = 0; run < candidate.runs; run++) candidate.program?.run();
-    await gpu.finish();
-    const seconds = (now() - started) / 1000;
-    const isShort = seconds < BATCH_SECONDS && candidate.runs < MOST_RUNS;
-    if (isShort) candidate.runs = Math.max(candidate.runs + 1, runsFor(seconds / candidate.runs));
-    return { each: seconds / candidate.runs, isShort, seconds };
+    const { program, runs } = candidate;
+    const seconds = (await program?.time(runs)) ?? Number.NaN;
+    const isShort = seconds < BATCH_SECONDS && runs < MOST_RUNS;
+    if (isShort) candidate.runs = Math.max(runs + 1, runsFor(seconds / runs));
+    return { each: seconds / runs, isShort };
   };
   let running = sound;
   for (let round = 0; round < ROUNDS; round++) {
