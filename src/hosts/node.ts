@@ -10,27 +10,36 @@ import { checkName, type Folder, readOnly } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
 import type { DataSource, Host } from "../engine.ts";
 import { cacheHome } from "./node-cache.ts";
-import type { AdapterChoice } from "./node-gpu.ts";
+import type { AdapterChoice, FoundAdapter } from "./node-gpu.ts";
+import { freeNvidiaBytes } from "./nvidia-memory.ts";
 
-// What a software adapter is not given of the free memory: uploads and checkpoints pass through it too.
+// What an adapter is not given of the free memory: uploads and checkpoints pass through a software adapter's too, and
+// drivers take memory for themselves.
 const RESERVED_SHARE = 0.1;
 
 export function nodeHost({ adapter: choice }: { readonly adapter: AdapterChoice }): Host {
-  let isSoftware = false;
+  let found: FoundAdapter | undefined;
   return {
     async requestAdapter() {
       // Dawn is a large native library; reading and writing files needs none of it.
       const { findAdapter } = await import("./node-gpu.ts");
-      const { adapter, kind } = await findAdapter(choice);
-      isSoftware = kind === "llvmpipe" || kind === "swiftshader";
-      return adapter;
+      found = await findAdapter(choice);
+      return found.adapter;
     },
-    // A GPU's own memory is not told by WebGPU, nor by Dawn's build for Node.
-    freeGpuBytes: () => (isSoftware ? process.availableMemory() * (1 - RESERVED_SHARE) : undefined),
+    freeGpuBytes() {
+      const bytes = found && freeBytes(found);
+      return bytes === undefined ? undefined : bytes * (1 - RESERVED_SHARE);
+    },
     now: () => performance.now(),
     sha256: (bytes) => Promise.resolve(createHash("sha256").update(bytes).digest("hex")),
     cache: () => Promise.resolve(openFolder(join(cacheHome(), "hone", "kernels"))),
   };
+}
+
+/** Software has the system's memory; of other GPUs' own, neither WebGPU nor Dawn's build for Node tells. */
+function freeBytes({ adapter, kind }: FoundAdapter): number | undefined {
+  const isSoftware = kind === "llvmpipe" || kind === "swiftshader";
+  return isSoftware ? process.availableMemory() : freeNvidiaBytes(adapter.info);
 }
 
 /** A folder on the disk; it need not exist yet. */
