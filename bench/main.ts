@@ -5,14 +5,14 @@
 // stdout, and --save writes it to bench/results/, named for the adapter. `data` measures data instead;
 // --help lists the options.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../src/base/error.ts";
+import { messageOf, UserError } from "../src/base/error.ts";
 import { memoryLimit } from "../src/engine/runs/run-memory.ts";
-import { Tuner, type TuneMode } from "../src/engine/tuning/tune.ts";
+import { Tuner } from "../src/engine/tuning/tune.ts";
 import type { Choices } from "../src/gpu/choices.ts";
-import { type Gpu, openGpu } from "../src/gpu/device.ts";
-import { type AdapterChoice, findAdapter } from "../src/hosts/node-gpu.ts";
+import { type Gpu, type GpuOptions, openGpu } from "../src/gpu/device.ts";
+import { findAdapter } from "../src/hosts/node-gpu.ts";
 import { nodeHost, openFolder } from "../src/hosts/node.ts";
 import { describeKeeping } from "../src/model/keeping.ts";
 import { measureHost } from "./host.ts";
@@ -36,9 +36,10 @@ if (process.argv[2] === "data") {
 try {
   const options = readOptions(`${root}public/models/seedling`);
   if (options) {
-    const record = await measureAll(options);
+    const record = await measureAll(options, (part) => keep(part, options.record));
     printRecord(record);
     if (options.json) console.log(JSON.stringify(record, null, 2));
+    if (record.failed) process.exit(1);
     if (options.save) save(record);
   }
 } catch (error) {
@@ -48,19 +49,16 @@ try {
 }
 process.exit(0); // Dawn may keep the process alive after its devices are gone
 
-async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
+/** `onPart` is given what there is of the record once the steps are measured, and after each part that follows. */
+async function measureAll(
+  asked: BenchOptions,
+  onPart: (record: BenchRecord) => void,
+): Promise<BenchRecord> {
   const { gpu: choice, tokens, steps, tune, checkpointing: setting } = asked;
   const subject = await chosenSubject(asked);
-  const { adapter, tried } = await findAdapter(choice);
-  const gpu = await openGpu(adapter);
-  if (asked.scaling) requireClock(gpu);
-  const first = await told("the adapter's peaks", measurePeaks(gpu));
-  const tuning = performance.now();
-  gpu.choices = await told("kernel variants", tuned(gpu, choice, subject, tokens, tune));
-  const tuneSeconds = (performance.now() - tuning) / 1000;
-  // Before and after: others may have had the machine for one of the two.
-  const peaks = bestOf(first, await measurePeaks(gpu));
+  const { gpu, tried, peaks, tuneSeconds } = await openTuned(asked, subject);
   const host = nodeHost({ adapter: choice });
+  await host.requestAdapter(); // which is what it tells the free memory of
   const room = memoryLimit(gpu, { max_memory: "auto" }, host.freeGpuBytes?.());
   const { architecture } = subject;
   const keptAt = (length: number) => keptBy(setting, gpu, architecture, length, room);
@@ -70,13 +68,7 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
   const { model, loading } = await told("loading", measureLoading(gpu, subject, tokens));
   const options = { tokens, steps, started, checkpointing, peaks };
   const training = await told("training steps", measureTraining(model, options));
-  const decode = await told("decoding", measureDecode(model, 32, peaks));
-  const { peakBytes: peakGpuBytes, choices } = gpu;
-  const scaling = asked.scaling
-    ? await told("rows of other lengths", measureScaling(model, steps, keptAt))
-    : undefined;
-  gpu.close();
-  return {
+  let record: BenchRecord = {
     adapter: gpu.name,
     vendor: gpu.info.vendor,
     architecture: gpu.info.architecture,
@@ -89,16 +81,54 @@ async function measureAll(asked: BenchOptions): Promise<BenchRecord> {
     checkpointing: setting,
     kept: describeKeeping(checkpointing, architecture.layers),
     tune,
-    choices,
+    choices: gpu.choices,
     tuneSeconds,
     peaks,
     loading,
     training,
-    scaling,
-    decode,
-    peakGpuBytes,
-    host: await told("the host", measureHost()),
+    peakGpuBytes: gpu.peakBytes,
   };
+  onPart(record);
+  /** What was measured before is not lost with a part that fails. */
+  const add = async (what: string, measure: () => Promise<Partial<BenchRecord>>) => {
+    try {
+      record = { ...record, ...(await told(what, measure())) };
+    } catch (error) {
+      record = { ...record, failed: { ...record.failed, [what]: messageOf(error) } };
+    }
+    onPart(record);
+  };
+  await add("decoding", async () => {
+    const decode = await measureDecode(model, 32, peaks);
+    return { decode, peakGpuBytes: gpu.peakBytes };
+  });
+  if (asked.scaling) {
+    await add("rows of other lengths", async () => ({
+      scaling: await measureScaling(model, steps, keptAt),
+    }));
+  }
+  gpu.close();
+  await add("the host", async () => ({ host: await measureHost() }));
+  return record;
+}
+
+/** The GPU with the variants that a run would use, and what it can do at its best. */
+async function openTuned(asked: BenchOptions, subject: Subject) {
+  const { adapter, tried } = await findAdapter(asked.gpu);
+  const gpu = await openGpu(adapter, gpuOptions(asked));
+  if (asked.scaling) requireClock(gpu);
+  const isCautious = asked.tune === "off";
+  const first = await told("the adapter's peaks", measurePeaks(gpu, isCautious));
+  const tuning = performance.now();
+  gpu.choices = await told("kernel variants", tuned(gpu, asked, subject));
+  const tuneSeconds = (performance.now() - tuning) / 1000;
+  // Before and after: others may have had the machine for one of the two.
+  const peaks = bestOf(first, await measurePeaks(gpu, isCautious));
+  return { gpu, tried, peaks, tuneSeconds };
+}
+
+function gpuOptions(asked: BenchOptions): GpuOptions {
+  return asked["no-matrix"] ? { matrixConfigs: [] } : {};
 }
 
 /** Says on stderr what is being measured: some of it takes minutes. */
@@ -108,17 +138,12 @@ function told<T>(what: string, work: Promise<T>): Promise<T> {
 }
 
 /** The variants that a run of this model would use. */
-function tuned(
-  gpu: Gpu,
-  choice: AdapterChoice,
-  { architecture }: Subject,
-  tokens: number,
-  mode: TuneMode,
-): Promise<Choices> {
+function tuned(gpu: Gpu, asked: BenchOptions, { architecture }: Subject): Promise<Choices> {
   const { hidden, intermediate, heads, kvHeads, headSize } = architecture;
   const act = gpu.hasF16 ? ("f16" as const) : ("f32" as const);
+  const { tokens, tune: mode } = asked;
   const sizes = { hidden, intermediate, heads, kvHeads, headSize, rank: 16, tokens, act };
-  const tuner = new Tuner(nodeHost({ adapter: choice }), { mode });
+  const tuner = new Tuner(nodeHost({ adapter: asked.gpu }), { mode, gpu: gpuOptions(asked) });
   return tuner.choose(gpu, { sizes, uses: ["training", "generation"] });
 }
 
@@ -141,6 +166,13 @@ function save(record: BenchRecord): void {
     record.model === "seedling" ? "" : `-${record.model.replaceAll(/[^a-z0-9.]+/g, "-")}`;
   writeFileSync(`${folder}${stem}${suffix}.json`, `${JSON.stringify(record, null, 2)}\n`);
   console.error(`saved bench/results/${stem}${suffix}.json`);
+}
+
+/** Whole or not at all: whoever reads it may have ended this process. */
+function keep(record: BenchRecord, file: string | undefined): void {
+  if (file === undefined) return;
+  writeFileSync(`${file}.part`, JSON.stringify(record));
+  renameSync(`${file}.part`, file);
 }
 
 function commitOf(): string {

@@ -1,4 +1,5 @@
 // Measurements on a prepared model. Each is a median of several runs, since timings are noisy.
+import { invariant } from "../src/base/error.ts";
 import { type Gpu, TooLargeError } from "../src/gpu/device.ts";
 import type { DispatchTiming } from "../src/gpu/program.ts";
 import { openModelFiles } from "../src/model/files/checkpoint-files.ts";
@@ -39,6 +40,8 @@ export interface TrainingFigures {
   readonly p99StepSeconds: number;
   /** Of the host until everything of a step is submitted, median. */
   readonly hostSeconds: number;
+  /** Of the last step: ln(vocabulary) and little else, where weights and tokens are random. */
+  readonly loss: number;
   /** GPU time by part of the step, in milliseconds; empty without timestamps. */
   readonly phases: Readonly<Record<string, number>>;
   /** The median step less the time of its dispatches: waits between them, submits, the read-back. */
@@ -108,7 +111,7 @@ export async function measureTraining(
   const batch = randomBatch(architecture.vocab, tokens);
   await stepper.run([batch], 0, 1e-4);
   const timeToFirstStepSeconds = (performance.now() - started) / 1000;
-  const { stepSeconds, hostSeconds } = await timeSteps(stepper, batch, options.steps);
+  const { stepSeconds, hostSeconds, loss } = await timeSteps(stepper, batch, options.steps);
   const timings = gpu.hasTimestamps ? await profileStep(stepper) : [];
   const kernels = figuresOf(timings, peaks, act);
   const { dispatchCount } = stepper.trainProgram;
@@ -128,6 +131,7 @@ export async function measureTraining(
     medianStepSeconds,
     p99StepSeconds: percentile99(stepSeconds),
     hostSeconds,
+    loss,
     phases,
     gapMilliseconds: timings.length > 0 ? medianStepSeconds * 1000 - busy : undefined,
     gemmShare: kernels
@@ -142,15 +146,18 @@ export async function measureTraining(
 async function timeSteps(stepper: Stepper, batch: MicroBatch, steps: number) {
   const stepSeconds: number[] = [];
   const host: number[] = [];
+  let loss = Number.NaN;
   for (let step = 1; step <= steps; step++) {
     const begun = performance.now();
     const outcome = stepper.run([batch], step, 1e-4);
     host.push((performance.now() - begun) / 1000);
-    await outcome;
+    ({ loss } = await outcome);
     stepSeconds.push((performance.now() - begun) / 1000);
     stepper.learnSpeed(stepSeconds.at(-1) ?? 0, 1);
   }
-  return { stepSeconds, hostSeconds: median(host) };
+  // Nonsense may be fast.
+  invariant(Number.isFinite(loss), () => `the loss of step ${steps} is ${loss}`);
+  return { stepSeconds, hostSeconds: median(host), loss };
 }
 
 async function profileStep({ trainProgram, optimizerProgram }: Stepper): Promise<DispatchTiming[]> {

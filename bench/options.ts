@@ -17,9 +17,11 @@ const HELP = `npm run bench -- [options]
   --tokens N            of a micro-batch (256)
   --steps N             that are timed (5)
   --tune MODE           off, quick or full: how far kernel variants are tried (quick)
+  --no-matrix           no subgroup matrices, which are experimental in WebGPU
   --checkpointing MODE  auto, on or off (on)
   --scaling             rows of 128 to 4,096 tokens too: minutes on a software adapter
   --json                the record on stdout
+  --record FILE         the record into a file, as soon as steps are measured and after each part that follows
   --save                the record into bench/results/
 
 npm run bench -- data   measures data sets instead`;
@@ -32,9 +34,12 @@ export interface BenchOptions {
   readonly tokens: number;
   readonly steps: number;
   readonly tune: TuneMode;
+  /** Whether to leave subgroup matrices alone. */
+  readonly "no-matrix": boolean;
   readonly checkpointing: CheckpointingSetting;
   readonly scaling: boolean;
   readonly json: boolean;
+  readonly record: string | undefined;
   readonly save: boolean;
 }
 
@@ -73,9 +78,11 @@ function parse(model: string) {
         tokens: { type: "string", default: "256" },
         steps: { type: "string", default: "5" },
         tune: { type: "string", default: "quick" },
+        "no-matrix": { type: "boolean", default: false },
         checkpointing: { type: "string", default: "on" },
         scaling: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
+        record: { type: "string" },
         save: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },

@@ -10,6 +10,7 @@ import { StepScalars } from "../src/gpu/step-scalars.ts";
 import { read, type StoredTensor, write } from "../src/gpu/tensor.ts";
 import { Workspace } from "../src/gpu/workspace.ts";
 import { matmulForward } from "../src/kernels/matmul.ts";
+import { isRisky } from "../src/kernels/tunable.ts";
 import { TUNABLES } from "../src/kernels/tunables.ts";
 import gridLib from "../shaders/lib/grid.wgsl?raw";
 import copyShader from "./copy.wgsl?raw";
@@ -42,14 +43,15 @@ const COPY: Shader<"source" | "out", "count"> = {
   params: { count: "u32" },
 };
 
-export async function measurePeaks(gpu: Gpu): Promise<Peaks> {
+/** With `isCautious`, products that a driver may break over are not tried. */
+export async function measurePeaks(gpu: Gpu, isCautious = false): Promise<Peaks> {
   const isSoftware = gpu.info.isFallbackAdapter;
   // Larger than any cache.
   const bytes = Math.min(gpu.maxTensorBytes, (isSoftware ? 32 : 512) * 2 ** 20);
   const { copyGigabytes, shaderGigabytes } = await measureCopies(gpu, bytes);
   const gemm: GemmPeak[] = [];
   for (const act of gpu.hasF16 ? (["f32", "f16"] as const) : (["f32"] as const)) {
-    gemm.push(await measureGemm(gpu, act));
+    gemm.push(await measureGemm(gpu, act, isCautious));
   }
   return {
     copyGigabytes,
@@ -104,7 +106,7 @@ const UNTRIED = "the one used untried";
 const GEMM_SECONDS = 0.004;
 const LARGEST = 4096;
 
-async function measureGemm(gpu: Gpu, act: "f32" | "f16"): Promise<GemmPeak> {
+async function measureGemm(gpu: Gpu, act: "f32" | "f16", isCautious: boolean): Promise<GemmPeak> {
   const slot = `matmul.${act}.forward`;
   let size = 128;
   for (;;) {
@@ -123,7 +125,8 @@ async function measureGemm(gpu: Gpu, act: "f32" | "f16"): Promise<GemmPeak> {
     tokens: size,
     act,
   };
-  const names = TUNABLES.find((tunable) => tunable.slot === slot)?.candidates(gpu, sizes) ?? [];
+  const all = TUNABLES.find((tunable) => tunable.slot === slot)?.candidates(gpu, sizes) ?? [];
+  const names = all.filter((name) => !(isCautious && isRisky(name)));
   const tried: { name: string; gflops?: number; problem?: string }[] = [];
   let want: Float32Array | undefined;
   // The first is what is used where nothing was tried. Where shaders run on processors, compiling others takes

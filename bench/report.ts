@@ -28,11 +28,13 @@ export interface BenchRecord {
   readonly peaks: Peaks;
   readonly loading: LoadingFigures;
   readonly training: TrainingFigures;
-  /** Where it was asked for. */
-  readonly scaling: ScalingFigures | undefined;
-  readonly decode: DecodeFigures;
   readonly peakGpuBytes: number;
-  readonly host: HostFigures;
+  readonly decode?: DecodeFigures | undefined;
+  /** Where it was asked for. */
+  readonly scaling?: ScalingFigures | undefined;
+  readonly host?: HostFigures | undefined;
+  /** Parts after the training step that came to nothing, with the reason. */
+  readonly failed?: Readonly<Record<string, string>>;
 }
 
 /** Prints to stderr: stdout is for the record. */
@@ -48,14 +50,16 @@ export function printRecord(record: BenchRecord): void {
   printTraining(record.training);
   printMemory(record.training);
   if (record.scaling) printScaling(record.scaling);
-  section("decoding");
-  printDecode(record.decode);
-  section("host, on Dawn's null backend");
-  printHost(record.host);
+  if (record.decode) printDecode(record.decode);
+  if (record.host) printHost(record.host);
   if (record.training.kernels.length > 0) printKernels(record.training);
+  for (const [part, reason] of Object.entries(record.failed ?? {})) {
+    console.error(`\nFailed: ${part}: ${reason}`);
+  }
 }
 
 function printHost(host: HostFigures): void {
+  section("host, on Dawn's null backend");
   line("model", `${host.model}, ${formatCount(host.dispatches)} dispatches`);
   const { stepMilliseconds, cpuMilliseconds, interrupted } = host;
   const leftOut = `without the ${percent(interrupted)} that others interrupted`;
@@ -100,6 +104,7 @@ function printTraining(training: TrainingFigures): void {
   const perLayer = Number(training.dispatchesPerLayer.toFixed(1));
   line("dispatches", `${formatCount(training.dispatches)}, ${perLayer} of them in each layer`);
   line("host, until submitted", milliseconds(training.hostSeconds * 1000));
+  line("loss of the last", training.loss.toFixed(3));
   for (const [phase, ms] of Object.entries(phases)) {
     line(
       `  ${phase}`,
@@ -177,6 +182,7 @@ function printScalingKernels(rows: readonly RowFigures[]): void {
 }
 
 function printDecode({ tokensPerSecond, bytesPerToken, bandwidthBound }: DecodeFigures): void {
+  section("decoding");
   line("tokens/s", tokensPerSecond.toFixed(1));
   line(
     "bound by bandwidth",

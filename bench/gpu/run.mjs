@@ -6,7 +6,15 @@
 // limit; one that fails is a line of the record, and the others go on. FOLDER gets record.json, table.md and the logs,
 // after every part. With --within, a call ends in time and the next goes on where it ended.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -34,6 +42,16 @@ const PARTS = ["doctor", "tests", "bench", "torch"];
 const SHAPES = ["llama-3.2-1b", "internlm2-1.8b", "seedling"]; // those that torch_qlora.py knows too
 const ADAPTERS = ["gpu", "llvmpipe", "swiftshader"];
 const CLI = join(root, "dist/cli/main.js");
+/**
+ * How far variants of kernels are tried: where a way takes too long or takes the driver down, the next is gone. Matrix
+ * units are experimental in WebGPU, so that a driver that breaks over them leaves all the others to be tried.
+ */
+const TUNES = {
+  full: ["--tune", "full"],
+  quick: ["--tune", "quick"],
+  "quick without matrices": ["--tune", "quick", "--no-matrix"],
+  off: ["--tune", "off", "--no-matrix"],
+};
 /** What is kept of the forward pass: inputs of blocks alone, as gradient checkpointing does, or all that fits. */
 const KEPT = ["inputs", "all"];
 
@@ -166,6 +184,10 @@ function run(name, command, args, { env = {}, most = Number(values.minutes) * 60
 /** Into a folder of their own: the machine's packages stay as they are. */
 async function installWheels(folder) {
   const site = join(out, "site");
+  if (!existsSync(folder)) {
+    record.parts.wheels = { isDone: false, reason: `there is no folder ${folder}` };
+    return;
+  }
   const wheels = readdirSync(folder).filter((name) => name.endsWith(".whl"));
   const options = ["--no-index", "--no-deps", "--upgrade", "--quiet", "--target", site];
   const files = wheels.map((name) => join(folder, name));
@@ -186,14 +208,16 @@ async function findDriver() {
   const nvidia = isSoftware ? undefined : await run("nvidia-smi", "nvidia-smi", query);
   record.gpu = nvidia?.code === 0 ? nvidia.output.trim() : undefined;
   delete record.parts.driver;
+  let why = "";
   for (const [index, driver] of driversToTry(root, out).entries()) {
     environment = { ...environment, ...driver };
     const args = [CLI, "--gpu", values.gpu, "--tune", "off", "doctor"];
-    const { code } = await run(`driver-${index + 1}`, process.execPath, args);
+    const { code, reason } = await run(`driver-${index + 1}`, process.execPath, args);
     if (code === 0) return true;
+    why = reason;
     delete environment.VK_DRIVER_FILES;
   }
-  record.parts.driver = { isDone: false, reason: NO_VULKAN };
+  record.parts.driver = { isDone: false, reason: `${NO_VULKAN} The last try: ${why}` };
   return false;
 }
 
@@ -233,11 +257,11 @@ async function tests() {
   return ran.reason;
 }
 
-/** With every variant tried; where that takes too long or takes the driver down, with less. */
+/** In the first way that leads to figures; what there is of them is kept, whatever comes after. */
 async function bench(shape, kept) {
   const of = (record.shapes[shape] ??= {});
   // Software tries nothing: compiling takes longer than a variant could win.
-  const modes = isSoftware ? ["off"] : ["full", "quick", "off"];
+  const modes = isSoftware ? ["off"] : Object.keys(TUNES);
   if (!values.within && kept === KEPT[0]) of.failedTunes = []; // asked anew
   of.failedTunes ??= [];
   let reason;
@@ -245,20 +269,17 @@ async function bench(shape, kept) {
     if (left() < LEAST) return reason ?? "the time was up; call again to go on";
     const checkpointing = kept === "inputs" ? "on" : "auto";
     const asked = ["--shape", shape, "--tokens", values.tokens, "--checkpointing", checkpointing];
-    const args = [
-      join(root, "dist/bench/main.js"),
-      "--gpu",
-      values.gpu,
-      ...asked,
-      "--tune",
-      tune,
-      "--json",
-    ];
-    const name = `bench-${shape}-${kept}-${tune}`;
-    const ran = await run(name, process.execPath, args);
-    of.hone = { ...of.hone, [kept]: parse(ran.output) };
-    if (of.hone[kept]) return undefined;
-    reason = ran.reason ?? `no record came of it; see ${name}.log`;
+    const name = `bench-${shape}-${kept}-${tune.replaceAll(" ", "-")}`;
+    const file = join(out, `${name}.json`);
+    rmSync(file, { force: true }); // an earlier call's
+    const options = ["--gpu", values.gpu, ...asked, ...TUNES[tune], "--record", file];
+    const ran = await run(name, process.execPath, [join(root, "dist/bench/main.js"), ...options]);
+    reason = ran.reason;
+    if (existsSync(file)) {
+      of.hone = { ...of.hone, [kept]: parse(readFileSync(file, "utf8")) };
+      return reason;
+    }
+    reason ??= `no record came of it; see ${name}.log`;
     // In the time that was left, not in all that it may take: the next call may do better.
     if (!(ran.isLate && left() < LEAST)) of.failedTunes.push(tune);
     save();
@@ -277,8 +298,14 @@ async function torch(shape, kept) {
 }
 
 function save() {
-  writeFileSync(join(out, "record.json"), `${JSON.stringify(record, null, 2)}\n`);
-  writeFileSync(join(out, "table.md"), `${tableOf(record)}\n`);
+  replace(join(out, "record.json"), `${JSON.stringify(record, null, 2)}\n`);
+  replace(join(out, "table.md"), `${tableOf(record)}\n`);
+}
+
+/** Whole or not at all: this process may be ended in between, and the next call goes on from what it left. */
+function replace(file, text) {
+  writeFileSync(`${file}.part`, text);
+  renameSync(`${file}.part`, file);
 }
 
 function parse(text) {
