@@ -76,8 +76,8 @@ export class LostInTrialError extends DeviceLostError {
 
 /** Milliseconds after which `quick` starts nothing more. */
 const BUDGET = 5000;
-/** Bytes of a result that `quick` checks. */
-const QUICK_BYTES = 8 * 2 ** 20;
+/** Bytes of a result that `quick` checks: with more, the host would take longer to compare than the GPU to run. */
+const QUICK_BYTES = 2 ** 20;
 
 export class Tuner {
   readonly mode: TuneMode;
