@@ -11,7 +11,7 @@ import { formatBytes } from "../base/format.ts";
 import type { DataSource, Host } from "../engine.ts";
 import { cacheHome } from "./node-cache.ts";
 import type { AdapterChoice, FoundAdapter } from "./node-gpu.ts";
-import { freeNvidiaBytes } from "./nvidia-memory.ts";
+import { freeNvidiaBytes } from "./node-nvidia.ts";
 
 // What an adapter is not given of the free memory: uploads and checkpoints pass through a software adapter's too, and
 // drivers take memory for themselves.

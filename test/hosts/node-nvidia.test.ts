@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { freeNvidiaBytes } from "../../src/hosts/nvidia-memory.ts";
+import { freeNvidiaBytes } from "../../src/hosts/node-nvidia.ts";
 
 const MEBIBYTE = 2 ** 20;
 
