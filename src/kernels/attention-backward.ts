@@ -7,7 +7,7 @@ import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { matrixShape } from "../gpu/tensor.ts";
 import { recordLanesBackward } from "./attention-lanes-backward.ts";
-import { lanesPass, untriedVariant } from "./attention-lanes.ts";
+import { lanesPass } from "./attention-lanes.ts";
 import { recordMatrixBackward, runsBackward } from "./attention-matrix-backward.ts";
 import { matrixNamed } from "./attention-matrix.ts";
 import {
@@ -22,6 +22,7 @@ import {
 } from "./attention-operands.ts";
 import { fitsBackward, recordTileBackward } from "./attention-tile-backward.ts";
 import { tileNamed } from "./attention-tile.ts";
+import { untriedBackward } from "./attention-untried.ts";
 import { ropeBackward } from "./rope.ts";
 
 // Rows of one workgroup, of either side.
@@ -48,10 +49,10 @@ const turningShader = {
 /** Writes the columns of dqkv that belong to heads, from o and lse as `attentionForward` left them. */
 export function attentionBackward(recorder: Recorder, operands: AttentionGradients): void {
   const { qkv, layout, dqkv, rope } = operands;
-  checkGradients("attentionBackward", operands);
+  const tokens = checkGradients("attentionBackward", operands);
   const turned = turnedInStore(rope);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const choice = recorder.choice(`attention.${act}.backward`) ?? untriedVariant(recorder.gpu);
+  const choice = recorder.choice(`attention.${act}.backward`) ?? untriedBackward(recorder.gpu, act);
   const lanes = lanesPass(recorder.gpu, choice, qkv, layout.headSize);
   const matrix = matrixNamed(choice);
   const tile = tileNamed(choice);
@@ -59,7 +60,7 @@ export function attentionBackward(recorder: Recorder, operands: AttentionGradien
     recordLanesBackward(recorder, { ...operands, rope: turned }, lanes);
   } else if (matrix && runsBackward(recorder.gpu, matrix, layout.headSize)) {
     recordMatrixBackward(recorder, { ...operands, rope: turned }, matrix);
-  } else if (tile && fitsBackward(recorder.gpu, tile, act)) {
+  } else if (tile && fitsBackward(recorder.gpu, tile, act, tokens, layout)) {
     recordTileBackward(recorder, { ...operands, rope: turned }, tile);
   } else {
     recordDirect(recorder, { ...operands, rope: turned });

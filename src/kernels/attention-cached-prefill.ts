@@ -8,6 +8,7 @@ import type { Recorder } from "../gpu/program.ts";
 import { type CachedAttention, cachedShaders } from "./attention-cached-operands.ts";
 import { byWay, matrixCall, matrixNamed, runsForward, wayOf } from "./attention-matrix.ts";
 import { fitsForward, TILE_SOURCE, tileCall, tileNamed } from "./attention-tile.ts";
+import { untriedShared } from "./attention-untried.ts";
 import { DIRECT_SOURCE, directCall } from "./attention.ts";
 
 export const PREFILL_SLOTS = {
@@ -35,17 +36,19 @@ export function prefillVariant(
   const { gpu } = recorder;
   const act = qkv.dtype === "f16" ? "f16" : "f32";
   const slot = prefillSlot(rows);
-  const choice = recorder.choice(slot);
-  const matrix = matrixNamed(choice);
-  if (matrix && runsForward(gpu, matrix, layout.headSize)) {
-    return { shader: MATRIX[wayOf(gpu, matrix)][storage], ...matrixCall(matrix, rows, layout) };
+  // A choice may come from another adapter: what does not run here is as if nothing was tried.
+  for (const choice of [recorder.choice(slot), untriedPrefill(gpu, slot)]) {
+    if (choice === "rows") return undefined;
+    if (choice === "direct") break;
+    const matrix = matrixNamed(choice);
+    if (matrix && runsForward(gpu, matrix, layout.headSize)) {
+      return { shader: MATRIX[wayOf(gpu, matrix)][storage], ...matrixCall(matrix, rows, layout) };
+    }
+    const tile = tileNamed(choice);
+    if (tile && fitsForward(gpu, tile, act, rows, layout)) {
+      return { shader: TILE[storage], ...tileCall(tile, act, rows, layout) };
+    }
   }
-  const tile = tileNamed(choice);
-  if (tile && fitsForward(gpu, tile, act)) {
-    return { shader: TILE[storage], ...tileCall(tile, act, rows, layout) };
-  }
-  const isKnown = choice === "rows" || choice === "direct";
-  if ((isKnown ? choice : untriedPrefill(gpu, slot)) === "rows") return undefined;
   return { shader: DIRECT[storage], types: {}, ...directCall(rows, layout) };
 }
 
@@ -56,6 +59,7 @@ function prefillSlot(rows: number): PrefillSlot {
 }
 
 /** Few rows have too few workgroups for a GPU where they share one; a CPU's few threads have enough. */
-export function untriedPrefill({ info }: Gpu, slot: PrefillSlot): "rows" | "direct" {
-  return slot === PREFILL_SLOTS.short && !info.isFallbackAdapter ? "rows" : "direct";
+export function untriedPrefill(gpu: Gpu, slot: PrefillSlot): string {
+  const isFew = slot === PREFILL_SLOTS.short && !gpu.info.isFallbackAdapter;
+  return isFew ? "rows" : untriedShared(gpu);
 }

@@ -2,6 +2,7 @@
 //
 // Slot "attention.decode" is "whole", one workgroup a head over all keys, or "split N": chunks of N keys.
 import split from "../../shaders/attention-cached-split.wgsl?raw";
+import type { Gpu } from "../gpu/device.ts";
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import { type CachedAttention, cachedCall, cachedShaders } from "./attention-cached-operands.ts";
@@ -16,9 +17,14 @@ export const SPLITS: readonly string[] = CHUNKS.map((chunk) => `split ${chunk}`)
 
 const SHADERS = cachedShaders("attention-cached-split", [split]);
 
+/** A GPU has room for far more workgroups than a token has heads; the few threads of a CPU have enough with a head each. */
+export function untriedDecode({ info }: Gpu): string {
+  return info.isFallbackAdapter ? "whole" : "split 128";
+}
+
 /** Keys of a chunk where splitting them is chosen; with one chunk there is nothing to join. */
 export function splitChunk(recorder: Recorder, capacity: number): number | undefined {
-  const choice = recorder.choice(ATTENTION_DECODE_SLOT);
+  const choice = recorder.choice(ATTENTION_DECODE_SLOT) ?? untriedDecode(recorder.gpu);
   return CHUNKS.find((chunk) => choice === `split ${chunk}` && capacity > chunk);
 }
 

@@ -2,7 +2,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { attentionCached } from "./attention-cached.ts";
 import { PREFILL_SLOTS, type PrefillSlot, untriedPrefill } from "./attention-cached-prefill.ts";
-import { ATTENTION_DECODE_SLOT, SPLITS } from "./attention-cached-split.ts";
+import { ATTENTION_DECODE_SLOT, SPLITS, untriedDecode } from "./attention-cached-split.ts";
 import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { forwardTiles } from "./attention-tile.ts";
 import { fillTrial } from "./trial.ts";
@@ -17,6 +17,7 @@ export const ATTENTION_DECODE_TUNABLE: Tunable = {
   use: "generation",
   // The few threads of a CPU have enough to do with a head each.
   candidates: ({ info }) => (info.isFallbackAdapter ? ["whole"] : ["whole", ...SPLITS]),
+  untried: untriedDecode,
   // Sums in another order, and one rounding to the type of activations.
   trial: (gpu, sizes) => trialOf(gpu, sizes, 1, sizes.act === "f16" ? 2 ** -9 : 2 ** -14),
 };

@@ -24,7 +24,7 @@ const OWN = 8;
 // Quads of a result that a lane has registers for. A longer head takes more workgroups, each with scores of its own.
 const MAX_SLOTS = 4;
 
-/** What attention is made with where nothing was tried, as nothing is on software; undefined for the direct kernel. */
+/** What attention is made with on software, where nothing is tried; undefined on a GPU, and without subgroups. */
 export function untriedVariant(gpu: Gpu): string | undefined {
   return gpu.info.isFallbackAdapter && lanesOf(gpu) > 0 ? LANES_VARIANT : undefined;
 }

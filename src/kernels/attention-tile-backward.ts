@@ -8,6 +8,7 @@ import turnNone from "../../shaders/lib/turn-none.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
 import { type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
+import type { AttentionLayout } from "./attention-layout.ts";
 import {
   ATTENTION_PARAMS,
   type AttentionGradients,
@@ -16,7 +17,7 @@ import {
   pairsOf,
   ROWS_SOURCE,
 } from "./attention-operands.ts";
-import { fits, lanesOf, largestPowerOfTwo, type Tile, tileNamed } from "./attention-tile.ts";
+import { fits, lanesOf, largestPowerOfTwo, spans, type Tile, tileNamed } from "./attention-tile.ts";
 
 // Rows of one workgroup, of either side; and of the other side.
 const OWN = 32;
@@ -79,6 +80,7 @@ export function recordTileBackward(
   });
 }
 
+// The one that leaves room for most workgroups at a time stands first.
 const BACKWARD_TILES: Readonly<Record<"f32" | "f16", readonly string[]>> = {
   f32: ["tile 8", "tile 16", "tile 32"],
   f16: ["tile 16", "tile 32", "tile 8 f32", "tile 16 f32"],
@@ -88,13 +90,24 @@ const BACKWARD_TILES: Readonly<Record<"f32" | "f16", readonly string[]>> = {
 export function backwardTiles(gpu: Gpu, act: "f32" | "f16", headSize: number): readonly string[] {
   return BACKWARD_TILES[act].filter((name) => {
     const tile = tileNamed(name);
-    return tile && tile.sliceQuads * 4 <= headSize && fitsBackward(gpu, tile, act);
+    return tile && tile.sliceQuads * 4 <= headSize && fits(gpu, backwardBytes(tile, act));
   });
 }
 
-/** Whether `gpu` has the workgroup memory that `recordTileBackward` takes. */
-export function fitsBackward(gpu: Gpu, { sliceQuads, widens }: Tile, act: "f32" | "f16"): boolean {
+/** Whether `gpu` runs the tile over so many tokens; a choice may come from another adapter, or from fewer. */
+export function fitsBackward(
+  gpu: Gpu,
+  tile: Tile,
+  act: "f32" | "f16",
+  tokens: number,
+  layout: AttentionLayout,
+): boolean {
+  return fits(gpu, backwardBytes(tile, act)) && spans(tokens, layout, OWN);
+}
+
+/** Bytes of workgroup memory that `recordTileBackward` takes. */
+function backwardBytes({ sliceQuads, widens }: Tile, act: "f32" | "f16"): number {
   const quadBytes = widens || act === "f32" ? 16 : 8;
   const stagedBytes = 2 * (OWN + OTHER) * (sliceQuads + 1) * quadBytes;
-  return fits(gpu, stagedBytes + 2 * OTHER * OWN * 4 + 32 * 6 * 4 + 128 * 4);
+  return stagedBytes + 2 * OTHER * OWN * 4 + 32 * 6 * 4 + 128 * 4;
 }

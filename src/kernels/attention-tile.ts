@@ -3,7 +3,7 @@ import attentionTile from "../../shaders/attention-tile.wgsl?raw";
 import list from "../../shaders/lib/attention-list.wgsl?raw";
 import tiles from "../../shaders/lib/attention-tiles.wgsl?raw";
 import type { Gpu } from "../gpu/device.ts";
-import { type Shader, workgroups } from "../gpu/kernel.ts";
+import { MAX_WORKGROUPS, type Shader, workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
@@ -100,6 +100,7 @@ export function tileNamed(variant: string | undefined): Tile | undefined {
     : { sliceQuads: Number(dimensions) / 4, widens: widened !== undefined };
 }
 
+// The one that leaves room for most workgroups at a time stands first.
 const FORWARD_TILES: Readonly<Record<"f32" | "f16", readonly string[]>> = {
   f32: ["tile 16", "tile 32"],
   f16: ["tile 32", "tile 64", "tile 16 f32", "tile 32 f32"],
@@ -113,9 +114,20 @@ export function forwardTiles(gpu: Gpu, act: "f32" | "f16", headSize: number): re
   });
 }
 
-/** Whether `gpu` runs the tile; a choice may come from another adapter. */
-export function fitsForward(gpu: Gpu, tile: Tile, act: "f32" | "f16"): boolean {
-  return fits(gpu, forwardBytes(tile, act));
+/** Whether `gpu` runs the tile over so many tokens; a choice may come from another adapter, or from fewer. */
+export function fitsForward(
+  gpu: Gpu,
+  tile: Tile,
+  act: "f32" | "f16",
+  tokens: number,
+  layout: AttentionLayout,
+): boolean {
+  return fits(gpu, forwardBytes(tile, act)) && spans(tokens, layout, OWN);
+}
+
+/** Whether workgroups of `own` rows of queries reach over all tokens; where they do not, others own more tokens. */
+export function spans(tokens: number, { heads, kvHeads }: AttentionLayout, own: number): boolean {
+  return workgroups((tokens * heads) / kvHeads, own) <= MAX_WORKGROUPS;
 }
 
 export function fits(gpu: Gpu, bytes: number): boolean {

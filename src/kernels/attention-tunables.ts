@@ -8,6 +8,7 @@ import { runsBackward } from "./attention-matrix-backward.ts";
 import { matrixVariants, runsForward } from "./attention-matrix.ts";
 import { backwardTiles } from "./attention-tile-backward.ts";
 import { forwardTiles } from "./attention-tile.ts";
+import { untriedBackward, untriedForward } from "./attention-untried.ts";
 import { attentionForward } from "./attention.ts";
 import { fillTrial } from "./trial.ts";
 import type { TrialSizes, Tunable } from "./tunable.ts";
@@ -35,7 +36,7 @@ function forwardTunable(act: Act): Tunable {
         ...forwardTiles(gpu, act, headSize),
         ...matrixVariants(gpu, act, (variant) => runsForward(gpu, variant, headSize)),
       ]),
-    untried,
+    untried: (gpu) => untriedForward(gpu, act),
     trial(gpu, sizes) {
       const operands = allocate(gpu, sizes, act);
       const { qkv, segmentStart, lse, layout, o } = operands;
@@ -58,7 +59,7 @@ function backwardTunable(act: Act): Tunable {
         ...backwardTiles(gpu, act, headSize),
         ...matrixVariants(gpu, act, (variant) => runsBackward(gpu, variant, headSize)),
       ]),
-    untried,
+    untried: (gpu) => untriedBackward(gpu, act),
     trial(gpu, sizes) {
       const operands = allocate(gpu, sizes, act);
       const { qkv, segmentStart, lse, layout, o } = operands;
@@ -90,10 +91,6 @@ function variants(gpu: Gpu, isUsed: boolean, make: () => readonly string[]): rea
   if (!isUsed) return ["direct"];
   const lanes = untriedVariant(gpu) ?? [];
   return ["direct", ...[lanes].flat(), ...(gpu.info.isFallbackAdapter ? [] : make())];
-}
-
-function untried(gpu: Gpu): string {
-  return untriedVariant(gpu) ?? "direct";
 }
 
 function allocate(gpu: Gpu, { heads, kvHeads, headSize, tokens }: TrialSizes, act: Act) {

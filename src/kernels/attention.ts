@@ -13,9 +13,10 @@ import {
   pairsOf,
   ROWS_SOURCE,
 } from "./attention-operands.ts";
-import { lanesPass, recordLanesForward, untriedVariant } from "./attention-lanes.ts";
+import { lanesPass, recordLanesForward } from "./attention-lanes.ts";
 import { matrixNamed, recordMatrixForward, runsForward } from "./attention-matrix.ts";
 import { fitsForward, recordTileForward, tileNamed } from "./attention-tile.ts";
+import { untriedForward } from "./attention-untried.ts";
 
 // Rows of one workgroup.
 const TILE = 32;
@@ -40,7 +41,7 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
   const { heads, headSize } = layout;
   const tokens = checkOperands("attentionForward", operands);
   const act = qkv.dtype === "f16" ? "f16" : "f32";
-  const choice = recorder.choice(`attention.${act}.forward`) ?? untriedVariant(recorder.gpu);
+  const choice = recorder.choice(`attention.${act}.forward`) ?? untriedForward(recorder.gpu, act);
   const lanes = lanesPass(recorder.gpu, choice, qkv, headSize);
   if (lanes) {
     recordLanesForward(recorder, operands, lanes);
@@ -52,7 +53,7 @@ export function attentionForward(recorder: Recorder, operands: AttentionOperands
     return;
   }
   const tile = tileNamed(choice);
-  if (tile && fitsForward(recorder.gpu, tile, act)) {
+  if (tile && fitsForward(recorder.gpu, tile, act, tokens, layout)) {
     recordTileForward(recorder, operands, tile);
     return;
   }

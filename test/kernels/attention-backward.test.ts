@@ -5,18 +5,19 @@ import { differenceGradient, dot } from "../reference/finite-differences.ts";
 import { expectBackward, prepare, runBackward } from "./attention-cases.ts";
 import { type Case, cases, rotary, windowed } from "./attention-shapes.ts";
 
-// Without subgroups this is what runs; elsewhere it has to be asked for.
+// Software without subgroups runs it untried; elsewhere it has to be asked for.
 const gpu = await testGpu({ baseline: true });
 const half = await testGpu();
+const direct = { "attention.f32.backward": "direct", "attention.f16.backward": "direct" };
 
 test.each(cases)(
   "the gradient agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
-  (shape) => expectBackward(gpu, shape, "f32"),
+  (shape) => expectBackward(gpu, shape, "f32", direct),
 );
 
 test.each(windowed)(
   "so it does through a window of $window: $tokens tokens, $heads/$kvHeads × $headSize",
-  (shape) => expectBackward(gpu, shape, "f32"),
+  (shape) => expectBackward(gpu, shape, "f32", direct),
 );
 
 const isShort = ({ headSize }: Case) => headSize <= 64;
@@ -24,12 +25,12 @@ const isShort = ({ headSize }: Case) => headSize <= 64;
 // Longer heads are turned back by the same text; what turns back over lanes sees them all.
 test.each(rotary.filter(isShort))(
   "it is turned back by rotary positions of $rotary of $headSize dimensions: $tokens tokens",
-  (shape) => expectBackward(gpu, shape, "f32"),
+  (shape) => expectBackward(gpu, shape, "f32", direct),
 );
 
 test.runIf(half.hasF16).each(rotary.filter(isShort))(
   "so it is in f16: $tokens tokens, $heads/$kvHeads × $headSize",
-  (shape) => expectBackward(half, shape, "f16", { "attention.f16.backward": "direct" }),
+  (shape) => expectBackward(half, shape, "f16", direct),
 );
 
 test.each<Case>([
@@ -38,7 +39,7 @@ test.each<Case>([
 ])("the gradient is that of finite differences: window $window, scale $scale", async (shape) => {
   const prepared = prepare(shape, "f32");
   const { data, referenceLayout } = prepared;
-  const dqkv = await runBackward(gpu, prepared, "f32", shape);
+  const dqkv = await runBackward(gpu, prepared, "f32", shape, direct);
   const expected = differenceGradient(
     (qkv) => dot(reference.attention(qkv, data.segmentStart, referenceLayout).o, data.dO),
     Float64Array.from(data.qkv),
@@ -53,11 +54,11 @@ test("keys and queries outside the window are not read", async () => {
   const shape: Case = { tokens: 192, heads: 1, kvHeads: 1, headSize: 16, starts: [0], window: 6 };
   const prepared = prepare(shape, "f32");
   const { data, layout } = prepared;
-  const clean = await runBackward(gpu, prepared, "f32", shape);
+  const clean = await runBackward(gpu, prepared, "f32", shape, direct);
   const spoilt = { ...data, qkv: Float32Array.from(data.qkv), dO: Float32Array.from(data.dO) };
   spoilt.qkv.fill(Number.NaN, 0, 32 * layout.stride).fill(Number.NaN, 160 * layout.stride);
   spoilt.dO.fill(Number.NaN, 0, 32 * 16).fill(Number.NaN, 160 * 16);
-  const dqkv = await runBackward(gpu, { ...prepared, data: spoilt }, "f32", shape);
+  const dqkv = await runBackward(gpu, { ...prepared, data: spoilt }, "f32", shape, direct);
   // Tiles of 32 rows: those of rows 64 to 127 meet neither rows below 32 nor from 160 on.
   const middle = (values: Float32Array) => values.slice(64 * layout.stride, 128 * layout.stride);
   expect(middle(dqkv)).toEqual(middle(clean));
@@ -68,15 +69,15 @@ test("large scores do not overflow", async () => {
   const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 3] };
   const prepared = prepare(shape, "f32");
   prepared.data.qkv.forEach((value, i) => (prepared.data.qkv[i] = value * 32));
-  const dqkv = await runBackward(gpu, prepared, "f32");
+  const dqkv = await runBackward(gpu, prepared, "f32", {}, direct);
   expect(dqkv.every(Number.isFinite)).toBe(true);
 });
 
 test.each([cases[19]!, windowed[6]!])("a second run gives the same bits", async (shape) => {
   const prepared = prepare(shape, "f32");
   const [first, second] = [
-    await runBackward(gpu, prepared, "f32", shape),
-    await runBackward(gpu, prepared, "f32", shape),
+    await runBackward(gpu, prepared, "f32", shape, direct),
+    await runBackward(gpu, prepared, "f32", shape, direct),
   ];
   expect(second).toEqual(first);
 });

@@ -10,6 +10,7 @@ import { Workspace } from "../../src/gpu/workspace.ts";
 import { PREFILL_SLOTS } from "../../src/kernels/attention-cached-prefill.ts";
 import { ATTENTION_PREFILL_TUNABLES } from "../../src/kernels/attention-cached-tunables.ts";
 import { attentionCached } from "../../src/kernels/attention-cached.ts";
+import { runsForward } from "../../src/kernels/attention-matrix.ts";
 import { allocateCache, cacheTensors, type CacheStorage } from "../../src/kernels/kv-cache.ts";
 import type { TrialSizes } from "../../src/kernels/tunable.ts";
 import {
@@ -24,6 +25,7 @@ import {
 } from "../gpu.ts";
 import * as reference from "../reference/attention.ts";
 import { type Case, prepare } from "./attention-cached-cases.ts";
+import { unitCases } from "./attention-units.ts";
 
 const gpu = await testGpu();
 
@@ -66,6 +68,19 @@ test("and by matrices", async () => {
     window: 30,
   };
   await expectAgreement(shape, "f32", "native", "emulated 16 of 8x8x8 f32");
+});
+
+const unitShapes: [Case, Case] = [
+  { position: 37, rows: 45, real: 41, heads: 4, kvHeads: 1, headSize: 64 },
+  { position: 63, rows: 66, real: 65, heads: 4, kvHeads: 2, headSize: 128, window: 33 },
+];
+
+describe.each(["f32", "f16"] as const)("by the units of this adapter, %s", (dtype) => {
+  const offered = unitCases(gpu, runsForward, dtype, unitShapes);
+  test.skipIf(offered.hasNone).each(offered.cases)(
+    "a piece attends as in one long row: $variant, $real/$rows after $position, $heads/$kvHeads × $headSize",
+    ({ variant, ...shape }) => expectAgreement(shape, dtype, "native", variant),
+  );
 });
 
 test.each(["direct", "tile 16"])("%s gives the same bits in a second run", async (choice) => {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { runsBackward } from "../../src/kernels/attention-matrix-backward.ts";
 import { type ActivationType, activationTypes, testGpu } from "../gpu.ts";
 import { expectBackward, prepare, runBackward } from "./attention-cases.ts";
-import { type Case, interleaved } from "./attention-shapes.ts";
+import { type Case, interleaved, longHeads } from "./attention-shapes.ts";
+import { unitCases } from "./attention-units.ts";
 
 const gpu = await testGpu();
 
@@ -48,10 +50,29 @@ test.runIf(process.env["HONE_LARGE_UNITS"] && gpu.hasF16)(
   1_800_000,
 );
 
-test("a second run gives the same bits", async () => {
-  const choices = { "attention.f32.backward": variants.f32 };
-  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
-  const prepared = prepare(shape, "f32");
-  const first = await runBackward(gpu, prepared, "f32", shape, choices);
-  expect(await runBackward(gpu, prepared, "f32", shape, choices)).toEqual(first);
+const again: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
+
+test("a second run gives the same bits", () => expectSameBits(again, "f32", variants.f32));
+
+describe.each(["f32", "f16"] as const)("by the units of this adapter, %s", (dtype) => {
+  const all = unitCases(gpu, runsBackward, dtype, longHeads);
+  const short = unitCases(gpu, runsBackward, dtype, [again]);
+
+  test.skipIf(all.hasNone).each(all.cases)(
+    "the gradient agrees with the reference: $variant, $tokens tokens, $heads/$kvHeads × $headSize",
+    ({ variant, ...shape }) =>
+      expectBackward(gpu, shape, dtype, { [`attention.${dtype}.backward`]: variant }),
+  );
+
+  test.skipIf(short.hasNone).each(short.cases)(
+    "a second run gives the same bits: $variant",
+    ({ variant }) => expectSameBits(again, dtype, variant),
+  );
 });
+
+async function expectSameBits(shape: Case, dtype: ActivationType, variant: string): Promise<void> {
+  const choices = { [`attention.${dtype}.backward`]: variant };
+  const prepared = prepare(shape, dtype);
+  const first = await runBackward(gpu, prepared, dtype, shape, choices);
+  expect(await runBackward(gpu, prepared, dtype, shape, choices)).toEqual(first);
+}

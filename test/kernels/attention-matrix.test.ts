@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { runsForward } from "../../src/kernels/attention-matrix.ts";
 import {
   type ActivationType,
   activationTypes,
   largestDifference,
   nullGpu,
+  roundTo,
   testGpu,
 } from "../gpu.ts";
 import {
@@ -13,7 +15,8 @@ import {
   referenceForward,
   runForward,
 } from "./attention-cases.ts";
-import { type Case, interleaved } from "./attention-shapes.ts";
+import { type Case, interleaved, longHeads } from "./attention-shapes.ts";
+import { unitCases } from "./attention-units.ts";
 
 const gpu = await testGpu();
 
@@ -58,29 +61,66 @@ test.runIf(process.env["HONE_LARGE_UNITS"] && gpu.hasF16)(
   1_800_000,
 );
 
-const choices = { "attention.f32.forward": variants.f32 };
+const moving: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 3] };
+const again: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
 
-test("sums follow a reference that moves", async () => {
-  // Scores grow along the row, to about 1,000: every tile has larger ones than the last.
-  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 3] };
-  const prepared = prepare(shape, "f32");
+test("sums follow a reference that moves", () => expectFollowed(moving, "f32", variants.f32, 1));
+
+test("a second run gives the same bits", () => expectSameBits(again, "f32", variants.f32));
+
+describe.each(["f32", "f16"] as const)("by the units of this adapter, %s", (dtype) => {
+  // Heads of 144 are cut into slices.
+  const sliced: Case = { tokens: 70, heads: 4, kvHeads: 2, headSize: 144, starts: [0, 1] };
+  const all = unitCases(gpu, runsForward, dtype, [...longHeads, sliced]);
+  const short = unitCases(gpu, runsForward, dtype, [moving]);
+
+  test.skipIf(all.hasNone).each(all.cases)(
+    "$variant agrees with the reference: $tokens tokens, $heads/$kvHeads × $headSize",
+    ({ variant, ...shape }) =>
+      expectForward(gpu, shape, dtype, { [`attention.${dtype}.forward`]: variant }),
+  );
+
+  // Units add in their own way, and GPUs divide to 2.5 units in the last place where software is exact.
+  test.skipIf(short.hasNone).each(short.cases)(
+    "$variant: sums follow a reference that moves",
+    ({ variant }) => expectFollowed(moving, dtype, variant, 4),
+  );
+
+  test.skipIf(short.hasNone).each(short.cases)(
+    "$variant: a second run gives the same bits",
+    ({ variant }) => expectSameBits(again, dtype, variant),
+  );
+});
+
+/** Runs a case whose every tile has larger scores than the last, and compares all of it. */
+async function expectFollowed(
+  shape: Case,
+  dtype: ActivationType,
+  variant: string,
+  factor: number,
+): Promise<void> {
+  const prepared = prepare(shape, dtype);
   const { data, layout } = prepared;
-  data.qkv.forEach((value, i) => {
-    data.qkv[i] = value * (1 + Math.floor(i / layout.stride) / 2);
-  });
-  const { o, lse } = await runForward(gpu, prepared, "f32", shape, choices);
+  // Scores grow along the row, to about 1,000.
+  const grown = data.qkv.map((value, i) => value * (1 + Math.floor(i / layout.stride) / 2));
+  data.qkv.set(roundTo(dtype, grown));
+  const choices = { [`attention.${dtype}.forward`]: variant };
+  const { o, lse } = await runForward(gpu, prepared, dtype, shape, choices);
   const expected = referenceForward(prepared);
   // Scores are exact to 2^-22 · √16 · 35² / 4 ≈ 2.9e-4, which is the relative error of a weight.
-  expect(largestDifference(lse, expected.lse)).toBeLessThan(2.9e-4);
-  expect(largestDifference(o, expected.o)).toBeLessThan(2.9e-4 * 35 * 4);
-});
+  const error = factor * 2.9e-4;
+  expect(largestDifference(lse, expected.lse)).toBeLessThan(error);
+  // f16 rounds weights and results, of up to 35.
+  const rounding = dtype === "f16" ? 2 * 35 * 2 ** -11 : 0;
+  expect(largestDifference(o, expected.o)).toBeLessThan(error * 35 * 4 + rounding);
+}
 
-test("a second run gives the same bits", async () => {
-  const shape: Case = { tokens: 70, heads: 2, kvHeads: 1, headSize: 16, starts: [0, 33] };
-  const prepared = prepare(shape, "f32");
-  const first = await runForward(gpu, prepared, "f32", shape, choices);
-  expect(await runForward(gpu, prepared, "f32", shape, choices)).toEqual(first);
-});
+async function expectSameBits(shape: Case, dtype: ActivationType, variant: string): Promise<void> {
+  const prepared = prepare(shape, dtype);
+  const choices = { [`attention.${dtype}.forward`]: variant };
+  const first = await runForward(gpu, prepared, dtype, shape, choices);
+  expect(await runForward(gpu, prepared, dtype, shape, choices)).toEqual(first);
+}
 
 // Backward, heads of 80 and 128 take more than the 16 KiB of workgroup memory that are there.
 test.each([

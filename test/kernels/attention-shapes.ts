@@ -101,3 +101,23 @@ export const rotary: Case[] = [
   { tokens: 36, heads: 2, kvHeads: 1, headSize: 256, starts: [0], rotary: 256, window: 9 },
   { tokens: 5, heads: 2, kvHeads: 1, headSize: 256, starts: [0], rotary: 128 },
 ];
+
+// For subgroup matrices: heads as models have them, groups of queries, documents and rows that end inside a tile. One
+// way to turn for each length of heads, which are as many pipelines.
+export const longHeads: [Case, ...Case[]] = [
+  { tokens: 1, heads: 4, kvHeads: 1, headSize: 64, starts: [0], rotary: 64 },
+  {
+    tokens: 77,
+    heads: 6,
+    kvHeads: 2,
+    headSize: 64,
+    starts: [0, 33, 50],
+    arrange: interleaved,
+    rotary: 64,
+  },
+  { tokens: 130, heads: 4, kvHeads: 2, headSize: 64, starts: [0, 70], window: 21, rotary: 64 },
+  { tokens: 150, heads: 2, kvHeads: 2, headSize: 128, starts: [0], window: 40, scale: 0.1 },
+  { tokens: 201, heads: 8, kvHeads: 2, headSize: 128, starts: [0, 1, 150, 199] },
+  // Parts of units empty, in every direction.
+  { tokens: 70, heads: 5, kvHeads: 1, headSize: 20, starts: [0, 7, 61], arrange: interleaved },
+];
