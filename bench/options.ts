@@ -55,6 +55,7 @@ export function readOptions(model: string): BenchOptions | undefined {
   }
   return {
     ...values,
+    record: values.record,
     gpu: oneOf("--gpu", values.gpu, ADAPTER_CHOICES),
     tune: oneOf("--tune", values.tune, TUNE_MODES),
     checkpointing: oneOf("--checkpointing", values.checkpointing, CHECKPOINTING),

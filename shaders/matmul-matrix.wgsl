@@ -114,17 +114,18 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
   let first_row = workgroup.x * TILE_ROWS;
   let first_quad = workgroup.y * COLUMN_QUADS;
   let corner = corner_of(subgroup);
+  let slice = slice_of(workgroup.z);
   var block = Block();
   prepare_weight(thread);
   workgroupBarrier();
-  var left = fetch_left(first_row, 0u, thread);
-  var right = fetch_right(first_quad, 0u, thread);
-  for (var n = 0u; n < params.outputs; n += TILE_DEPTH) {
+  var left = fetch_left(first_row, slice.start, thread);
+  var right = fetch_right(first_quad, slice.start, thread);
+  for (var n = slice.start; n < slice.end; n += TILE_DEPTH) {
     workgroupBarrier();
     place_left(left, thread);
     place_right(right, thread);
     workgroupBarrier();
-    if (n + TILE_DEPTH < params.outputs) {
+    if (n + TILE_DEPTH < slice.end) {
       left = fetch_left(first_row, n + TILE_DEPTH, thread);
       right = fetch_right(first_quad, n + TILE_DEPTH, thread);
     }
@@ -190,7 +191,7 @@ fn backward_tile(workgroup: vec3u, subgroup: u32, lane: u32, thread: u32) {
       let row = first_row + place.x;
       let column = first_quad + place.y / 4u;
       if (row < params.rows && column < params.inputs / 4u) {
-        store_dx(row, column, staged(subgroup * STAGED + quad.unit, quad.at));
+        store_dx(slice.row + row, column, staged(subgroup * STAGED + quad.unit, quad.at));
       }
     }
     workgroupBarrier();
@@ -252,10 +253,13 @@ fn staged_quad(i: u32, units: u32) -> StagedQuad {
   return StagedQuad(unit, at, vec2u(row, column));
 }
 
-/// The next tile, as a thread holds its part of it. Those past its loads are never touched.
+/// The next tile, as a thread holds its part of it. Those past its loads are never touched. Only a right tile, which
+/// may be wider than the left one is high, has more than eight.
 struct Quads {
   q0: vec4<Shared>, q1: vec4<Shared>, q2: vec4<Shared>, q3: vec4<Shared>,
   q4: vec4<Shared>, q5: vec4<Shared>, q6: vec4<Shared>, q7: vec4<Shared>,
+  q8: vec4<Shared>, q9: vec4<Shared>, q10: vec4<Shared>, q11: vec4<Shared>,
+  q12: vec4<Shared>, q13: vec4<Shared>, q14: vec4<Shared>, q15: vec4<Shared>,
 }
 
 /// A thread's part of the left tile: rows of x or dy.
@@ -295,6 +299,16 @@ fn fetch_right(first: u32, start: u32, thread: u32) -> Quads {
     quads.q6 = right_of_tile(first, start, thread + 6u * THREADS);
     quads.q7 = right_of_tile(first, start, thread + 7u * THREADS);
   }
+  if (RIGHT_LOADS > 8u) {
+    quads.q8 = right_of_tile(first, start, thread + 8u * THREADS);
+    quads.q9 = right_of_tile(first, start, thread + 9u * THREADS);
+    quads.q10 = right_of_tile(first, start, thread + 10u * THREADS);
+    quads.q11 = right_of_tile(first, start, thread + 11u * THREADS);
+    quads.q12 = right_of_tile(first, start, thread + 12u * THREADS);
+    quads.q13 = right_of_tile(first, start, thread + 13u * THREADS);
+    quads.q14 = right_of_tile(first, start, thread + 14u * THREADS);
+    quads.q15 = right_of_tile(first, start, thread + 15u * THREADS);
+  }
   return quads;
 }
 
@@ -329,6 +343,16 @@ fn place_right(quads: Quads, thread: u32) {
     put_right_quad(thread + 5u * THREADS, quads.q5);
     put_right_quad(thread + 6u * THREADS, quads.q6);
     put_right_quad(thread + 7u * THREADS, quads.q7);
+  }
+  if (RIGHT_LOADS > 8u) {
+    put_right_quad(thread + 8u * THREADS, quads.q8);
+    put_right_quad(thread + 9u * THREADS, quads.q9);
+    put_right_quad(thread + 10u * THREADS, quads.q10);
+    put_right_quad(thread + 11u * THREADS, quads.q11);
+    put_right_quad(thread + 12u * THREADS, quads.q12);
+    put_right_quad(thread + 13u * THREADS, quads.q13);
+    put_right_quad(thread + 14u * THREADS, quads.q14);
+    put_right_quad(thread + 15u * THREADS, quads.q15);
   }
 }
 

@@ -110,9 +110,10 @@ fn backward(
 ) {
   let first_row = workgroup.y * TILE_ROWS;
   let first_quad = workgroup.x * COLUMN_QUADS;
+  let slice = slice_of(workgroup.z);
   var sums = Sums();
   prepare_weight(thread);
-  for (var n = 0u; n < params.outputs; n += TILE_DEPTH) {
+  for (var n = slice.start; n < slice.end; n += TILE_DEPTH) {
     workgroupBarrier();
     for (var block = thread; block < ROW_QUADS * DEPTH_QUADS; block += THREADS) {
       let at = block_place(block);
@@ -189,15 +190,15 @@ fn backward(
   if (column >= params.inputs / 4u) {
     return;
   }
-  if (row < params.rows) { store_dx(row, column, sums.s0); }
-  if (row + 1u < params.rows) { store_dx(row + 1u, column, sums.s1); }
-  if (row + 2u < params.rows) { store_dx(row + 2u, column, sums.s2); }
-  if (row + 3u < params.rows) { store_dx(row + 3u, column, sums.s3); }
+  if (row < params.rows) { store_dx(slice.row + row, column, sums.s0); }
+  if (row + 1u < params.rows) { store_dx(slice.row + row + 1u, column, sums.s1); }
+  if (row + 2u < params.rows) { store_dx(slice.row + row + 2u, column, sums.s2); }
+  if (row + 3u < params.rows) { store_dx(slice.row + row + 3u, column, sums.s3); }
   if (THREAD_ROWS > 4u) {
-    if (row + 4u < params.rows) { store_dx(row + 4u, column, sums.s4); }
-    if (row + 5u < params.rows) { store_dx(row + 5u, column, sums.s5); }
-    if (row + 6u < params.rows) { store_dx(row + 6u, column, sums.s6); }
-    if (row + 7u < params.rows) { store_dx(row + 7u, column, sums.s7); }
+    if (row + 4u < params.rows) { store_dx(slice.row + row + 4u, column, sums.s4); }
+    if (row + 5u < params.rows) { store_dx(slice.row + row + 5u, column, sums.s5); }
+    if (row + 6u < params.rows) { store_dx(slice.row + row + 6u, column, sums.s6); }
+    if (row + 7u < params.rows) { store_dx(slice.row + row + 7u, column, sums.s7); }
   }
 }
 

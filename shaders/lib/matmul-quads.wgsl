@@ -4,6 +4,22 @@
 // RAGGED_DEPTH says whether the inner dimension ends inside a tile; without it nobody asks for what is past
 // the end. The adapter's rank may always end inside a tile.
 
+/// What a workgroup of the backward pass takes of the inner dimension, and where the rows lie that it stores.
+struct Slice {
+  start: u32,
+  end: u32,
+  row: u32,
+}
+
+/// Slice z of the inner dimension, which has rows of its own in dx; all of it without IN_SLICES.
+fn slice_of(z: u32) -> Slice {
+  if (!IN_SLICES) {
+    return Slice(0u, params.outputs, 0u);
+  }
+  let start = z * params.slice_steps;
+  return Slice(start, min(start + params.slice_steps, params.outputs), z * params.rows);
+}
+
 /// The rows row … row + 3, the last row again past the end.
 fn rows_from(row: u32) -> vec4u {
   return min(vec4u(row) + FOUR, vec4u(params.rows - 1u));

@@ -40,6 +40,7 @@ struct Params {
   turned: u32,
   pairs: u32,
   angles: u32,
+  slice_steps: u32,         // outputs of a slice of the backward pass, where IN_SLICES
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -20,7 +20,7 @@ export function lanesOf({ hasSubgroups, info }: Gpu): number {
   return subgroupMinSize < 8 ? 4 : 8;
 }
 
-/** What products are made with where nothing was tried, as nothing is on software; undefined for the direct kernel. */
+/** What products are made with on software, where nothing is tried; undefined on a GPU, and without subgroups. */
 export function untriedVariant(gpu: Gpu): string | undefined {
   return gpu.info.isFallbackAdapter && lanesOf(gpu) > 0 ? LANES_VARIANT : undefined;
 }

@@ -70,6 +70,8 @@ export interface MatmulBackward {
   /** Add to dx what dx holds. */
   readonly accumulate?: boolean;
   readonly lora?: LoraBackward | undefined;
+  /** Slices that a long sum is made in, to check them by; by its size, if not given: matmul-slices.ts. */
+  readonly slices?: number;
 }
 
 const bindings = {
@@ -111,6 +113,7 @@ const fields = {
   turned: "u32",
   pairs: "u32",
   angles: "u32",
+  slice_steps: "u32",
 } as const;
 
 export type ProductShader = Shader<keyof typeof bindings, keyof typeof fields>;
@@ -184,6 +187,8 @@ export interface Product {
   /** Of the inner dimension. */
   readonly depth: number;
   readonly flops: number;
+  /** As many as the backward pass was asked for. */
+  readonly slices?: number | undefined;
 }
 
 // What a result is added to; the shader's `addend`.
@@ -192,8 +197,8 @@ const ADD_HELD = 1;
 const ADD_RESIDUAL = 2;
 
 /**
- * The type that tiles and matrices multiply operands in: f16 where a product takes or makes f16, as all of a
- * model with f16 activations do. Where one operand is f32 there, as the gradients of logits and of the
+ * The type that tiles and matrices multiply operands in (matrices in f32 where a device has no others: see
+ * matmul-matrix.ts): f16 where a product takes or makes f16, as all of a model with f16 activations do. Where one operand is f32 there, as the gradients of logits and of the
  * residual stream are, it is rounded on its way into the tile; what is too large for f16 becomes infinite,
  * and the scale of the loss is lowered for it.
  */
@@ -235,7 +240,7 @@ export function forwardProduct(call: MatmulForward): Product {
       bias: bias ?? x,
       ...(rope && { positions: rope.positions }),
     },
-    params: { ...params, ...dropoutParams(undefined), ...ropeParams(rope) },
+    params: { ...params, ...dropoutParams(undefined), ...ropeParams(rope), slice_steps: 0 },
     rows,
     columns: outputs,
     depth: inputs,
@@ -334,11 +339,13 @@ export function backwardProduct(call: MatmulBackward): Product {
       ...dropoutParams(lora?.dropout),
       has_bias: 0,
       ...ropeParams(undefined),
+      slice_steps: 0,
     },
     rows,
     columns: inputs,
     depth: outputs,
     flops: 2 * rows * inputs * (outputs + (lora ? lora.rank * lora.segments : 0)),
+    slices: call.slices,
   };
 }
 

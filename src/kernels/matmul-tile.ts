@@ -5,6 +5,7 @@ import type { Recorder } from "../gpu/program.ts";
 import quadsLib from "../../shaders/lib/matmul-quads.wgsl?raw";
 import shader from "../../shaders/matmul-tile.wgsl?raw";
 import { multipliedIn, type Product, productShaders } from "./matmul-operands.ts";
+import { recordInSlices } from "./matmul-slices.ts";
 
 /** What a workgroup makes of the result, and the steps of the inner dimension that it holds at a time. */
 interface Tile {
@@ -43,25 +44,30 @@ const shaderFor = productShaders({
 /** Records a product in a variant of this family. False if `variant` is none, or the device cannot run it. */
 export function recordTile(recorder: Recorder, product: Product, variant: string): boolean {
   const tile = TILES[variant];
-  const { types, constants } = product;
   const type = multipliedIn(product);
   if (!tile || !fits(recorder.gpu, tile, type)) return false;
-  recorder.dispatch(shaderFor(product), {
-    entry: product.entry,
-    types: { ...types, Shared: type },
-    constants: {
-      ...constants,
-      TILE_ROWS: tile.rows,
-      TILE_COLUMNS: tile.columns,
-      TILE_DEPTH: tile.depth,
-      THREAD_ROWS: tile.threadRows,
-      RAGGED_DEPTH: product.depth % tile.depth !== 0,
-    },
-    buffers: product.buffers,
-    params: product.params,
-    grid: [workgroups(product.columns, tile.columns), workgroups(product.rows, tile.rows)],
-    flops: product.flops,
-  });
+  recordInSlices(recorder, product, tile, ({ types, constants, buffers, params, slices }) =>
+    recorder.dispatch(shaderFor(product), {
+      entry: product.entry,
+      types: { ...types, Shared: type },
+      constants: {
+        ...constants,
+        TILE_ROWS: tile.rows,
+        TILE_COLUMNS: tile.columns,
+        TILE_DEPTH: tile.depth,
+        THREAD_ROWS: tile.threadRows,
+        RAGGED_DEPTH: product.depth % tile.depth !== 0,
+      },
+      buffers,
+      params,
+      grid: [
+        workgroups(product.columns, tile.columns),
+        workgroups(product.rows, tile.rows),
+        slices,
+      ],
+      flops: product.flops,
+    }),
+  );
   return true;
 }
 

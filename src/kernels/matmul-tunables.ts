@@ -7,6 +7,7 @@ import { untriedVariant } from "./matmul-lanes.ts";
 import { matrixVariants } from "./matmul-matrix.ts";
 import type { PlainWeight } from "./weight.ts";
 import { tileVariants } from "./matmul-tile.ts";
+import { untriedProduct } from "./matmul-untried.ts";
 import {
   EXPAND,
   FUSED_ROWS,
@@ -36,7 +37,7 @@ function forwardTunable(act: Act): Tunable {
   return {
     slot: `matmul.${act}.forward`,
     candidates: (gpu, sizes) => candidatesOf(gpu, sizes, act),
-    untried,
+    untried: (gpu) => untriedProduct(gpu, act),
     trial(gpu, sizes) {
       const { weight, tensor, rows, rank, segmentEnds, make } = operandsOf(gpu, sizes, act);
       const [outputs, inputs] = weight.shape;
@@ -67,7 +68,7 @@ function backwardTunable(act: Act): Tunable {
     slot: `matmul.${act}.backward`,
     use: "training",
     candidates: (gpu, sizes) => candidatesOf(gpu, sizes, act),
-    untried,
+    untried: (gpu) => untriedProduct(gpu, act),
     trial(gpu, sizes) {
       const { weight, tensor, rows, rank, segmentEnds, make } = operandsOf(gpu, sizes, act);
       const [outputs, inputs] = weight.shape;
@@ -142,10 +143,6 @@ function fusedTunable(range: (typeof FUSED_ROWS)[number]): Tunable {
 }
 
 const TRIED_ROWS = { 32: 16, 128: 64, 256: 192 } as const;
-
-function untried(gpu: Gpu): string {
-  return untriedVariant(gpu) ?? "direct";
-}
 
 /** Those that products in this type run; only its own where activations are of the other. */
 function candidatesOf(gpu: Gpu, sizes: TrialSizes, act: Act): string[] {

@@ -4,19 +4,21 @@
 import { workgroups } from "../gpu/kernel.ts";
 import type { Recorder } from "../gpu/program.ts";
 import shader from "../../shaders/matmul.wgsl?raw";
-import { recordLanes, untriedVariant } from "./matmul-lanes.ts";
+import { recordLanes } from "./matmul-lanes.ts";
 import { recordMatrix } from "./matmul-matrix.ts";
 import {
   backwardProduct,
   forwardProduct,
   type MatmulBackward,
   type MatmulForward,
+  multipliedIn,
   type Product,
   productShaders,
   productSlot,
 } from "./matmul-operands.ts";
 import { turnsInEpilogue } from "./matmul-rope.ts";
 import { recordTile } from "./matmul-tile.ts";
+import { untriedProduct } from "./matmul-untried.ts";
 import { ropeForward } from "./rope.ts";
 
 const shaderFor = productShaders({ label: "matmul", files: [shader] });
@@ -76,20 +78,18 @@ function fusedVariant(recorder: Recorder, rows: number): string | undefined {
   return choice === EXPAND ? undefined : choice;
 }
 
-/** The name of the variant that a product is given, if there is one. */
-function variantOf(recorder: Recorder, product: Product): string | undefined {
+/** The name of the variant that a product is given. */
+function variantOf(recorder: Recorder, product: Product): string {
   const fused = product.storage === "nf4" ? fusedVariant(recorder, product.rows) : undefined;
   const chosen = fused ?? recorder.choice(productSlot(product));
-  return chosen ?? untriedVariant(recorder.gpu);
+  return chosen ?? untriedProduct(recorder.gpu, multipliedIn(product));
 }
 
 function record(recorder: Recorder, product: Product): void {
   const variant = variantOf(recorder, product);
-  if (variant !== undefined) {
-    if (recordLanes(recorder, product, variant)) return;
-    if (recordTile(recorder, product, variant)) return;
-    if (recordMatrix(recorder, product, variant)) return;
-  }
+  if (recordLanes(recorder, product, variant)) return;
+  if (recordTile(recorder, product, variant)) return;
+  if (recordMatrix(recorder, product, variant)) return;
   const { entry, types, constants, buffers, params, rows, columns, flops } = product;
   recorder.dispatch(shaderFor(product), {
     entry,

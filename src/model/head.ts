@@ -26,7 +26,8 @@ import type { TableShard } from "./weights.ts";
 const LOGITS_BYTES = 64 * 2 ** 20;
 /**
  * So many rows keep a GPU busy that reads the head once for them. The gradient of the rows is the scarce one: as small
- * as the rows, it makes few workgroups for long sums, one to each 128 rows and columns on matrix units.
+ * as the rows, it makes few workgroups for long sums, one to each 128 rows and columns on matrix units, and is made in
+ * slices where that is too few (kernels/matmul-slices.ts).
  */
 const LOGITS_ROWS = 512;
 

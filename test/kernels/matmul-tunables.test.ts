@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { tryVariants } from "../../src/engine/tuning/try-variants.ts";
+import { countingGpu, limitsOf } from "../../src/gpu/counting.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { Recorder } from "../../src/gpu/program.ts";
 import { StepScalars } from "../../src/gpu/step-scalars.ts";
 import { Workspace } from "../../src/gpu/workspace.ts";
-import { fusesNf4 } from "../../src/kernels/matmul.ts";
+import { fusesNf4, matmulBackward, matmulForward } from "../../src/kernels/matmul.ts";
 import { MATMUL_TUNABLES } from "../../src/kernels/matmul-tunables.ts";
 import type { TrialSizes } from "../../src/kernels/tunable.ts";
 import { nullGpu, testGpu } from "../gpu.ts";
@@ -51,6 +53,35 @@ test.each(MATMUL_TUNABLES.filter(({ slot }) => !slot.includes("f16")))(
     expect(gpu.allocatedBytes).toBe(before);
   },
 );
+
+test("where nothing was tried a GPU takes tiles, software lanes or the direct kernel", async () => {
+  const gpu = await nullGpu();
+  expect(await untriedOn(gpu)).toEqual(["tile 64x128x16", "matmul-tile", "matmul-tile"]);
+  const limits = limitsOf(gpu);
+  const asSoftware = (lanes: number) => {
+    const info = { ...INFO, subgroupMinSize: lanes, subgroupMaxSize: lanes };
+    return countingGpu({ ...limits, info, features: new Set(lanes > 0 ? ["subgroups"] : []) });
+  };
+  expect(await untriedOn(asSoftware(4))).toEqual(["lanes 8x4", "matmul-lanes", "matmul-lanes"]);
+  expect(await untriedOn(asSoftware(0))).toEqual(["direct", "matmul", "matmul"]);
+});
+
+const INFO = { isFallbackAdapter: true } as GPUAdapterInfo;
+
+/** What the slots say of products in f32, and the shaders that record them. */
+async function untriedOn(gpu: Gpu): Promise<string[]> {
+  const recorder = new Recorder(gpu, "untried", new Workspace(gpu), new StepScalars(gpu), {});
+  const tensor = recorder.transient("weight", "f32", [24, 32]);
+  const weight = { tensor, shape: [24, 32], kind: "native" } as const;
+  const x = recorder.transient("x", "f32", [5, 32]);
+  const y = recorder.transient("y", "f32", [5, 24]);
+  matmulForward(recorder, { x, weight, y });
+  matmulBackward(recorder, { dy: y, weight, dx: x });
+  const { dispatchNames } = await recorder.build();
+  const told = MATMUL_TUNABLES.filter(({ slot }) => slot.startsWith("matmul.f32"));
+  const names = told.map(({ untried }) => untried?.(gpu) ?? "");
+  return [...new Set(names), ...dispatchNames.map((name) => name.replace(/\..*/, ""))];
+}
 
 test("each range of rows unpacks NF4 inside where that was found, and is compared with the product that was", async () => {
   const gpu = await nullGpu();

@@ -48,6 +48,8 @@ export interface ProductCase {
   readonly hasWideGradient?: boolean;
   /** Not backward: every pass and combination is one more shader to compile. */
   readonly isForwardOnly?: boolean;
+  /** Backward alone, in so many slices of the inner dimension. */
+  readonly slices?: number;
 }
 
 export interface Heads {
@@ -75,14 +77,22 @@ export async function expectProducts(
   gpu.choices = choices;
   try {
     const prepared = cases.map((given, seed) => [
-      prepareForward(gpu, act, given, seed * 20),
+      ...(given.slices ? [] : [prepareForward(gpu, act, given, seed * 20)]),
       ...(given.heads || given.isForwardOnly
         ? []
         : [prepareBackward(gpu, act, given, seed * 20 + 10)]),
     ]);
     const checks = prepared.flat();
-    const record = (recorder: Recorder) => checks.forEach((check) => check.record(recorder));
+    const labels = new Set<string>();
+    const record = (recorder: Recorder) => {
+      noteLabels(recorder, labels);
+      checks.forEach((check) => check.record(recorder));
+    };
     await runOnce(gpu, record, STEP);
+    // A variant that a device cannot run is left to another, which would be judged in its place.
+    const isOfUnits = /^(matrix|emulated) /.test(variant ?? "");
+    const others = [...labels].filter((label) => /^matmul(?!-(matrix|slices))/.test(label));
+    expect(isOfUnits ? others : []).toEqual([]);
     const results: Float32Array[] = [];
     for (const { name, result, want, tolerance } of checks) {
       const got = await result.read();
@@ -99,6 +109,15 @@ export async function expectProducts(
   }
 }
 
+/** Notes what shaders are recorded from now on. */
+function noteLabels(recorder: Recorder, labels: Set<string>): void {
+  const dispatch = recorder.dispatch.bind(recorder);
+  recorder.dispatch = (shader, call) => {
+    labels.add(shader.label);
+    dispatch(shader, call);
+  };
+}
+
 interface Check {
   readonly name: string;
   readonly record: (recorder: Recorder) => void;
@@ -112,9 +131,12 @@ interface Check {
 /**
  * What a sum of `terms` products of numbers within ±1 may lose. In f32, see matmul.test.ts. In f16 all
  * operands of the adapter are rounded, by up to 2⁻¹¹ of 1, and so is the result, which reaches about √terms.
+ * Where an f32 sum of hundreds of terms is made one by one, it is rounded a hundred times near its largest: the
+ * worst of 80,000 such sums, made on a CPU, lost 2.7 times what that allows.
  */
 function toleranceOf(act: ActivationType, terms: number): number {
-  return (act === "f32" ? 2 ** -21 : 2 ** -9) * Math.sqrt(terms);
+  if (act === "f16") return 2 ** -9 * Math.sqrt(terms);
+  return 2 ** -21 * Math.sqrt(terms) * (terms > 128 ? 4 : 1);
 }
 
 function prepareForward(gpu: Gpu, act: ActivationType, given: ProductCase, seed: number): Check {
@@ -203,7 +225,7 @@ function onlyPiece(result: GuardedTensor, piece: Piece): GuardedTensor {
 }
 
 function prepareBackward(gpu: Gpu, act: ActivationType, given: ProductCase, seed: number): Check {
-  const { rows, outputs, inputs, rank = 0, offset = 0, segmentEnds = [outputs] } = given;
+  const { rows, outputs, inputs, rank = 0, offset = 0, segmentEnds = [outputs], slices } = given;
   const isAdded = given.addend !== undefined;
   const segments = segmentEnds.length;
   const stride = outputs + 3 * offset;
@@ -251,6 +273,7 @@ function prepareBackward(gpu: Gpu, act: ActivationType, given: ProductCase, seed
     ...(rank && {
       lora: { dh: side.lowTensor, a: side.aTensor, rank, segments, dropout: DROPOUT },
     }),
+    ...(slices && { slices }),
   };
   const whole = { stride: inputs, firstRow: offset, firstColumn: 0, rows, columns: inputs };
   return {

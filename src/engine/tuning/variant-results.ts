@@ -32,7 +32,8 @@ export async function readResults(
   const whole: Uint8Array<ArrayBuffer>[] = [];
   for (const tensor of results) {
     const bytes = elementCount(tensor.shape) * (tensor.dtype === "f16" ? 2 : 4);
-    const found = bytes <= limit ? read(gpu, tensor, 0, bytes) : readSome(gpu, tensor, bytes, limit);
+    const found =
+      bytes <= limit ? read(gpu, tensor, 0, bytes) : readSome(gpu, tensor, bytes, limit);
     whole.push(new Uint8Array(await found));
   }
   return whole;
