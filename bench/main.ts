@@ -56,10 +56,11 @@ async function measureAll(
 ): Promise<BenchRecord> {
   const { gpu: choice, tokens, steps, tune, checkpointing: setting } = asked;
   const subject = await chosenSubject(asked);
-  const { gpu, tried, peaks, tuneSeconds } = await openTuned(asked, subject);
   const host = nodeHost({ adapter: choice });
   await host.requestAdapter(); // which is what it tells the free memory of
-  const room = memoryLimit(gpu, { max_memory: "auto" }, host.freeGpuBytes?.());
+  const free = host.freeGpuBytes?.();
+  const { gpu, tried, peaks, tuneSeconds } = await openTuned(asked, subject);
+  const room = memoryLimit(gpu, { max_memory: "auto" }, free);
   const { architecture } = subject;
   const keptAt = (length: number) => keptBy(setting, gpu, architecture, length, room);
   const checkpointing = await keptAt(tokens);
@@ -80,7 +81,7 @@ async function measureAll(
     tokensPerMicroBatch: tokens,
     checkpointing: setting,
     kept: describeKeeping(checkpointing, architecture.layers),
-    tune,
+    tune: asked["no-matrix"] ? `${tune} --no-matrix` : tune,
     choices: gpu.choices,
     tuneSeconds,
     peaks,

@@ -25,6 +25,12 @@ import type { Gpu, GpuOptions } from "./gpu/device.ts";
 import type { TrialSizes } from "./kernels/tunable.ts";
 import type { MemoryEstimate } from "./train/memory.ts";
 
+/** Bytes that an adapter could still allocate, as far as that can be known. */
+export interface FreeMemory {
+  readonly least: number;
+  readonly most: number;
+}
+
 /** What the engine needs from where it runs. */
 export interface Host {
   readonly requestAdapter: () => Promise<GPUAdapter>;
@@ -35,7 +41,7 @@ export interface Host {
   /** SHA-256 as lower-case hex. */
   readonly sha256: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
   /** What the adapter could still allocate, where that can be known: WebGPU does not tell. */
-  readonly freeGpuBytes?: () => number | undefined;
+  readonly freeGpuBytes?: () => FreeMemory | undefined;
   /** A folder for what can be found again by trying; without it, it is found again at every start. */
   readonly cache?: () => Promise<Folder>;
 }

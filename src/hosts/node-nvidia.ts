@@ -1,25 +1,27 @@
 // What is free of an NVIDIA GPU's memory: WebGPU does not tell, but the driver brings a program that does.
 import { execFileSync } from "node:child_process";
+import type { FreeMemory } from "../engine.ts";
 
 const QUERY = ["--query-gpu=name,memory.free", "--format=csv,noheader,nounits"];
 /** Milliseconds: where a GPU is hung, the program waits for it. */
 const LONGEST = 5000;
 
 /**
- * Bytes that are free on the GPU that an adapter describes itself as; of several by that name the least, as nobody
- * says which of them it is. Undefined where there is no such program, or it knows no such GPU.
+ * What is free on the GPU that an adapter says it is. It is any of several by that name: nobody tells which. Windows
+ * moves what other programs hold out of the way, so that there is no most. Undefined where there is no such program,
+ * or it knows no such GPU.
  */
-export function freeNvidiaBytes({
-  vendor,
-  device,
-  description,
-}: Pick<GPUAdapterInfo, "vendor" | "device" | "description">): number | undefined {
+export function freeNvidiaMemory(
+  { vendor, device }: Pick<GPUAdapterInfo, "vendor" | "device">,
+  platform: NodeJS.Platform = process.platform,
+): FreeMemory | undefined {
   if (vendor !== "nvidia") return undefined;
-  const told = `${device} ${description}`;
   const free = runQuery().flatMap(({ name, mebibytes }) =>
-    told.includes(name) ? [mebibytes * 2 ** 20] : [],
+    name === device ? [mebibytes * 2 ** 20] : [],
   );
-  return free.length > 0 ? Math.min(...free) : undefined;
+  if (free.length === 0) return undefined;
+  const most = platform === "win32" ? Number.POSITIVE_INFINITY : Math.max(...free);
+  return { least: Math.min(...free), most };
 }
 
 function runQuery(): { name: string; mebibytes: number }[] {

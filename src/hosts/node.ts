@@ -8,10 +8,10 @@ import { basename, dirname, join } from "node:path";
 import { UserError } from "../base/error.ts";
 import { checkName, type Folder, readOnly } from "../base/folder.ts";
 import { formatBytes } from "../base/format.ts";
-import type { DataSource, Host } from "../engine.ts";
+import type { DataSource, FreeMemory, Host } from "../engine.ts";
 import { cacheHome } from "./node-cache.ts";
 import type { AdapterChoice, FoundAdapter } from "./node-gpu.ts";
-import { freeNvidiaBytes } from "./node-nvidia.ts";
+import { freeNvidiaMemory } from "./node-nvidia.ts";
 
 // What an adapter is not given of the free memory: uploads and checkpoints pass through a software adapter's too, and
 // drivers take memory for themselves.
@@ -27,8 +27,9 @@ export function nodeHost({ adapter: choice }: { readonly adapter: AdapterChoice 
       return found.adapter;
     },
     freeGpuBytes() {
-      const bytes = found && freeBytes(found);
-      return bytes === undefined ? undefined : bytes * (1 - RESERVED_SHARE);
+      const free = found && freeMemory(found);
+      const share = 1 - RESERVED_SHARE;
+      return free && { least: free.least * share, most: free.most * share };
     },
     now: () => performance.now(),
     sha256: (bytes) => Promise.resolve(createHash("sha256").update(bytes).digest("hex")),
@@ -37,9 +38,10 @@ export function nodeHost({ adapter: choice }: { readonly adapter: AdapterChoice 
 }
 
 /** Software has the system's memory; of other GPUs' own, neither WebGPU nor Dawn's build for Node tells. */
-function freeBytes({ adapter, kind }: FoundAdapter): number | undefined {
-  const isSoftware = kind === "llvmpipe" || kind === "swiftshader";
-  return isSoftware ? process.availableMemory() : freeNvidiaBytes(adapter.info);
+function freeMemory({ adapter, kind }: FoundAdapter): FreeMemory | undefined {
+  if (kind !== "llvmpipe" && kind !== "swiftshader") return freeNvidiaMemory(adapter.info);
+  const bytes = process.availableMemory();
+  return { least: bytes, most: bytes };
 }
 
 /** A folder on the disk; it need not exist yet. */

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { freeNvidiaBytes } from "../../src/hosts/node-nvidia.ts";
+import { freeNvidiaMemory } from "../../src/hosts/node-nvidia.ts";
 
 const MEBIBYTE = 2 ** 20;
 
@@ -30,27 +30,35 @@ function install(lines: readonly string[], code = 0): void {
 
 /** As Dawn tells of it. */
 function adapter(device: string, vendor = "nvidia") {
-  return { vendor, device, description: `${device} (vulkan driver 570.86)` };
+  return { vendor, device };
 }
 
 test("it is what the driver's program says of the GPU by the adapter's name", () => {
-  install(["NVIDIA GeForce GT 1030, 1500", "NVIDIA H100 80GB HBM3, 80994"]);
-  expect(freeNvidiaBytes(adapter("NVIDIA H100 80GB HBM3"))).toBe(80_994 * MEBIBYTE);
+  install(["NVIDIA L4, 1500", "NVIDIA L40S, 80994", "NVIDIA L40, 700"]);
+  const bytes = 80_994 * MEBIBYTE;
+  expect(freeNvidiaMemory(adapter("NVIDIA L40S"))).toEqual({ least: bytes, most: bytes });
 });
 
-test("of several GPUs by that name it is the least", () => {
+test("of several GPUs by that name it is any", () => {
   install(["NVIDIA L4, 22000", "NVIDIA L4, 9000", "NVIDIA L4, 15000"]);
-  expect(freeNvidiaBytes(adapter("NVIDIA L4"))).toBe(9000 * MEBIBYTE);
+  const [least, most] = [9000 * MEBIBYTE, 22_000 * MEBIBYTE];
+  expect(freeNvidiaMemory(adapter("NVIDIA L4"))).toEqual({ least, most });
+});
+
+test("on Windows, which makes room, nobody knows the most", () => {
+  install(["NVIDIA L4, 9000"]);
+  const free = freeNvidiaMemory(adapter("NVIDIA L4"), "win32");
+  expect(free).toEqual({ least: 9000 * MEBIBYTE, most: Number.POSITIVE_INFINITY });
 });
 
 test("nothing is known of another GPU, of another maker's, or where the program fails, tells nothing or is not there", () => {
   const gpu = adapter("NVIDIA H100 80GB HBM3");
-  expect(freeNvidiaBytes(gpu)).toBeUndefined();
+  expect(freeNvidiaMemory(gpu)).toBeUndefined();
   install(["NVIDIA L4, 22000"]);
-  expect(freeNvidiaBytes(gpu)).toBeUndefined();
-  expect(freeNvidiaBytes(adapter("NVIDIA L4", "amd"))).toBeUndefined();
+  expect(freeNvidiaMemory(gpu)).toBeUndefined();
+  expect(freeNvidiaMemory(adapter("NVIDIA L4", "amd"))).toBeUndefined();
   install(["NVIDIA H100 80GB HBM3, [N/A]"]);
-  expect(freeNvidiaBytes(gpu)).toBeUndefined();
+  expect(freeNvidiaMemory(gpu)).toBeUndefined();
   install(["NVIDIA H100 80GB HBM3, 80994"], 9);
-  expect(freeNvidiaBytes(gpu)).toBeUndefined();
+  expect(freeNvidiaMemory(gpu)).toBeUndefined();
 });

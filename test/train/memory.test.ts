@@ -6,7 +6,7 @@ import { applySettings, parseConfig } from "../../src/config/read.ts";
 import type { TrainConfig } from "../../src/config.ts";
 import type { Host, RunPlan, TrainEvent } from "../../src/engine.ts";
 import { openModelFolder } from "../../src/engine/model-folder.ts";
-import { estimateMemory } from "../../src/engine/runs/run-memory.ts";
+import { estimateMemory, memoryLimit } from "../../src/engine/runs/run-memory.ts";
 import { allocateRun } from "../../src/engine/runs/run-parts.ts";
 import { train } from "../../src/engine/runs/train.ts";
 import type { AdapterLimits } from "../../src/gpu/counting.ts";
@@ -270,6 +270,14 @@ function runOnAuto(limitBytes: number, onlyPlans = true): Promise<RunPlan> {
   const config = configOf({ ...LARGE, gradient_checkpointing: "auto" });
   return run(gpu, { ...config, max_memory: limitBytes / 2 ** 30 }, onlyPlans);
 }
+
+test("of memory that may be free, the most is what a run is refused by, four fifths of the least what it keeps by", () => {
+  const auto = { max_memory: "auto" } as const;
+  const limit = memoryLimit(gpu, auto, { least: 5 * 2 ** 30, most: 9 * 2 ** 30 });
+  expect(limit).toMatchObject({ bytes: 9 * 2 ** 30, bytesForSpeed: 4 * 2 ** 30 });
+  expect(limit?.words).toContain("9.0 GiB of memory is free");
+  expect(memoryLimit(gpu, auto, undefined)).toBeUndefined();
+});
 
 test("with checkpointing on, expanded weights are kept where they fit", async () => {
   const config = configOf({ ...LARGE, gradient_checkpointing: true });

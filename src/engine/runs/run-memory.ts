@@ -5,6 +5,7 @@
 import { UserError } from "../../base/error.ts";
 import { formatBytes, formatBytesByKind } from "../../base/format.ts";
 import type { TrainConfig } from "../../config.ts";
+import type { FreeMemory } from "../../engine.ts";
 import { type AdapterLimits, countingGpu, limitsOf } from "../../gpu/counting.ts";
 import { type Gpu, OutOfMemoryError, TooLargeError } from "../../gpu/device.ts";
 import { byteLength, read } from "../../gpu/tensor.ts";
@@ -110,18 +111,18 @@ export interface MemoryLimit extends Room {
 export function memoryLimit(
   gpu: Gpu,
   config: Pick<TrainConfig, "max_memory">,
-  freeBytes: number | undefined,
+  free: FreeMemory | undefined,
 ): MemoryLimit | undefined {
   if (config.max_memory !== "auto") {
     const bytes = config.max_memory * 2 ** 30;
     const left = bytes - gpu.allocatedBytes;
     return { bytes: left, bytesForSpeed: left, words: `max_memory is ${formatBytes(bytes)}` };
   }
-  if (freeBytes === undefined) return undefined;
+  if (!free) return undefined;
   return {
-    bytes: freeBytes,
-    bytesForSpeed: freeBytes * SHARE_FOR_SPEED,
-    words: `${formatBytes(freeBytes)} of memory is free for ${gpu.name}`,
+    bytes: free.most,
+    bytesForSpeed: free.least * SHARE_FOR_SPEED,
+    words: `${formatBytes(free.most)} of memory is free for ${gpu.name}`,
   };
 }
 

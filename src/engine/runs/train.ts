@@ -32,10 +32,11 @@ export async function train(
   const { request, opened, evaluationRows, resumed } = prepared;
   const { config, onEvent, signal } = request; // not what was asked: the seed may be the checkpoint's
   const holdsOut = evaluationRows.length > 0;
+  // Before kernels are tried: that takes memory too, and may not have given it back.
+  const limit = memoryLimit(gpu, config, host.freeGpuBytes?.());
   const choices = await chooseKernels(gpu, prepared, tuner);
   gpu.choices = choices; // what is recorded from now on, and counted before
   const needs = { source: opened, config, holdsOut, isResumed: resumed !== undefined };
-  const limit = memoryLimit(gpu, config, host.freeGpuBytes?.());
   const { checkpointing, memory } = await planMemory(gpu, needs, limit);
   throwIfAborted(signal);
 

@@ -100,7 +100,12 @@ async function openCache(host: Pick<Host, "cache">): Promise<Folder | undefined>
 }
 
 /** As much as WebGPU tells; in a browser that is little, and its own version stands for the driver's. */
-function adapterOf({ info, device, hasF16 }: Gpu): Readonly<Record<string, unknown>> {
+function adapterOf({
+  info,
+  device,
+  hasF16,
+  matrixConfigs,
+}: Gpu): Readonly<Record<string, unknown>> {
   const { vendor, architecture, device: model, description } = info;
   const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = device.limits;
   const { userAgent = "" } = (globalThis as { navigator?: { userAgent?: string } }).navigator ?? {};
@@ -112,6 +117,8 @@ function adapterOf({ info, device, hasF16 }: Gpu): Readonly<Record<string, unkno
     userAgent,
     hasF16,
     features: [...device.features].toSorted(),
+    // A device may be told to do without.
+    matrixConfigs,
     workgroupBytes: maxComputeWorkgroupStorageSize,
     workgroupThreads: maxComputeInvocationsPerWorkgroup,
   };

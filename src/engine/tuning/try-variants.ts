@@ -70,6 +70,8 @@ const MARGIN = 1.05;
 const BATCH_SECONDS = 0.012;
 /** Of a batch: encoding more would take as long as the batch should. */
 const MOST_RUNS = 2000;
+/** A batch has at most so many times the runs of the one before: a clock may be too coarse to tell of a few. */
+const GROWTH = 8;
 /** Batches of each variant, taken in turns, so that a clock that rises favors nobody. */
 const ROUNDS = 3;
 /** After the first round, variants this much slower than the best are not timed again. */
@@ -256,7 +258,7 @@ async function firstResults(
   await gpu.finish();
   const seconds = (now() - started) / 1000;
   candidate.program?.learnSpeed(seconds);
-  candidate.runs = runsFor(seconds);
+  candidate.runs = Math.min(GROWTH, runsFor(seconds));
   const pieces = await readResults(gpu, results, checkedBytes);
   candidate.print = pieces.map(fingerprint).join(" ");
   return pieces.map((bytes, index) => toNumbers(bytes, results[index]));
@@ -274,7 +276,7 @@ async function timeAll(
     const { program, runs } = candidate;
     const seconds = (await program?.time(runs)) ?? Number.NaN;
     const isShort = seconds < BATCH_SECONDS && runs < MOST_RUNS;
-    if (isShort) candidate.runs = Math.max(runs + 1, runsFor(seconds / runs));
+    if (isShort) candidate.runs = Math.min(runs * GROWTH, runsFor(seconds / runs));
     return { each: seconds / runs, isShort };
   };
   let running = sound;

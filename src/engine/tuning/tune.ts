@@ -105,7 +105,7 @@ export class Tuner {
     if (!triesOn(gpu, this.mode)) return {};
     const { slots } = await this.#know(gpu, work, this.mode, listener);
     if (gpu.isLost) throw new LostInTrialError();
-    return choicesOf(slots);
+    return this.#choicesOf(gpu, slots);
   }
 
   /** What is known of these sizes on `gpu`; with `mode` what is not known is tried, or all of it anew. */
@@ -113,7 +113,7 @@ export class Tuner {
     const own = this.#wanted(gpu, work).map(({ tunable, slot, names }) => ({
       slot,
       names,
-      untried: tunable.untried?.(gpu) ?? names[0] ?? "",
+      untried: untriedOf(gpu, tunable, names),
     }));
     const cache = this.#cache(gpu);
     const tries = mode !== undefined && triesOn(gpu, mode);
@@ -138,6 +138,17 @@ export class Tuner {
     const tunables = new Map(this.#tunables.map((tunable) => [tunable.slot, tunable]));
     return Object.entries(choices).every(([slot, name]) =>
       tunables.get(slot)?.candidates(gpu, sizes).includes(name),
+    );
+  }
+
+  /** The first variants too, where they won: what runs is what was measured, whatever a kernel's own default is. */
+  #choicesOf(gpu: Gpu, slots: readonly KnownTrial[]): Choices {
+    const tunables = new Map(this.#tunables.map((tunable) => [tunable.slot, tunable]));
+    return Object.fromEntries(
+      slots
+        .filter((trial) => isDecided(gpu, tunables.get(trial.slot), trial))
+        .map(({ slot, chosen }): [string, string] => [slot, chosen])
+        .toSorted(([a], [b]) => (a < b ? -1 : 1)),
     );
   }
 
@@ -187,7 +198,7 @@ export class Tuner {
       return cache.write({ sizes, slots: sound, unended: Object.fromEntries(unended) });
     };
     // A kernel that others take part in is tried with what was found for them: they stand before it.
-    const choicesSoFar = () => choicesOf([...slots.values()]);
+    const choicesSoFar = () => this.#choicesOf(gpu, [...slots.values()]);
     await this.#try(missing, sizes, mode, listener, choicesSoFar, async (slot, came) => {
       // Written down before, so that the next start knows of it if this one does not live to tell.
       if (came === "begun") unended.set(slot, (unended.get(slot) ?? 0) + 1);
@@ -360,12 +371,24 @@ function whyNot(gpu: Gpu, mode: TuneMode): KernelTable["why"] {
   return triesOn(gpu, mode) ? undefined : "software";
 }
 
-/** The first variants too, where they won: what runs is what was measured, whatever a kernel's own default is. */
-function choicesOf(slots: readonly KnownTrial[]): Choices {
-  return Object.fromEntries(
-    slots
-      .filter(({ variants }) => variants.some(isTried))
-      .map(({ slot, chosen }): [string, string] => [slot, chosen])
-      .toSorted(([a], [b]) => (a < b ? -1 : 1)),
-  );
+/**
+ * Whether a trial says what to take. With nothing but the first variant timed it says nothing of the one that the
+ * kernel takes untried, which may be better: the time was up, or the first one itself went wrong.
+ */
+function isDecided(
+  gpu: Gpu,
+  tunable: Tunable | undefined,
+  { variants, chosen }: KnownTrial,
+): boolean {
+  const names = variants.map(({ name }) => name);
+  if (!variants.some(isTried)) return false;
+  const [first] = names;
+  const untried = tunable ? untriedOf(gpu, tunable, names) : first;
+  if (chosen !== first || untried === first) return true;
+  const own = variants.find(({ name }) => name === untried);
+  return !own || isTried(own);
+}
+
+function untriedOf(gpu: Gpu, tunable: Tunable, names: readonly string[]): string {
+  return tunable.untried?.(gpu) ?? names[0] ?? "";
 }

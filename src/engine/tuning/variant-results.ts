@@ -50,6 +50,7 @@ async function readSome(
   const last = Math.floor((bytes - size) / 4) * 4;
   const some = gpu.buffer(`${label}.some`, size * PIECES, USAGE.mapRead | USAGE.copyTarget);
   try {
+    await gpu.check();
     const encoder = gpu.device.createCommandEncoder({ label: some.label });
     for (let piece = 0; piece < PIECES; piece++) {
       const from = Math.floor((piece * last) / (PIECES - 1) / 4) * 4;

@@ -1,6 +1,6 @@
 // What was found by trying is kept: for the same adapter, kernels and sizes, and for nothing else.
 import { beforeEach, expect, test, vi } from "vitest";
-import { KernelCache } from "../../../src/engine/tuning/kernel-cache.ts";
+import { KernelCache, type KnownTrials } from "../../../src/engine/tuning/kernel-cache.ts";
 import { createOpener, onGpu } from "../../../src/engine/opener.ts";
 import { type OnTrying, type TuneMode, Tuner } from "../../../src/engine/tuning/tune.ts";
 import type { Host } from "../../../src/engine.ts";
@@ -298,6 +298,34 @@ test("a variant that the time was too short for twice is left alone, and a crash
   await cache.write({ sizes: SIZES, slots: [known], unended: { fake: 2 } });
   expect(await tuner("quick", tunables).choose(real, work)).toEqual({ fake: "fast" });
   expect(tries).toEqual([]);
+});
+
+test("what was found of the first variant alone says nothing against the one that a kernel takes untried", async () => {
+  const tunables = [{ ...tunable(["plain", "same", "fast"]), untried: () => "fast" }];
+  const plain = { name: "plain", seconds: 2 };
+  const known = async (...others: readonly object[]) => {
+    const found = { slot: "fake", variants: [plain, ...others], chosen: "plain", isFull: true };
+    const cache = JSON.parse(JSON.stringify({ sizes: SIZES, slots: [found], unended: {} }));
+    await new KernelCache(host, gpu, "these").write(cache as KnownTrials);
+    return tuner("full", tunables).choose(gpu, work);
+  };
+  const same = { name: "same", seconds: 3 };
+  const fault = { kind: "crashed", words: "the program ended" };
+  expect(await known(same, { name: "fast", begun: 2 })).toEqual({});
+  expect(await known(same, { name: "fast", seconds: 4 })).toEqual({ fake: "plain" });
+  expect(await known(same, { name: "fast", fault })).toEqual({ fake: "plain" });
+  expect(tries).toEqual([]);
+});
+
+test("a device that has matrices, or is told to do without, has what is known of its own kind", async () => {
+  const tunables = [tunable(["plain", "fast"])];
+  await tuner("full", tunables).choose(gpu, work);
+  const other = Object.defineProperty(new Gpu(gpu.device, infoWith({})), "matrixConfigs", {
+    value: [{ componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 }],
+  });
+  await tuner("full", tunables).choose(other, work);
+  expect(tries).toHaveLength(2);
+  expect(await folder.list()).toHaveLength(2);
 });
 
 /** What the adapter tells of itself, but for some of it: its fields are getters of its class. */
