@@ -143,8 +143,16 @@ export function serializeConfig(config: TrainConfig): string {
     const unit = option.unit === undefined ? "" : ` (${option.unit})`;
     const key = path.slice(indent === "" ? 0 : section.length + 1);
     const lines = stringify({ [key]: values.get(path) }, YAML_STYLE).replace(/\n$/, "");
-    return `${heading}${indent}# ${option.help}${unit}\n${lines.replaceAll(/^(?=.)/gm, indent)}\n`;
+    return `${heading}${indent}# ${option.help}${unit}\n${indented(lines, indent)}\n`;
   }).join("\n");
+}
+
+/** YAML's lines: to JavaScript's `^`, one begins after U+2028 too, which a value may have in it. */
+function indented(lines: string, indent: string): string {
+  return lines
+    .split("\n")
+    .map((line) => (line === "" ? "" : `${indent}${line}`))
+    .join("\n");
 }
 
 /** Why `path` is not an option, with the name that was probably meant. */

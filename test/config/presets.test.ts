@@ -144,6 +144,18 @@ describe("the command line and the file reach the page's config", () => {
     );
   });
 
+  test.each(["\n", "\r", "\r\n", "\u0085", "\u2028", "\u2029"])(
+    "a config with what may end a line in a name, by its file: %j",
+    (end) => {
+      const named = [`${end}!`, `a${end}b`, `a${end}${end}  b${end}`];
+      const values = new Map<string, unknown>(presetFor("quick", {}));
+      const config = configOf(
+        values.set("model", "m").set("data", ["d"]).set("lora.target_modules", named),
+      );
+      expect(plain(readConfig(serializeConfig(config), "saved.yaml"))).toEqual(plain(config));
+    },
+  );
+
   test("a preset without changes needs only the model and the data named", () => {
     const values = valuesOf(presetConfig("balanced", {}))
       .set("model", "m")
