@@ -59,14 +59,13 @@ test("where nothing was tried a GPU takes tiles, software lanes or the direct ke
   expect(await untriedOn(gpu)).toEqual(["tile 64x128x16", "matmul-tile", "matmul-tile"]);
   const limits = limitsOf(gpu);
   const asSoftware = (lanes: number) => {
-    const info = { ...INFO, subgroupMinSize: lanes, subgroupMaxSize: lanes };
+    const subgroups = { subgroupMinSize: lanes, subgroupMaxSize: lanes };
+    const info = { isFallbackAdapter: true, ...subgroups } as GPUAdapterInfo;
     return countingGpu({ ...limits, info, features: new Set(lanes > 0 ? ["subgroups"] : []) });
   };
   expect(await untriedOn(asSoftware(4))).toEqual(["lanes 8x4", "matmul-lanes", "matmul-lanes"]);
   expect(await untriedOn(asSoftware(0))).toEqual(["direct", "matmul", "matmul"]);
 });
-
-const INFO = { isFallbackAdapter: true } as GPUAdapterInfo;
 
 /** What the slots say of products in f32, and the shaders that record them. */
 async function untriedOn(gpu: Gpu): Promise<string[]> {
@@ -79,7 +78,7 @@ async function untriedOn(gpu: Gpu): Promise<string[]> {
   matmulBackward(recorder, { dy: y, weight, dx: x });
   const { dispatchNames } = await recorder.build();
   const told = MATMUL_TUNABLES.filter(({ slot }) => slot.startsWith("matmul.f32"));
-  const names = told.map(({ untried }) => untried?.(gpu) ?? "");
+  const names = told.map((tunable) => tunable.untried?.(gpu) ?? "");
   return [...new Set(names), ...dispatchNames.map((name) => name.replace(/\..*/, ""))];
 }
 
