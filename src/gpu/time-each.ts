@@ -25,27 +25,30 @@ async function timeSome(gpu: Gpu, count: number, encode: Encode): Promise<number
   const bytes = 2 * count * 8;
   const resolved = gpu.buffer("times.resolved", bytes, USAGE.queryResolve | USAGE.copySource);
   const staging = gpu.buffer("times.staging", bytes, USAGE.mapRead | USAGE.copyTarget);
-  for (let index = 0; index < count; index++) {
-    const encoder = device.createCommandEncoder();
-    const beginningOfPassWriteIndex = index * 2;
-    const endOfPassWriteIndex = index * 2 + 1;
-    const pass = encoder.beginComputePass({
-      timestampWrites: { querySet, beginningOfPassWriteIndex, endOfPassWriteIndex },
-    });
-    encode(pass, index);
-    pass.end();
+  try {
+    await gpu.check();
+    for (let index = 0; index < count; index++) {
+      const encoder = device.createCommandEncoder();
+      const beginningOfPassWriteIndex = index * 2;
+      const endOfPassWriteIndex = index * 2 + 1;
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet, beginningOfPassWriteIndex, endOfPassWriteIndex },
+      });
+      encode(pass, index);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    }
+    const encoder = device.createCommandEncoder({ label: "times.resolve" });
+    encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
     device.queue.submit([encoder.finish()]);
+    await gpu.unlessLost(staging.mapAsync(MAP_READ));
+    return piecesOf(new BigUint64Array(staging.getMappedRange().slice(0)));
+  } finally {
+    querySet.destroy();
+    gpu.freeBuffer(resolved);
+    gpu.freeBuffer(staging);
   }
-  const encoder = device.createCommandEncoder({ label: "times.resolve" });
-  encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
-  encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
-  device.queue.submit([encoder.finish()]);
-  await gpu.unlessLost(staging.mapAsync(MAP_READ));
-  const ticks = new BigUint64Array(staging.getMappedRange().slice(0));
-  querySet.destroy();
-  gpu.freeBuffer(resolved);
-  gpu.freeBuffer(staging);
-  return piecesOf(ticks);
 }
 
 /**
